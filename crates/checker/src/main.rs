@@ -1,0 +1,2 @@
+//! The `sipdo-checker` process.
+fn main() {}

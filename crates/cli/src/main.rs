@@ -1,0 +1,2 @@
+//! The `sipdo` command.
+fn main() {}

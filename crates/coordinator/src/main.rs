@@ -1,0 +1,2 @@
+//! The `sipdo-coordinator` process.
+fn main() {}

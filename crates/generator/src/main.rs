@@ -1,0 +1,2 @@
+//! The `sipdo-generator` process.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `sipdo-learner` process.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `sipdo-optimizer` process.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `sipdo-simulator` process.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `sipdo-verifier` process.
+fn main() {}
