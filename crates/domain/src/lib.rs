@@ -1,1 +1,30 @@
-//! sipdo-domain.
+//! The words of prompt optimization as types: tasks, examples, prompts, votes, scores, budgets, and the arithmetic on them.
+//!
+//! Pure and synchronous. Knows nothing of async, wire formats, NATS or models; everything here can be tested without a process.
+
+pub mod ask;
+pub mod budget;
+pub mod example;
+pub mod fence;
+pub mod measured;
+pub mod metric;
+pub mod outcome;
+pub mod prompt;
+pub mod role;
+pub mod story;
+pub mod task;
+pub mod vote;
+
+pub use ask::{
+    Answer, Ask, Brief, Case, CheckResult, Draft, Edit, EditRequest, Grade, Grading, Opinion, PastExample, Program,
+    Question, Reply, Riddle, Solution, TaskBrief, Verdict,
+};
+pub use budget::{Amount, Budget, Ledger};
+pub use example::{Example, SyntheticExample};
+pub use measured::{Mark, Measured, NotMeasured, Reason, Score};
+pub use outcome::{Arm, Ending, Outcome};
+pub use prompt::{Prompt, Standing};
+pub use role::Role;
+pub use story::Telling;
+pub use task::Task;
+pub use vote::{Decision, Provenance, Rule, Signed, Vote, Voter};

@@ -1,0 +1,40 @@
+//! A task: what a user wants solved.
+
+use crate::{ask::TaskBrief, example::Example, metric::Metric};
+use serde::{Deserialize, Serialize};
+
+/// Everything a run needs to know of a task; read from a task file, carried by the run, never changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Short name: letters, digits, `-`, `_`.
+    pub name: String,
+    /// What the teaching roles are told of it.
+    pub brief: TaskBrief,
+    /// The seed prompt.
+    pub prompt: String,
+    /// How answers are marked.
+    pub metric: Metric,
+    /// The seed examples: shown to the generator, and the guard against forgetting.
+    pub train: Vec<Example>,
+    /// Held out: seen only by the conclusion.
+    pub test: Vec<Example>,
+    /// What a synthetic example must also satisfy.
+    pub gates: TaskGates,
+    /// Passages that may ground questions; may be empty.
+    pub corpus: Vec<String>,
+    /// All randomness of a run comes from it.
+    pub seed: u64,
+}
+
+/// The task's own conditions on synthetic examples.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskGates {
+    /// Regular expression that a synthetic input must match.
+    pub input_pattern: Option<String>,
+    /// Regular expression that a synthetic target must match.
+    pub target_pattern: Option<String>,
+    /// Name of an operator-allowed program with a veto.
+    pub program: Option<String>,
+    /// The longest synthetic input, in characters.
+    pub max_input_chars: u32,
+}
