@@ -1,0 +1,120 @@
+//! What the environment asks of telemetry: read in one place, from a function, so that tests need no real environment.
+
+use crate::TelemetryError;
+
+/// The filter in force when nobody asks for another: our own progress, and only trouble from the libraries.
+const DEFAULT_FILTER: &str = "info,async_nats=warn,h2=warn,hyper=warn,tower=warn,opentelemetry=warn";
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a line, for machines.
+    Json,
+    /// Aligned text, for people.
+    Pretty,
+}
+
+/// What telemetry is to do in this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Which log lines are written, in the syntax of `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+    /// Where the filter was read; named in an error about it.
+    pub filter_variable: &'static str,
+    /// How they look.
+    pub format: Format,
+    /// Whether pretty lines may be coloured.
+    pub color: bool,
+    /// Whether spans are sent to the collector of `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub export_traces: bool,
+    /// Whether the environment names the service itself, so that we do not.
+    pub names_service: bool,
+}
+
+impl Settings {
+    /// Reads `SIPDO_LOG` (or `RUST_LOG`), `SIPDO_LOG_FORMAT`, `NO_COLOR` and the `OTEL_*` variables through `get`.
+    /// `terminal` says whether a person reads stderr: then lines are pretty, else JSON.
+    ///
+    /// # Errors
+    /// A format that does not exist. The filter is only parsed by [`crate::init_with`].
+    pub fn from_env(get: impl Fn(&str) -> Option<String>, terminal: bool) -> Result<Self, TelemetryError> {
+        // A variable set to nothing counts as unset, as the OpenTelemetry specification wants.
+        let get = |name: &str| get(name).filter(|value| !value.trim().is_empty());
+        let (filter, filter_variable) = match (get("SIPDO_LOG"), get("RUST_LOG")) {
+            (Some(filter), _) => (filter, "SIPDO_LOG"),
+            (None, Some(filter)) => (filter, "RUST_LOG"),
+            (None, None) => (DEFAULT_FILTER.to_owned(), "SIPDO_LOG"),
+        };
+        let format = match get("SIPDO_LOG_FORMAT").as_deref() {
+            Some("json") => Format::Json,
+            Some("pretty") => Format::Pretty,
+            Some(other) => return Err(TelemetryError::Format(other.to_owned())),
+            None if terminal => Format::Pretty,
+            None => Format::Json,
+        };
+        let disabled = get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let named_by_resource = get("OTEL_RESOURCE_ATTRIBUTES")
+            .is_some_and(|list| list.split(',').any(|pair| pair.trim().starts_with("service.name=")));
+        Ok(Self {
+            filter,
+            filter_variable,
+            format,
+            color: terminal && get("NO_COLOR").is_none(),
+            export_traces: !disabled && get("OTEL_EXPORTER_OTLP_ENDPOINT").is_some(),
+            names_service: named_by_resource || get("OTEL_SERVICE_NAME").is_some(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)], terminal: bool) -> Result<Settings, TelemetryError> {
+        Settings::from_env(
+            |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, v)| (*v).to_owned()),
+            terminal,
+        )
+    }
+
+    #[test]
+    fn our_own_filter_wins_over_the_common_one() {
+        let settings = read(&[("RUST_LOG", "trace"), ("SIPDO_LOG", "warn")], true).unwrap();
+        assert_eq!(
+            (settings.filter.as_str(), settings.filter_variable),
+            ("warn", "SIPDO_LOG")
+        );
+        assert_eq!(read(&[("RUST_LOG", "trace")], true).unwrap().filter, "trace");
+        assert_eq!(read(&[("SIPDO_LOG", "  ")], true).unwrap().filter, DEFAULT_FILTER);
+    }
+
+    #[test]
+    fn a_pipe_gets_json_and_a_terminal_gets_text() {
+        assert_eq!(read(&[], false).unwrap().format, Format::Json);
+        assert_eq!(read(&[], true).unwrap().format, Format::Pretty);
+        assert_eq!(
+            read(&[("SIPDO_LOG_FORMAT", "pretty")], false).unwrap().format,
+            Format::Pretty
+        );
+        assert!(!read(&[("NO_COLOR", "1")], true).unwrap().color);
+        let error = read(&[("SIPDO_LOG_FORMAT", "xml")], true).unwrap_err();
+        assert!(error.to_string().contains("\"xml\""), "{error}");
+    }
+
+    #[test]
+    fn spans_leave_only_when_a_collector_is_named() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317");
+        assert!(!read(&[], false).unwrap().export_traces);
+        assert!(read(&[endpoint], false).unwrap().export_traces);
+        assert!(
+            !read(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")], false)
+                .unwrap()
+                .export_traces
+        );
+        assert!(
+            read(&[("OTEL_RESOURCE_ATTRIBUTES", "a=b, service.name=x")], false)
+                .unwrap()
+                .names_service
+        );
+    }
+}
