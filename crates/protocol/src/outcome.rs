@@ -1,0 +1,223 @@
+//! What a run comes to: outcome, arms, gain, corrections.
+
+use crate::{
+    DecodeError,
+    error::{each, known, required, try_each, unspecified},
+    pb,
+};
+use sipdo_domain::{
+    Arm, Ending, Outcome,
+    outcome::{Correction, Gain},
+};
+
+impl From<Outcome> for pb::Outcome {
+    fn from(outcome: Outcome) -> Self {
+        let Outcome {
+            ending,
+            best,
+            found,
+            prompts,
+            synthetic,
+            corrections,
+            arms,
+            gain,
+            reverted,
+            label_kl,
+            warnings,
+        } = outcome;
+        let (ending, cap) = match ending {
+            Ending::Finished => (pb::outcome::Ending::Finished, String::new()),
+            Ending::BudgetExhausted(cap) => (pb::outcome::Ending::BudgetExhausted, cap),
+            Ending::StoppedEarly => (pb::outcome::Ending::StoppedEarly, String::new()),
+        };
+        Self {
+            ending: ending.into(),
+            cap,
+            best,
+            found,
+            prompts: each(prompts),
+            synthetic: each(synthetic),
+            corrections: each(corrections),
+            arms: each(arms),
+            gain: gain.map(Into::into),
+            reverted,
+            label_kl,
+            warnings,
+        }
+    }
+}
+
+impl TryFrom<pb::Outcome> for Outcome {
+    type Error = DecodeError;
+
+    fn try_from(outcome: pb::Outcome) -> Result<Self, DecodeError> {
+        let pb::Outcome {
+            ending,
+            cap,
+            best,
+            found,
+            prompts,
+            synthetic,
+            corrections,
+            arms,
+            gain,
+            reverted,
+            label_kl,
+            warnings,
+        } = outcome;
+        let ending = match known::<pb::outcome::Ending>(ending, "Outcome", "ending")? {
+            pb::outcome::Ending::Unspecified => return unspecified("Outcome", "ending"),
+            pb::outcome::Ending::Finished => Ending::Finished,
+            pb::outcome::Ending::BudgetExhausted => Ending::BudgetExhausted(cap),
+            pb::outcome::Ending::StoppedEarly => Ending::StoppedEarly,
+        };
+        Ok(Self {
+            ending,
+            best,
+            found,
+            prompts: try_each(prompts)?,
+            synthetic: try_each(synthetic)?,
+            corrections: each(corrections),
+            arms: try_each(arms)?,
+            gain: gain.map(Gain::try_from).transpose()?,
+            reverted,
+            label_kl,
+            warnings,
+        })
+    }
+}
+
+impl From<(f64, f64)> for pb::Interval {
+    fn from((low, high): (f64, f64)) -> Self {
+        Self { low, high }
+    }
+}
+
+impl From<pb::Interval> for (f64, f64) {
+    fn from(interval: pb::Interval) -> Self {
+        let pb::Interval { low, high } = interval;
+        (low, high)
+    }
+}
+
+impl From<Arm> for pb::Arm {
+    fn from(arm: Arm) -> Self {
+        let Arm { name, score, interval } = arm;
+        Self {
+            name,
+            score: Some(score.into()),
+            interval: interval.map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<pb::Arm> for Arm {
+    type Error = DecodeError;
+
+    fn try_from(arm: pb::Arm) -> Result<Self, DecodeError> {
+        let pb::Arm { name, score, interval } = arm;
+        Ok(Self {
+            name,
+            score: required(score, "Arm", "score")?.into(),
+            interval: interval.map(Into::into),
+        })
+    }
+}
+
+impl From<Gain> for pb::Gain {
+    fn from(gain: Gain) -> Self {
+        let Gain {
+            difference,
+            interval,
+            p_value,
+            pairs,
+            gained,
+            lost,
+        } = gain;
+        Self {
+            difference,
+            interval: Some(interval.into()),
+            p_value,
+            pairs,
+            gained,
+            lost,
+        }
+    }
+}
+
+impl TryFrom<pb::Gain> for Gain {
+    type Error = DecodeError;
+
+    fn try_from(gain: pb::Gain) -> Result<Self, DecodeError> {
+        let pb::Gain {
+            difference,
+            interval,
+            p_value,
+            pairs,
+            gained,
+            lost,
+        } = gain;
+        Ok(Self {
+            difference,
+            interval: required(interval, "Gain", "interval")?.into(),
+            p_value,
+            pairs,
+            gained,
+            lost,
+        })
+    }
+}
+
+impl From<Correction> for pb::Correction {
+    fn from(correction: Correction) -> Self {
+        let Correction {
+            example,
+            input,
+            target,
+            wrong_answer,
+            right_answer,
+            from_version,
+            to_version,
+            analysis,
+            recommendation,
+        } = correction;
+        Self {
+            example,
+            input,
+            target,
+            wrong_answer,
+            right_answer,
+            from_version,
+            to_version,
+            analysis,
+            recommendation,
+        }
+    }
+}
+
+impl From<pb::Correction> for Correction {
+    fn from(correction: pb::Correction) -> Self {
+        let pb::Correction {
+            example,
+            input,
+            target,
+            wrong_answer,
+            right_answer,
+            from_version,
+            to_version,
+            analysis,
+            recommendation,
+        } = correction;
+        Self {
+            example,
+            input,
+            target,
+            wrong_answer,
+            right_answer,
+            from_version,
+            to_version,
+            analysis,
+            recommendation,
+        }
+    }
+}

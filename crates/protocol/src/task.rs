@@ -1,0 +1,112 @@
+//! A task with its data. The metric travels as JSON, in the words of the task file: the set of metrics is open.
+
+use crate::{
+    DecodeError, EncodeError,
+    error::{each, required},
+    pb,
+};
+use sipdo_domain::{Task, task::TaskGates};
+
+impl TryFrom<Task> for pb::Task {
+    type Error = EncodeError;
+
+    fn try_from(task: Task) -> Result<Self, EncodeError> {
+        let Task {
+            name,
+            brief,
+            prompt,
+            metric,
+            train,
+            test,
+            gates,
+            corpus,
+            seed,
+        } = task;
+        let metric_json = serde_json::to_string(&metric).map_err(|source| EncodeError {
+            message: "Task",
+            field: "metric_json",
+            source,
+        })?;
+        Ok(Self {
+            name,
+            brief: Some(brief.into()),
+            prompt,
+            metric_json,
+            train: each(train),
+            test: each(test),
+            gates: Some(gates.into()),
+            corpus,
+            seed,
+        })
+    }
+}
+
+impl TryFrom<pb::Task> for Task {
+    type Error = DecodeError;
+
+    fn try_from(task: pb::Task) -> Result<Self, DecodeError> {
+        let pb::Task {
+            name,
+            brief,
+            prompt,
+            metric_json,
+            train,
+            test,
+            gates,
+            corpus,
+            seed,
+        } = task;
+        let metric = serde_json::from_str(&metric_json).map_err(|source| DecodeError::Json {
+            message: "Task",
+            field: "metric_json",
+            source,
+        })?;
+        Ok(Self {
+            name,
+            brief: required(brief, "Task", "brief")?.into(),
+            prompt,
+            metric,
+            train: each(train),
+            test: each(test),
+            gates: required(gates, "Task", "gates")?.into(),
+            corpus,
+            seed,
+        })
+    }
+}
+
+impl From<TaskGates> for pb::TaskGates {
+    fn from(gates: TaskGates) -> Self {
+        let TaskGates {
+            input_pattern,
+            target_pattern,
+            program,
+            max_input_chars,
+        } = gates;
+        Self {
+            input_pattern: input_pattern.unwrap_or_default(),
+            target_pattern: target_pattern.unwrap_or_default(),
+            program: program.unwrap_or_default(),
+            max_input_chars,
+        }
+    }
+}
+
+impl From<pb::TaskGates> for TaskGates {
+    /// Empty is none: an empty pattern matches everything, and no program has an empty name.
+    fn from(gates: pb::TaskGates) -> Self {
+        let pb::TaskGates {
+            input_pattern,
+            target_pattern,
+            program,
+            max_input_chars,
+        } = gates;
+        let filled = |text: String| (!text.is_empty()).then_some(text);
+        Self {
+            input_pattern: filled(input_pattern),
+            target_pattern: filled(target_pattern),
+            program: filled(program),
+            max_input_chars,
+        }
+    }
+}
