@@ -4,13 +4,20 @@
 
 pub mod ask;
 pub mod budget;
+pub mod consensus;
+pub mod curriculum;
 pub mod example;
 pub mod fence;
+pub mod gates;
+pub mod guards;
 pub mod measured;
 pub mod metric;
 pub mod outcome;
+pub mod prior;
 pub mod prompt;
 pub mod role;
+pub mod similarity;
+pub mod stats;
 pub mod story;
 pub mod task;
 pub mod vote;
