@@ -1,0 +1,342 @@
+//! Proptest strategies for the domain types that travel.
+
+use proptest::{collection::vec, option, prelude::*};
+use sipdo_domain::{
+    Answer, Arm, Ask, Brief, Case, CheckResult, Decision, Draft, Edit, EditRequest, Ending, Example, Grade, Grading,
+    Mark, Measured, NotMeasured, Opinion, Outcome, PastExample, Program, Prompt, Provenance, Question, Reason, Reply,
+    Riddle, Score, Solution, Standing, SyntheticExample, TaskBrief, Telling, Verdict, Vote, Voter,
+    outcome::{Correction, Gain},
+};
+
+fn text() -> impl Strategy<Value = String> + Clone {
+    prop_oneof![Just(String::new()), "\\PC{1,12}", "[a-z\\n\\t{}]{1,8}"]
+}
+
+fn texts() -> impl Strategy<Value = Vec<String>> {
+    vec(text(), 0..3)
+}
+
+fn number() -> impl Strategy<Value = f64> {
+    -1e6..1e6
+}
+
+fn interval() -> impl Strategy<Value = (f64, f64)> {
+    (number(), number())
+}
+
+pub fn not_measured() -> impl Strategy<Value = NotMeasured> {
+    (prop::sample::select(Reason::ALL.to_vec()), text()).prop_map(|(reason, detail)| NotMeasured { reason, detail })
+}
+
+fn mark() -> impl Strategy<Value = Mark> {
+    prop_oneof![
+        Just(Mark::Right),
+        Just(Mark::Wrong),
+        not_measured().prop_map(Mark::NotMeasured)
+    ]
+}
+
+fn measured<T: std::fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Measured<T>> {
+    prop_oneof![value.prop_map(Ok), not_measured().prop_map(Err)]
+}
+
+fn score() -> impl Strategy<Value = Score> {
+    any::<(u32, u32, u32)>().prop_map(|(right, wrong, not_measured)| Score {
+        right,
+        wrong,
+        not_measured,
+    })
+}
+
+pub fn provenance() -> impl Strategy<Value = Provenance> {
+    (text(), text(), text(), text()).prop_map(|(endpoint, model, revision, agent)| Provenance {
+        endpoint,
+        model,
+        revision,
+        agent,
+    })
+}
+
+pub fn example() -> impl Strategy<Value = Example> {
+    (text(), text(), text(), texts()).prop_map(|(id, input, target, aliases)| Example {
+        id,
+        input,
+        target,
+        aliases,
+    })
+}
+
+pub fn brief_of_task() -> impl Strategy<Value = TaskBrief> {
+    (text(), text(), texts()).prop_map(|(description, answer_format, labels)| TaskBrief {
+        description,
+        answer_format,
+        labels,
+    })
+}
+
+fn vote() -> impl Strategy<Value = Vote> {
+    let voter = prop_oneof![
+        Just(Voter::Generator),
+        any::<u32>().prop_map(Voter::Checker),
+        Just(Voter::Verifier),
+        Just(Voter::Program)
+    ];
+    (voter, text(), measured(any::<bool>()), text(), provenance()).prop_map(|(voter, answer, supports, reason, by)| {
+        Vote {
+            voter,
+            answer,
+            supports,
+            reason,
+            by,
+        }
+    })
+}
+
+fn decision() -> impl Strategy<Value = Decision> {
+    prop_oneof![
+        Just(Decision::Accepted),
+        (text(), text()).prop_map(|(by, reason)| Decision::Rejected { by, reason }),
+        text().prop_map(|reason| Decision::SetAside { reason }),
+    ]
+}
+
+fn synthetic() -> impl Strategy<Value = SyntheticExample> {
+    (
+        example(),
+        any::<u32>(),
+        text(),
+        vec(vote(), 0..4),
+        decision(),
+        any::<u32>(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(example, level, rationale, votes, decision, prompt_version, quarantined)| SyntheticExample {
+                example,
+                level,
+                rationale,
+                votes,
+                decision,
+                prompt_version,
+                quarantined,
+            },
+        )
+}
+
+fn prompt() -> impl Strategy<Value = Prompt> {
+    let standing = prop_oneof![
+        Just(Standing::Seed),
+        texts().prop_map(|fixed| Standing::Accepted { fixed }),
+        (text(), text(), texts()).prop_map(|(stage, reason, broke)| Standing::Rejected { stage, reason, broke }),
+    ];
+    (
+        any::<u32>(),
+        option::of(any::<u32>()),
+        text(),
+        text(),
+        any::<u32>(),
+        standing,
+    )
+        .prop_map(|(version, parent, text, reason, level, standing)| Prompt {
+            version,
+            parent,
+            text,
+            reason,
+            level,
+            standing,
+        })
+}
+
+fn correction() -> impl Strategy<Value = Correction> {
+    (prop::array::uniform7(text()), any::<u32>(), any::<u32>()).prop_map(|(texts, from_version, to_version)| {
+        let [
+            example,
+            input,
+            target,
+            wrong_answer,
+            right_answer,
+            analysis,
+            recommendation,
+        ] = texts;
+        Correction {
+            example,
+            input,
+            target,
+            wrong_answer,
+            right_answer,
+            from_version,
+            to_version,
+            analysis,
+            recommendation,
+        }
+    })
+}
+
+fn arm() -> impl Strategy<Value = Arm> {
+    (text(), score(), option::of(interval())).prop_map(|(name, score, interval)| Arm { name, score, interval })
+}
+
+fn gain() -> impl Strategy<Value = Gain> {
+    (number(), interval(), number(), any::<(u32, u32, u32)>()).prop_map(
+        |(difference, interval, p_value, (pairs, gained, lost))| Gain {
+            difference,
+            interval,
+            p_value,
+            pairs,
+            gained,
+            lost,
+        },
+    )
+}
+
+pub fn outcome() -> impl Strategy<Value = Outcome> {
+    let ending = prop_oneof![
+        Just(Ending::Finished),
+        text().prop_map(Ending::BudgetExhausted),
+        Just(Ending::StoppedEarly)
+    ];
+    let lists = (
+        vec(prompt(), 0..3),
+        vec(synthetic(), 0..3),
+        vec(correction(), 0..3),
+        vec(arm(), 0..3),
+        texts(),
+    );
+    let rest = (any::<(u32, u32, bool)>(), option::of(gain()), option::of(number()));
+    (ending, lists, rest).prop_map(
+        |(ending, (prompts, synthetic, corrections, arms, warnings), ((best, found, reverted), gain, label_kl))| {
+            Outcome {
+                ending,
+                best,
+                found,
+                prompts,
+                synthetic,
+                corrections,
+                arms,
+                gain,
+                reverted,
+                label_kl,
+                warnings,
+            }
+        },
+    )
+}
+
+fn brief() -> impl Strategy<Value = Brief> {
+    let past = (any::<u32>(), text(), text()).prop_map(|(level, input, target)| PastExample { level, input, target });
+    let head = (brief_of_task(), vec((text(), text()), 0..3), vec(past, 0..3));
+    let level = any::<(u32, u32, bool)>();
+    let tail = (option::of(text()), text(), texts(), option::of(text()), texts());
+    (head, level, tail).prop_map(
+        |((task, shown, past), (level, max_level, extreme), (target, prompt, weaknesses, passage, refused))| Brief {
+            task,
+            shown,
+            past,
+            level,
+            max_level,
+            extreme,
+            target,
+            prompt,
+            weaknesses,
+            passage,
+            refused,
+        },
+    )
+}
+
+pub fn ask() -> impl Strategy<Value = Ask> {
+    prop_oneof![
+        (text(), text()).prop_map(|(prompt, input)| Ask::Answer(Question { prompt, input })),
+        brief().prop_map(Ask::Synthesize),
+        (brief_of_task(), text()).prop_map(|(task, input)| Ask::Solve(Riddle { task, input })),
+        (text(), text(), text()).prop_map(|(name, input, target)| Ask::Check(Program { name, input, target })),
+        (brief_of_task(), text(), text(), text(), text()).prop_map(|(task, input, claim, working, checked)| {
+            Ask::Judge(Case {
+                task,
+                input,
+                claim,
+                working,
+                checked,
+            })
+        }),
+        (brief_of_task(), text(), text(), text(), text()).prop_map(|(task, input, target, answer, criteria)| {
+            Ask::Grade(Grading {
+                task,
+                input,
+                target,
+                answer,
+                criteria,
+            })
+        }),
+        (text(), text(), text(), text(), number(), any::<u32>()).prop_map(
+            |(step, instruction, material, field, temperature, max_chars)| Ask::Edit(EditRequest {
+                step,
+                instruction,
+                material,
+                field,
+                temperature,
+                max_chars,
+            })
+        ),
+    ]
+}
+
+pub fn reply() -> impl Strategy<Value = Reply> {
+    let verdict = prop::sample::select(vec![
+        Verdict::Valid,
+        Verdict::WrongLabel,
+        Verdict::Ambiguous,
+        Verdict::Unsolvable,
+    ]);
+    prop_oneof![
+        text().prop_map(|text| Reply::Answer(Answer { text })),
+        (text(), text(), text()).prop_map(|(input, target, rationale)| Reply::Draft(Draft {
+            input,
+            target,
+            rationale
+        })),
+        (text(), text()).prop_map(|(working, answer)| Reply::Solution(Solution { working, answer })),
+        (any::<bool>(), text()).prop_map(|(passed, reason)| Reply::Check(CheckResult { passed, reason })),
+        (verdict, text(), text()).prop_map(|(verdict, answer, reasons)| Reply::Opinion(Opinion {
+            verdict,
+            answer,
+            reasons
+        })),
+        (any::<bool>(), text()).prop_map(|(correct, reason)| Reply::Grade(Grade { correct, reason })),
+        text().prop_map(|text| Reply::Edit(Edit { text })),
+    ]
+}
+
+pub fn finding() -> impl Strategy<Value = Measured<Reply>> {
+    measured(reply())
+}
+
+pub fn telling() -> impl Strategy<Value = Telling> {
+    prop_oneof![
+        (text(), text(), score()).prop_map(|(set, arm, score)| Telling::Scored { set, arm, score }),
+        (any::<u32>(), any::<u32>(), option::of(text())).prop_map(|(level, of, target)| Telling::LevelBegun {
+            level,
+            of,
+            target
+        }),
+        synthetic().prop_map(|example| Telling::ExampleJudged { example }),
+        (text(), any::<u32>(), mark()).prop_map(|(example, version, mark)| Telling::Challenged {
+            example,
+            version,
+            mark
+        }),
+        (texts(), any::<u32>(), text(), text()).prop_map(|(examples, version, analysis, recommendation)| {
+            Telling::ErrorsAnalysed {
+                examples,
+                version,
+                analysis,
+                recommendation,
+            }
+        }),
+        prompt().prop_map(|prompt| Telling::CandidateJudged { prompt }),
+        vec(correction(), 0..3).prop_map(|corrections| Telling::Corrected { corrections }),
+        (text(), text()).prop_map(|(example, reason)| Telling::ExampleQuarantined { example, reason }),
+        arm().prop_map(|arm| Telling::ArmMeasured { arm }),
+        text().prop_map(|text| Telling::Warning { text }),
+    ]
+}
