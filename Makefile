@@ -1,0 +1,45 @@
+# sipdo: each target in one or two lines; `make help` lists them.
+BIN := $(or $(CARGO_TARGET_DIR),target)
+PREFIX ?= $(HOME)/.local
+BINARIES := sipdo sipdo-coordinator sipdo-generator sipdo-checker sipdo-verifier sipdo-learner sipdo-optimizer sipdo-simulator
+TASK ?= examples/object_counting/task.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint build bench bench-quality bench-consensus bench-speed install clean nats
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
+
+demo: nats build ## improve the prompt of an example task here and now, with the simulated model: no key, no account
+	$(BIN)/debug/sipdo optimize $(TASK) --simulated
+
+test: nats build ## every test of every crate, against a real nats-server
+	cargo test --workspace --locked
+
+lint: ## formatting and clippy, warnings are errors
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+build: ## every binary, for development
+	cargo build --workspace --bins --locked
+
+bench: bench-quality bench-consensus bench-speed ## all three benchmarks
+
+bench-quality: nats ## accuracy from a one-line prompt on every simulated family, with calls and tokens
+	cargo run --release --locked -p sipdo-tests --bin bench-quality
+
+bench-consensus: nats ## wrong labels that get past the three voters
+	cargo run --release --locked -p sipdo-tests --bin bench-consensus
+
+bench-speed: nats ## jobs per second end to end, CPU, memory, jobs in flight
+	cargo run --release --locked -p sipdo-tests --bin bench-speed
+
+install: ## release binaries into $(PREFIX)/bin
+	cargo build --workspace --bins --locked --release
+	install -d $(PREFIX)/bin && install $(addprefix $(BIN)/release/,$(BINARIES)) $(PREFIX)/bin
+
+clean: ## what was built; the tools in .tools stay
+	cargo clean
+
+nats: # a suitable nats-server in .tools, where the machine has none
+	@scripts/get-nats-server.sh
