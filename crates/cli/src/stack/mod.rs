@@ -1,0 +1,426 @@
+//! The local stack: a private nats-server, a coordinator and one process per role on this machine, with their data in the user's
+//! data folder. The same binaries as in a cluster; nothing is mocked.
+
+pub mod children;
+pub mod layout;
+pub mod state;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use sipdo_bus::local::{NatsServer, NatsServerOptions, stop_left_behind};
+use sipdo_domain::Role;
+
+use crate::{
+    failure::{Exit, Failure},
+    output,
+};
+use children::{POLL, Running, Start, is_ready, told_port};
+use layout::Layout;
+use state::{Lock, Process, State};
+
+/// A loaded machine may be slow; a process that has something to say ends or writes its log long before.
+const READY_DEADLINE: Duration = Duration::from_secs(45);
+/// Idle agents end at once; one in the middle of a call hands its job back, or finishes it.
+const AGENT_PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where.
+    pub layout: Layout,
+    /// The operator's file for the agents; written here for simulated models.
+    pub config: Option<PathBuf>,
+    /// How many agents of each role; none at all for a stack that only reads.
+    pub agents: BTreeMap<Role, u32>,
+    /// The nats-server's port; 0 takes a free one.
+    pub nats_port: u16,
+    /// The coordinator's port; 0 takes a free one.
+    pub port: u16,
+    /// Whether the stack ends with this command.
+    pub private: bool,
+}
+
+impl Plan {
+    /// One agent per role, on free ports.
+    pub fn whole(layout: Layout, config: Option<PathBuf>, private: bool) -> Self {
+        Plan {
+            layout,
+            config,
+            agents: Role::ALL.into_iter().map(|role| (role, 1)).collect(),
+            nats_port: 0,
+            port: 0,
+            private,
+        }
+    }
+
+    /// A private stack without agents: to read what is kept.
+    pub fn reading(layout: Layout) -> Self {
+        Plan {
+            agents: BTreeMap::new(),
+            ..Plan::whole(layout, None, true)
+        }
+    }
+}
+
+/// A stack that this command has started.
+pub struct Stack {
+    layout: Layout,
+    /// What runs.
+    pub state: State,
+    nats: NatsServer,
+    children: Vec<Running>,
+    _lock: Lock,
+}
+
+impl Stack {
+    /// Starts a stack and waits until every process is ready.
+    ///
+    /// # Errors
+    /// Another command owns the folder; a program is missing; a process ends or is not ready in time (told with its log). What was
+    /// started is ended again.
+    pub async fn start(plan: &Plan) -> Result<Stack, Failure> {
+        let layout = plan.layout.clone();
+        layout.make()?;
+        let lock = Lock::take(&layout)?;
+        end_left_behind(&layout).await?;
+        if fs::exists(layout.root.join("ports"))? {
+            fs::remove_dir_all(layout.root.join("ports"))?;
+        }
+        layout.make()?;
+        let options = NatsServerOptions {
+            port: plan.nats_port,
+            end_with_us: false,
+            ..NatsServerOptions::new(layout.nats())
+        };
+        let mut children = Vec::new();
+        if layout.simulated && !plan.agents.is_empty() {
+            children.push(start_simulator(&layout)?);
+        }
+        let nats = match NatsServer::start(options).await {
+            Ok(nats) => nats,
+            Err(error) => {
+                end_children(&children).await;
+                return Err(Failure::unavailable(error.to_string()));
+            }
+        };
+        let mut stack = Stack {
+            state: State {
+                coordinator: String::new(),
+                nats: nats.url(),
+                simulator: None,
+                simulated: layout.simulated,
+                agents: !plan.agents.is_empty(),
+                config: plan.config.clone(),
+                owner: plan.private.then(|| Process::now("sipdo", std::process::id())),
+                processes: nats.pid().map(|pid| Process::now("nats-server", pid)).into_iter().collect(),
+            },
+            layout,
+            nats,
+            children,
+            _lock: lock,
+        };
+        match stack.start_rest(plan).await {
+            Ok(()) => Ok(stack),
+            Err(failure) => {
+                stack.stop().await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn start_rest(&mut self, plan: &Plan) -> Result<(), Failure> {
+        self.note_children()?;
+        if let Some(simulator) = self.children.first_mut() {
+            let port = wait_for_port(&self.layout, simulator, "simulator").await?;
+            self.state.simulator = Some(format!("http://127.0.0.1:{port}/v1"));
+            let config = self.layout.simulated_config();
+            fs::write(&config, simulated_config(port))?;
+            self.state.config = Some(config);
+        }
+        self.children.push(children::start(
+            &self.layout,
+            &Start {
+                name: "coordinator",
+                program: "sipdo-coordinator",
+                args: self.coordinator_args(plan.port),
+                without_models: false,
+            },
+        )?);
+        for (role, number) in plan.agents.iter().flat_map(|(&role, &count)| (1..=count).map(move |n| (role, n))) {
+            let name = if number == 1 { role.name().to_owned() } else { format!("{role}-{number}") };
+            let start = Start {
+                name: &name,
+                program: &format!("sipdo-{role}"),
+                args: self.agent_args(&name),
+                without_models: self.layout.simulated,
+            };
+            self.children.push(children::start(&self.layout, &start)?);
+        }
+        self.note_children()?;
+        self.wait_until_ready().await
+    }
+
+    fn coordinator_args(&self, port: u16) -> Vec<String> {
+        let file = |name: &str| self.layout.port_file(name).display().to_string();
+        [
+            ("--nats-url", self.state.nats.clone()),
+            ("--listen", format!("127.0.0.1:{port}")),
+            ("--port-file", file("coordinator")),
+            ("--admin-listen", "127.0.0.1:0".into()),
+            ("--admin-port-file", file("coordinator.admin")),
+        ]
+        .into_iter()
+        .flat_map(|(flag, value)| [flag.to_owned(), value])
+        .collect()
+    }
+
+    fn agent_args(&self, name: &str) -> Vec<String> {
+        let mut args = vec![
+            ("--nats-url", self.state.nats.clone()),
+            ("--admin-listen", "127.0.0.1:0".into()),
+            ("--admin-port-file", self.layout.port_file(&format!("{name}.admin")).display().to_string()),
+            ("--spool-dir", self.layout.spool(name).display().to_string()),
+        ];
+        if let Some(config) = &self.state.config {
+            args.push(("--config", config.display().to_string()));
+        }
+        args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<(), Failure> {
+        let deadline = Instant::now() + READY_DEADLINE;
+        for index in 0..self.children.len() {
+            loop {
+                // One that has ended explains more than one that waits for it: all are looked at, whoever's turn it is.
+                for child in &mut self.children {
+                    child.check(&self.layout)?;
+                }
+                let Some(child) = self.children.get_mut(index) else { break };
+                if child.process.name == "simulator" {
+                    break;
+                }
+                let file = self.layout.port_file(&format!("{}.admin", child.process.name));
+                if let Some(port) = told_port(&file) {
+                    let address = SocketAddr::from(([127, 0, 0, 1], port));
+                    child.process.admin = Some(address.to_string());
+                    let ready = tokio::task::spawn_blocking(move || is_ready(address)).await;
+                    if ready.unwrap_or(false) {
+                        break;
+                    }
+                }
+                if Instant::now() >= deadline {
+                    return Err(child.failure(&self.layout, &format!("was not ready after {READY_DEADLINE:?}")));
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        }
+        let port = told_port(&self.layout.port_file("coordinator"));
+        let port = port.ok_or_else(|| Failure::unavailable("the coordinator is ready but tells no port"))?;
+        self.state.coordinator = format!("http://127.0.0.1:{port}");
+        self.note_children()
+    }
+
+    fn note_children(&mut self) -> Result<(), Failure> {
+        self.state.processes.truncate(1);
+        self.state.processes.extend(self.children.iter().map(|child| child.process.clone()));
+        self.state.save(&self.layout)
+    }
+
+    /// Whether a process of the stack has ended by itself, told with the end of its log.
+    pub fn trouble(&mut self) -> Option<Failure> {
+        self.children.iter_mut().find_map(|child| child.check(&self.layout).err())
+    }
+
+    /// Takes the stack down: agents and simulator, then the coordinator, then the server that they all need.
+    pub async fn stop(mut self) {
+        let processes: Vec<Process> = self.children.iter().map(|child| child.process.clone()).collect();
+        let killed = end_in_order(&processes).await;
+        if let Err(error) = self.nats.terminate().await {
+            output::warning(&format!("nats-server: {error}"));
+        }
+        tell_killed(&killed);
+        State::forget(&self.layout);
+    }
+
+    /// Leaves it running after this command.
+    pub fn leave(self) -> State {
+        self.state
+    }
+}
+
+fn start_simulator(layout: &Layout) -> Result<Running, Failure> {
+    let file = layout.port_file("simulator").display().to_string();
+    let args = ["--port", "0", "--port-file", &file].map(str::to_owned).to_vec();
+    let start = Start {
+        name: "simulator",
+        program: "sipdo-simulator",
+        args,
+        without_models: true,
+    };
+    children::start(layout, &start)
+}
+
+async fn wait_for_port(layout: &Layout, child: &mut Running, name: &str) -> Result<u16, Failure> {
+    let deadline = Instant::now() + READY_DEADLINE;
+    loop {
+        if let Some(port) = told_port(&layout.port_file(name)) {
+            return Ok(port);
+        }
+        child.check(layout)?;
+        if Instant::now() >= deadline {
+            return Err(child.failure(layout, &format!("told no port within {READY_DEADLINE:?}")));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// The operator's file of a simulated stack. Prices are zero because that is what these calls cost.
+fn simulated_config(port: u16) -> String {
+    let mut text = format!(
+        "# Written by sipdo at each start of a simulated stack; changes are lost.\n\
+         [endpoints.simulator]\nprovider = \"openai\"\nbase_url = \"http://127.0.0.1:{port}/v1\"\nconcurrency = 256\n"
+    );
+    for model in ["sim-weak", "sim-teacher", "sim-strong"] {
+        text.push_str(&format!(
+            "[endpoints.simulator.prices.{model}]\ninput_per_million = 0\noutput_per_million = 0\n"
+        ));
+    }
+    text.push_str(
+        "[models.default]\nendpoint = \"simulator\"\nmodel = \"sim-teacher\"\n\
+         [models.learner]\nendpoint = \"simulator\"\nmodel = \"sim-weak\"\nconcurrency = 64\n",
+    );
+    text
+}
+
+/// Ends agents and simulator, then the coordinator. Returns the names of those that had to be killed.
+async fn end_in_order(processes: &[Process]) -> Vec<String> {
+    let (coordinators, others): (Vec<_>, Vec<_>) =
+        processes.iter().cloned().partition(|process| process.name == "coordinator");
+    let mut killed = children::end(&others, AGENT_PATIENCE).await;
+    killed.extend(children::end(&coordinators, PATIENCE).await);
+    killed
+}
+
+async fn end_children(children: &[Running]) {
+    let processes: Vec<Process> = children.iter().map(|child| child.process.clone()).collect();
+    end_in_order(&processes).await;
+}
+
+fn tell_killed(names: &[String]) {
+    if !names.is_empty() {
+        let names = names.join(", ");
+        output::warning(&format!("had to be killed: {names}; what was bought is kept and goes on at the next start"));
+    }
+}
+
+/// Ends what an earlier command left behind in this folder. Only processes that are surely that command's are touched.
+async fn end_left_behind(layout: &Layout) -> Result<(), Failure> {
+    if let Some(old) = State::load(layout) {
+        let ours: Vec<Process> =
+            old.processes.into_iter().filter(|process| process.name != "nats-server" && process.lives()).collect();
+        tell_killed(&end_in_order(&ours).await);
+    }
+    stop_left_behind(&layout.nats()).await.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
+    State::forget(layout);
+    Ok(())
+}
+
+/// A stack that runs in this folder and can be spoken to, whoever started it.
+pub fn running(layout: &Layout) -> Option<State> {
+    State::load(layout).filter(|state| state.lives() && !state.coordinator.is_empty())
+}
+
+/// Takes down the stack of `sipdo up`, or what is left of one. Returns whether there was anything.
+///
+/// # Errors
+/// It belongs to a command that is at work.
+pub async fn take_down(layout: &Layout) -> Result<bool, Failure> {
+    if !layout.root.exists() {
+        return Ok(false);
+    }
+    let state = State::load(layout);
+    if let Some(owner) = state.as_ref().filter(|state| state.is_owned()).and_then(|state| state.owner.as_ref()) {
+        return Err(Failure::unavailable(format!("the stack belongs to a running command (process {})", owner.pid))
+            .hint("press Ctrl-C there: once to stop the run early and keep its best, twice to leave it for later"));
+    }
+    let _lock = Lock::take(layout)?;
+    end_left_behind(layout).await?;
+    Ok(state.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sipdo_agent::settings::Settings;
+
+    #[test]
+    fn the_simulated_file_gives_every_role_a_model_that_costs_nothing() {
+        let settings = Settings::parse("simulated.toml".as_ref(), &simulated_config(1234)).unwrap();
+        for role in Role::ALL {
+            let model = settings.model(role).unwrap();
+            let expected = if role == Role::Learner { "sim-weak" } else { "sim-teacher" };
+            assert_eq!((model.endpoint.as_str(), model.model.as_str()), ("simulator", expected));
+            assert!(settings.endpoints["simulator"].prices.contains_key(expected));
+        }
+        assert_eq!(settings.endpoints["simulator"].base_url.as_deref(), Some("http://127.0.0.1:1234/v1"));
+    }
+
+    #[tokio::test]
+    async fn only_processes_that_are_ours_are_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(Some(dir.path()), false).unwrap();
+        assert!(!take_down(&layout).await.unwrap());
+        layout.make().unwrap();
+        let start = Start { name: "learner", program: "sleep", args: vec!["60".into()], without_models: false };
+        let ours = children::start(&layout, &start).unwrap();
+        let mut stranger = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let state = State {
+            coordinator: String::new(),
+            nats: String::new(),
+            simulator: None,
+            simulated: false,
+            agents: true,
+            config: None,
+            owner: None,
+            processes: vec![
+                ours.process.clone(),
+                // The id of another process that was born at another time.
+                Process { name: "checker".into(), pid: stranger.id(), birth: "long ago".into(), admin: None },
+            ],
+        };
+        state.save(&layout).unwrap();
+        assert!(take_down(&layout).await.unwrap());
+        assert!(!ours.process.lives());
+        assert!(stranger.try_wait().unwrap().is_none(), "a stranger was ended");
+        assert!(State::load(&layout).is_none());
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stack_that_a_command_owns_is_not_taken_down() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(Some(dir.path()), false).unwrap();
+        layout.make().unwrap();
+        let state = State {
+            coordinator: String::new(),
+            nats: String::new(),
+            simulator: None,
+            simulated: false,
+            agents: true,
+            config: None,
+            owner: Some(Process::now("sipdo", std::process::id())),
+            processes: Vec::new(),
+        };
+        state.save(&layout).unwrap();
+        let failure = take_down(&layout).await.unwrap_err();
+        assert!(failure.hint.contains("Ctrl-C"), "{failure}");
+    }
+}
