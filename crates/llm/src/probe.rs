@@ -1,0 +1,150 @@
+//! Is this endpoint there, does it take our key, and does it know the model? Asked before a run buys anything.
+
+use std::time::{Duration, Instant};
+
+use reqwest::header::{HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use crate::client::below;
+use crate::wire::Failure;
+use crate::{ChatRequest, Completion, Message, Model, ModelError, Provider, RetrySettings, Sampling, openai};
+
+/// Time for the free question; a completion may take as long as the model's settings say.
+const LIST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Longest list of models read, in bytes.
+const LIST_BYTES: usize = 16 << 20;
+
+/// Whether a probe may buy a completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spend {
+    /// Ask for the list of models only.
+    Nothing,
+    /// Where the list does not settle it (absent, or without the model: gateways and Azure list incompletely), ask the
+    /// model for a completion of at most 16 tokens.
+    OneCompletion,
+}
+
+/// What a probe found out. The endpoint answered and took the key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probe {
+    /// How long its answer took.
+    pub latency: Duration,
+    /// Whether its list of models holds ours; `None` if it has no list.
+    pub listed: Option<bool>,
+    /// Up to 20 models that it does list, if ours is not among them.
+    pub others: Vec<String>,
+    /// What was bought to find out.
+    pub completion: Option<Completion>,
+}
+
+impl Model {
+    /// Checks endpoint, key and model, once and without retries. An error is fit to show to the operator as it is.
+    pub async fn probe(&self, spend: Spend) -> Result<Probe, ModelError> {
+        let clock = Instant::now();
+        let key = self.endpoint.0.key.current();
+        let listed = tokio::time::timeout(LIST_TIMEOUT, self.list(key.as_ref())).await;
+        let secret = key.as_ref().map(ExposeSecret::expose_secret);
+        let (listed, others) = match listed.unwrap_or(Err(Failure::TimedOut(LIST_TIMEOUT))) {
+            Ok(found) => found,
+            Err(Failure::Status { status: 404, .. }) if self.asks_by_name() => (Some(false), Vec::new()),
+            // No list here; that is no fault.
+            Err(
+                Failure::Status {
+                    status: 404 | 405 | 501,
+                    ..
+                }
+                | Failure::NotAReply(_)
+                | Failure::TooLong(_),
+            ) => (None, Vec::new()),
+            Err(failure) => return Err(failure.into_error(&self.settings().model, secret)),
+        };
+        let latency = clock.elapsed();
+        let completion = match (listed, spend) {
+            (Some(true), _) | (_, Spend::Nothing) => None,
+            _ => Some(self.shortest_completion().await?),
+        };
+        Ok(Probe {
+            latency,
+            listed,
+            others,
+            completion,
+        })
+    }
+
+    /// Whether the models of this provider are asked for one by one.
+    fn asks_by_name(&self) -> bool {
+        matches!(self.endpoint.provider(), Provider::Anthropic | Provider::Gemini)
+    }
+
+    async fn list(&self, key: Option<&SecretString>) -> Result<(Option<bool>, Vec<String>), Failure> {
+        let shared = &self.endpoint.0;
+        let model = &self.settings().model;
+        let mut url = below(&shared.base, "models");
+        if self.asks_by_name()
+            && let Ok(mut path) = url.path_segments_mut()
+        {
+            path.push(model);
+        }
+        let mut request = shared.http.get(url);
+        for (name, value) in self.probe_headers(key)? {
+            request = request.header(name, value);
+        }
+        let response = openai::success(request.send().await.map_err(openai::failure)?).await?;
+        let body = openai::read(response, LIST_BYTES).await?;
+        let reply: Value = serde_json::from_slice(&body).map_err(|error| Failure::NotAReply(error.to_string()))?;
+        if self.asks_by_name() {
+            return Ok((Some(true), Vec::new()));
+        }
+        let Some(list) = reply.get("data").and_then(Value::as_array) else {
+            return Ok((None, Vec::new()));
+        };
+        let names = || list.iter().filter_map(|entry| entry.get("id").and_then(Value::as_str));
+        if names().any(|name| name == model) {
+            return Ok((Some(true), Vec::new()));
+        }
+        Ok((
+            Some(false),
+            names().take(20).map(|name| crate::error::clip(name, 100)).collect(),
+        ))
+    }
+
+    fn probe_headers(&self, key: Option<&SecretString>) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
+        let name = match self.endpoint.provider() {
+            Provider::Openai | Provider::Ollama => return Ok(self.endpoint.0.auth(key)?.into_iter().collect()),
+            Provider::Anthropic => HeaderName::from_static("x-api-key"),
+            Provider::Gemini => HeaderName::from_static("x-goog-api-key"),
+        };
+        let version = (
+            HeaderName::from_static("anthropic-version"),
+            HeaderValue::from_static("2023-06-01"),
+        );
+        let mut headers = vec![version];
+        if let Some(key) = key {
+            let mut value = HeaderValue::try_from(key.expose_secret())
+                .map_err(|_| Failure::Forbidden("the key does not fit in an HTTP header".to_owned()))?;
+            value.set_sensitive(true);
+            headers.push((name, value));
+        }
+        Ok(headers)
+    }
+
+    /// Any answer at all will do, a cut-off or empty one too.
+    async fn shortest_completion(&self) -> Result<Completion, ModelError> {
+        let sampling = Sampling {
+            max_tokens: 16,
+            ..self.settings().sampling()
+        };
+        let request = ChatRequest::text(vec![Message::user("Reply with OK.")], sampling);
+        let once = RetrySettings {
+            attempts: 1,
+            ..RetrySettings::default()
+        };
+        match self.run(&request, &once).await.result {
+            Ok(completion) => Ok(completion),
+            Err(ModelError::Truncated { completion } | ModelError::Empty { completion }) => Ok(*completion),
+            Err(error) => Err(error),
+        }
+    }
+}

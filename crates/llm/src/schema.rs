@@ -1,0 +1,196 @@
+//! A JSON schema, prepared once and used for many calls: compiling a validator costs far more than running it.
+
+use genai::chat::{JsonSchemaDialect, sanitize_json_schema};
+use serde_json::Value;
+
+/// A named JSON schema with its validator. Make it once per role and share it in an `Arc`.
+pub struct Schema {
+    name: String,
+    json: Value,
+    strict: Value,
+    text: String,
+    validator: jsonschema::Validator,
+}
+
+/// The schema given is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("JSON schema \"{name}\" is not usable: {problem}")]
+pub struct SchemaError {
+    name: String,
+    problem: String,
+}
+
+impl Schema {
+    /// Prepares `json` under `name` (letters, digits, `_`, `-`; at most 64: what providers take).
+    pub fn new(name: impl Into<String>, json: Value) -> Result<Self, SchemaError> {
+        let name = name.into();
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+            return Err(SchemaError {
+                name,
+                problem: "its name must be 1 to 64 letters, digits, _ or -".to_owned(),
+            });
+        }
+        let validator = match jsonschema::validator_for(&json) {
+            Ok(validator) => validator,
+            Err(error) => {
+                return Err(SchemaError {
+                    name,
+                    problem: error.to_string(),
+                });
+            }
+        };
+        let strict = sanitize_json_schema(&json, JsonSchemaDialect::OpenAiStrict);
+        let text = json.to_string();
+        Ok(Self {
+            name,
+            json,
+            strict,
+            text,
+            validator,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The schema as given.
+    pub fn json(&self) -> &Value {
+        &self.json
+    }
+
+    /// The schema as given, as compact text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The schema in the dialect of strict constrained decoding: every property required, none additional.
+    pub(crate) fn strict(&self) -> &Value {
+        &self.strict
+    }
+
+    /// Takes `value` if it satisfies the schema, else says what is wrong (at most five findings, each short).
+    ///
+    /// Strict decoding makes optional properties required, so that models write `null` for "not there": such a `null`
+    /// is dropped first where the schema allows absence but not `null`.
+    pub fn check(&self, mut value: Value) -> Result<Value, String> {
+        if self.validator.is_valid(&value) {
+            return Ok(value);
+        }
+        drop_null_options(&mut value, &self.json, 0);
+        let findings: Vec<String> = self
+            .validator
+            .iter_errors(&value)
+            .take(5)
+            .map(|finding| {
+                let place = finding.instance_path().to_string();
+                let place = if place.is_empty() { "the whole" } else { place.as_str() };
+                format!("{place}: {}", crate::error::clip(&finding.to_string(), 160))
+            })
+            .collect();
+        if findings.is_empty() {
+            Ok(value)
+        } else {
+            Err(findings.join("; "))
+        }
+    }
+}
+
+impl std::fmt::Debug for Schema {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Schema")
+            .field("name", &self.name)
+            .field("json", &self.json)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Removes members that are `null` though optional, down through `properties` and `items`.
+fn drop_null_options(value: &mut Value, schema: &Value, depth: usize) {
+    if depth > 16 {
+        return;
+    }
+    match value {
+        Value::Object(members) => {
+            let required = |name: &str| {
+                schema
+                    .get("required")
+                    .and_then(Value::as_array)
+                    .is_some_and(|list| list.iter().any(|item| item == name))
+            };
+            let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+                return;
+            };
+            for (name, of) in properties {
+                match members.get_mut(name) {
+                    Some(Value::Null) if !required(name) && !admits_null(of) => {
+                        members.shift_remove(name);
+                    }
+                    Some(member) => drop_null_options(member, of, depth + 1),
+                    None => {}
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(of) = schema.get("items") {
+                items.iter_mut().for_each(|item| drop_null_options(item, of, depth + 1));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn admits_null(schema: &Value) -> bool {
+    match schema.get("type") {
+        Some(Value::String(one)) => one == "null",
+        Some(Value::Array(several)) => several.iter().any(|one| one == "null"),
+        _ => schema
+            .get("enum")
+            .and_then(Value::as_array)
+            .is_none_or(|list| list.contains(&Value::Null)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn verdict() -> Schema {
+        let json = json!({
+            "type": "object",
+            "properties": {"verdict": {"enum": ["valid", "wrong"]}, "note": {"type": "string"}},
+            "required": ["verdict"],
+        });
+        Schema::new("verdict", json).unwrap()
+    }
+
+    #[test]
+    fn a_null_for_an_absent_option_is_accepted_and_dropped() {
+        assert_eq!(
+            verdict().check(json!({"verdict": "valid", "note": null})),
+            Ok(json!({"verdict": "valid"}))
+        );
+    }
+
+    #[test]
+    fn a_null_for_a_required_member_is_not() {
+        let said = verdict().check(json!({"verdict": null})).unwrap_err();
+        assert!(said.contains("/verdict"), "{said}");
+    }
+
+    #[test]
+    fn the_strict_form_requires_everything_and_closes_objects() {
+        let schema = verdict();
+        assert_eq!(schema.strict()["required"], json!(["verdict", "note"]));
+        assert_eq!(schema.strict()["additionalProperties"], json!(false));
+    }
+
+    #[test]
+    fn names_and_schemas_that_providers_refuse_are_refused_here() {
+        assert!(Schema::new("two words", json!({})).is_err());
+        assert!(Schema::new("odd", json!({"type": "no such type"})).is_err());
+    }
+}

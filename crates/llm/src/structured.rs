@@ -1,0 +1,247 @@
+//! Answers of a given shape: asked for by schema, read with tolerance, validated always, repaired at most a few times.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::{AttemptRecord, ChatModel, ChatRequest, Completion, Message, ModelError, Outcome, Output, Schema, json};
+
+/// How a structured request went.
+#[derive(Debug)]
+pub struct Structured {
+    /// A value that satisfies the schema, or why there is none.
+    pub result: Result<Value, ModelError>,
+    /// Every completion that was paid for, useless ones included, in order: the one place to count from.
+    pub completions: Vec<Completion>,
+    /// Every request sent, repairs included.
+    pub attempts: Vec<AttemptRecord>,
+    /// How many repairs were asked for.
+    pub repairs: u32,
+}
+
+/// A repair about to be bought.
+#[derive(Debug)]
+pub struct Repair<'a> {
+    /// 1 for the first.
+    pub number: u32,
+    /// What is wrong with the last answer.
+    pub finding: &'a str,
+    /// What has been paid for so far.
+    pub completions: &'a [Completion],
+}
+
+/// Longest part of a wrong answer that is shown to the model again, in bytes.
+const SHOWN_BYTES: usize = 8 * 1024;
+
+/// Asks `model` for JSON of `schema` (whatever `request.output` was).
+///
+/// An answer that holds no JSON, or JSON that does not satisfy the schema, is shown to the model again with what is
+/// wrong, at most `max_repairs` times; before each, `may_repair` is asked, so that a budget can say no. A cut-off,
+/// empty or refused answer is not repaired: the same would come again.
+pub async fn structured<M: ChatModel>(
+    model: &M,
+    mut request: ChatRequest,
+    schema: &Arc<Schema>,
+    max_repairs: u32,
+    mut may_repair: impl FnMut(&Repair<'_>) -> bool + Send,
+) -> Structured {
+    request.output = Output::Json(Arc::clone(schema));
+    let asked = request.messages.len();
+    let (mut completions, mut attempts, mut repairs) = (Vec::new(), Vec::new(), 0);
+    let result = loop {
+        let Outcome { result, attempts: sent } = model.complete(&request).await;
+        attempts.extend(sent);
+        let completion = match result {
+            Ok(completion) => completion,
+            Err(error) => {
+                completions.extend(error.paid().cloned());
+                break Err(error);
+            }
+        };
+        let finding = match accept(&completion.text, schema) {
+            Ok(value) => {
+                completions.push(completion);
+                break Ok(value);
+            }
+            Err(finding) => finding,
+        };
+        // Only the last wrong answer is shown again: earlier ones would cost tokens and mislead.
+        request.messages.truncate(asked);
+        request
+            .messages
+            .push(Message::assistant(crate::error::clip(&completion.text, SHOWN_BYTES)));
+        request.messages.push(Message::user(complaint(&finding, schema)));
+        completions.push(completion.clone());
+        let next = Repair {
+            number: repairs + 1,
+            finding: &finding,
+            completions: &completions,
+        };
+        let refused = repairs < max_repairs && !may_repair(&next);
+        if repairs == max_repairs || refused {
+            let why = if refused {
+                "no repair was allowed".to_owned()
+            } else {
+                format!("after {repairs} repairs")
+            };
+            let detail = crate::error::scrub(&format!("{why}: {finding}"), None);
+            break Err(ModelError::Malformed {
+                detail,
+                completion: Some(Box::new(completion)),
+            });
+        }
+        repairs += 1;
+    };
+    Structured {
+        result,
+        completions,
+        attempts,
+        repairs,
+    }
+}
+
+/// The first value in `text` that satisfies the schema, or what is wrong with the first that is there.
+fn accept(text: &str, schema: &Schema) -> Result<Value, String> {
+    let mut first_finding = None;
+    for candidate in json::candidates(text) {
+        match schema.check(candidate) {
+            Ok(value) => return Ok(value),
+            Err(finding) => {
+                first_finding.get_or_insert(finding);
+            }
+        }
+    }
+    Err(first_finding.unwrap_or_else(|| "it holds no JSON object or array".to_owned()))
+}
+
+fn complaint(finding: &str, schema: &Schema) -> String {
+    format!(
+        "That reply cannot be used: {finding}\nReply again with one corrected JSON value and nothing else. It must \
+         satisfy this JSON Schema:\n{}",
+        schema.text()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Finish, Sampling, Usage};
+    use serde_json::json;
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    /// Says its lines in order and remembers what it was asked.
+    struct Script {
+        lines: Mutex<VecDeque<Result<&'static str, ModelError>>>,
+        asked: Mutex<Vec<ChatRequest>>,
+    }
+
+    impl Script {
+        fn new(lines: impl IntoIterator<Item = Result<&'static str, ModelError>>) -> Self {
+            Self {
+                lines: Mutex::new(lines.into_iter().collect()),
+                asked: Mutex::default(),
+            }
+        }
+    }
+
+    impl ChatModel for Script {
+        async fn complete(&self, request: &ChatRequest) -> Outcome {
+            self.asked.lock().unwrap().push(request.clone());
+            let line = self
+                .lines
+                .lock()
+                .unwrap()
+                .pop_front()
+                .expect("asked more often than scripted");
+            Outcome {
+                result: line.map(completion),
+                attempts: Vec::new(),
+            }
+        }
+    }
+
+    fn completion(text: &str) -> Completion {
+        Completion {
+            text: text.to_owned(),
+            finish: Finish::Stop,
+            usage: Usage {
+                input_tokens: Some(10),
+                output_tokens: Some(2),
+                ..Usage::default()
+            },
+            cost_nano_usd: None,
+            model_reported: None,
+            response_id: None,
+            system_fingerprint: None,
+            latency: Duration::ZERO,
+            dropped: Vec::new(),
+        }
+    }
+
+    async fn ask(script: &Script, max_repairs: u32, allow: bool) -> Structured {
+        let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
+        let schema = Arc::new(Schema::new("number", schema).unwrap());
+        let sampling = Sampling {
+            temperature: Some(0.0),
+            top_p: None,
+            max_tokens: 50,
+            seed: None,
+        };
+        let request = ChatRequest::text(vec![Message::user("a number")], sampling);
+        structured(script, request, &schema, max_repairs, |_| allow).await
+    }
+
+    #[tokio::test]
+    async fn the_candidate_that_fits_is_taken_without_a_repair() {
+        let script = Script::new([Ok(r#"As in [1], {"m": 2} is wrong, so {"n": 3}."#)]);
+        let done = ask(&script, 2, true).await;
+        assert_eq!(
+            (done.result.unwrap(), done.repairs, done.completions.len()),
+            (json!({"n": 3}), 0, 1)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_wrong_answer_is_shown_again_with_what_is_wrong() {
+        let script = Script::new([Ok("no idea"), Ok(r#"{"n": "x"}"#), Ok(r#"{"n": 3}"#)]);
+        let done = ask(&script, 2, true).await;
+        assert_eq!(
+            (done.result.unwrap(), done.repairs, done.completions.len()),
+            (json!({"n": 3}), 2, 3)
+        );
+        let asked = script.asked.lock().unwrap();
+        assert_eq!(asked.iter().map(|r| r.messages.len()).collect::<Vec<_>>(), [1, 3, 3]);
+        let last = &asked[2].messages;
+        assert_eq!(last[1], Message::assistant(r#"{"n": "x"}"#));
+        assert!(last[2].text.contains("/n"), "{}", last[2].text);
+    }
+
+    #[tokio::test]
+    async fn repairs_end_and_everything_paid_is_counted() {
+        let script = Script::new([Ok("a"), Ok("b"), Ok("c")]);
+        let done = ask(&script, 2, true).await;
+        assert_eq!(done.result.unwrap_err().kind(), "malformed");
+        assert_eq!(done.completions.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_budget_can_refuse_a_repair() {
+        let script = Script::new([Ok("a")]);
+        let done = ask(&script, 2, false).await;
+        assert!(done.result.unwrap_err().to_string().contains("no repair was allowed"));
+        assert_eq!((done.repairs, done.completions.len()), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn a_cut_off_answer_is_never_read_though_it_holds_valid_json() {
+        let cut = ModelError::Truncated {
+            completion: Box::new(completion(r#"{"n": 3}"#)),
+        };
+        let script = Script::new([Err(cut)]);
+        let done = ask(&script, 2, true).await;
+        assert_eq!(done.result.unwrap_err().kind(), "truncated");
+        assert_eq!(done.completions.len(), 1, "it was paid for");
+    }
+}

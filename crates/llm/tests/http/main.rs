@@ -1,0 +1,13 @@
+//! The client against a real HTTP listener that plays a provider from a script: every shape of reply and of failure.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod calls;
+mod mock;
+mod probes;
+mod providers;
+mod secrets;
