@@ -1,1 +1,15 @@
-//! sipdo-coordinator.
+//! Coordinators: take runs, lead them over the bus, and answer for them over gRPC.
+//!
+//! Knows nothing of how agents call models. All state of a run is in its stream; a coordinator can die at any moment.
+
+pub mod context;
+pub mod desk;
+pub mod fold;
+pub mod leader;
+pub mod port;
+pub mod process;
+mod refusal;
+pub mod roster;
+pub mod service;
+pub mod supervisor;
+mod view;

@@ -1,2 +1,7 @@
 //! The `sipdo-coordinator` process.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sipdo_coordinator::process::main()
+}

@@ -1,0 +1,118 @@
+//! What every part of a coordinator's process shares.
+
+use crate::roster::Roster;
+use prost::Message as _;
+use sipdo_bus::{AgentId, Bus};
+use sipdo_protocol::pb;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::{Notify, watch};
+
+/// How long a roll call waits for answers.
+pub const ROLL_CALL: Duration = Duration::from_millis(250);
+/// Pause between roll calls while something is missing, and while all is well.
+const ANXIOUS: Duration = Duration::from_millis(100);
+const CALM: Duration = Duration::from_secs(2);
+
+/// Shared by leaders, supervisor and API of one process. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The bus.
+    pub bus: Bus,
+    /// This process. A process started again is another one.
+    pub id: AgentId,
+    /// Jobs of a role and run that may be in flight.
+    pub window: usize,
+    /// Runs that this process leads.
+    pub leading: Arc<AtomicU32>,
+    unreadable: Arc<AtomicU64>,
+    roster: watch::Receiver<Roster>,
+    look: Arc<Notify>,
+}
+
+impl Context {
+    /// A context whose roster is kept up by [`keep_roster`].
+    pub fn new(bus: Bus, id: AgentId, window: usize) -> (Self, watch::Sender<Roster>) {
+        let (sender, roster) = watch::channel(Roster::default());
+        let context = Context {
+            bus,
+            id,
+            window,
+            leading: Arc::default(),
+            unreadable: Arc::default(),
+            roster,
+            look: Arc::new(Notify::new()),
+        };
+        (context, sender)
+    }
+
+    /// The newest roll call.
+    pub fn roster(&self) -> Roster {
+        self.roster.borrow().clone()
+    }
+
+    /// Waits for the next roll call.
+    pub fn roster_changes(&self) -> watch::Receiver<Roster> {
+        self.roster.clone()
+    }
+
+    /// Asks for a roll call soon: an agent is missing.
+    pub fn look_for_agents(&self) {
+        self.look.notify_one();
+    }
+
+    /// Counts and says that something of the run's stream could not be read. It counts for nothing else.
+    pub fn unreadable(&self, what: &str, run: &str, error: &prost::DecodeError) {
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(run, what, %error, "cannot be decoded; left out");
+    }
+
+    /// This process's card.
+    pub fn card(&self, started_ms: u64) -> pb::AgentCard {
+        pb::AgentCard {
+            agent: self.id.as_str().to_owned(),
+            role: "coordinator".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            busy: self.leading.load(Ordering::Relaxed),
+            started_ms,
+            ..Default::default()
+        }
+    }
+}
+
+/// Calls the roll for ever: often while a leader misses an agent, seldom while all is well.
+pub async fn keep_roster(context: Context, sender: watch::Sender<Roster>) {
+    loop {
+        match roll_call(&context.bus, ROLL_CALL).await {
+            Ok(cards) => {
+                sender.send_replace(Roster::new(cards));
+            }
+            Err(error) => tracing::warn!(%error, "the roll could not be called"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(CALM) => {}
+            () = async { context.look.notified().await; tokio::time::sleep(ANXIOUS).await } => {}
+        }
+    }
+}
+
+/// The cards of everybody who answers within `wait`.
+pub async fn roll_call(bus: &Bus, wait: Duration) -> Result<Vec<pb::AgentCard>, sipdo_bus::BusError> {
+    let cards = bus.roll_call(wait).await?;
+    Ok(cards
+        .into_iter()
+        .filter_map(|bytes| pb::AgentCard::decode(bytes).ok())
+        .collect())
+}
+
+/// Unix time in milliseconds. For people: nothing is decided by it, except a cap on time.
+pub fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

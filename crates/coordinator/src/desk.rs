@@ -1,0 +1,428 @@
+//! The leader's desk: which asks wait, which are issued, and what the next append decides. No I/O.
+
+use crate::{
+    fold::{RunState, attempt_key, telling_hash},
+    roster::Roster,
+};
+use sipdo_domain::{Measured, NotMeasured, Reason, Reply, Role, Signed};
+use sipdo_protocol::pb::{self, event::Event};
+use sipdo_strategies::Stop;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use tokio::sync::oneshot;
+
+/// After this many lost attempts a job is given up as not measured: whatever kills its agents must not block the run.
+const MAX_ATTEMPTS: u32 = 4;
+
+/// The answer to an ask.
+pub type Answered = Result<Measured<Signed<Reply>>, Stop>;
+
+/// One ask of the strategy.
+#[derive(Debug)]
+pub struct Request {
+    /// The job's identity.
+    pub job: String,
+    /// Whom it goes to.
+    pub role: Role,
+    /// The operation's name.
+    pub operation: &'static str,
+    /// What is asked.
+    pub ask: pb::Ask,
+    /// Tells independent samples apart.
+    pub sample: u32,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Answered>,
+}
+
+/// A job to be published once the append that issues it is stored.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    /// The job's identity.
+    pub job: String,
+    /// Whom it goes to.
+    pub role: Role,
+    /// Which attempt.
+    pub attempt: u32,
+    /// Tells independent samples apart.
+    pub sample: u32,
+    /// Completions that may be bought.
+    pub max_calls: u32,
+    /// What is asked.
+    pub ask: pb::Ask,
+}
+
+/// What the next append decides and what follows from it.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The decisions; empty where nothing is to be appended.
+    pub events: Vec<pb::Event>,
+    /// Jobs to publish afterwards.
+    pub publish: Vec<Publication>,
+    /// Jobs to give up: `(job, role, attempt)`.
+    pub give_up: Vec<(String, Role, u32)>,
+}
+
+/// Asks that wait and asks that are issued.
+#[derive(Debug)]
+pub struct Desk {
+    window: usize,
+    queues: BTreeMap<Role, VecDeque<Request>>,
+    issued: HashMap<String, Issued>,
+    again: Vec<String>,
+    lost: Vec<String>,
+    tellings: Vec<pb::Telling>,
+    told: usize,
+    concludes: bool,
+    phase: usize,
+}
+
+#[derive(Debug)]
+struct Issued {
+    role: Role,
+    operation: &'static str,
+    sample: u32,
+    max_calls: u32,
+    ask: pb::Ask,
+    waiters: Vec<oneshot::Sender<Answered>>,
+}
+
+impl Desk {
+    /// A desk that keeps at most `window` jobs of a role in flight.
+    pub fn new(window: usize) -> Self {
+        Desk {
+            window,
+            queues: BTreeMap::new(),
+            issued: HashMap::new(),
+            again: Vec::new(),
+            lost: Vec::new(),
+            tellings: Vec::new(),
+            told: 0,
+            concludes: false,
+            phase: 0,
+        }
+    }
+
+    /// Takes an ask: answers it from the journal, joins it to the same ask in flight, refuses it, or lets it wait.
+    pub fn ask(&mut self, request: Request, state: &RunState) {
+        if let Some(result) = state.results.get(&request.job) {
+            answer(request.reply, reading(result));
+        } else if let Some(issued) = self.issued.get_mut(&request.job) {
+            issued.waiters.push(request.reply);
+        } else if let Some(open) = state.open.get(&request.job) {
+            // Issued by an earlier leader, or before a restart: the message may be gone, so it is published again.
+            if open.lost {
+                self.lost.push(request.job.clone());
+            } else {
+                self.again.push(request.job.clone());
+            }
+            self.issue(request, open.role, 0);
+        } else if let Some(stop) = self.refusal(state) {
+            answer(request.reply, Err(stop));
+        } else {
+            self.queues.entry(request.role).or_default().push_back(request);
+        }
+    }
+
+    /// Takes a telling.
+    pub fn tell(&mut self, telling: pb::Telling) {
+        self.tellings.push(telling);
+    }
+
+    /// The strategy goes over to its conclusion.
+    pub fn conclude(&mut self, state: &mut RunState) {
+        self.concludes = true;
+        self.phase = 1;
+        state.ledger.hold(sipdo_domain::Amount::default());
+    }
+
+    /// A result was folded: answers whoever waits for it.
+    pub fn settled(&mut self, job: &str, state: &RunState) {
+        let (Some(issued), Some(result)) = (self.issued.remove(job), state.results.get(job)) else {
+            return;
+        };
+        for waiter in issued.waiters {
+            answer(waiter, reading(result));
+        }
+    }
+
+    /// An attempt was lost: the next plan issues another one.
+    pub fn attempt_lost(&mut self, job: &str) {
+        if self.issued.contains_key(job) {
+            self.lost.push(job.to_owned());
+        }
+    }
+
+    /// A job's message could not be stored or is overdue: the next plan publishes it again.
+    pub fn publish_again(&mut self, job: &str) {
+        if self.issued.contains_key(job) {
+            self.again.push(job.to_owned());
+        }
+    }
+
+    /// Jobs in flight by role.
+    pub fn in_flight(&self) -> BTreeMap<Role, usize> {
+        let mut counts = BTreeMap::new();
+        for issued in self.issued.values() {
+            *counts.entry(issued.role).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    /// Roles that have asks waiting or in flight.
+    pub fn roles_at_work(&self) -> Vec<Role> {
+        let waits = |role: &Role| self.queues.get(role).is_some_and(|queue| !queue.is_empty());
+        let flies = |role: &Role| self.issued.values().any(|issued| issued.role == *role);
+        Role::ALL
+            .into_iter()
+            .filter(|role| waits(role) || flies(role))
+            .collect()
+    }
+
+    /// Decides what comes next. Reservations are taken here; the caller appends, applies, publishes.
+    pub fn plan(&mut self, state: &mut RunState, roster: &Roster, models: &BTreeMap<String, pb::ModelChoice>) -> Plan {
+        let mut plan = Plan::default();
+        self.plan_controls(state, &mut plan);
+        self.plan_tellings(state, &mut plan);
+        if std::mem::take(&mut self.concludes) && !state.concluding() {
+            plan.events.push(event(Event::Concluding(pb::Concluding {})));
+        }
+        if state.cancelled
+            || state
+                .requested
+                .iter()
+                .any(|control| control.kind() == pb::control::Kind::Cancel)
+        {
+            return plan;
+        }
+        self.plan_again(state, roster, models, &mut plan);
+        let paused = state.paused;
+        if !paused {
+            self.plan_lost(state, roster, models, &mut plan);
+            self.plan_issues(state, roster, models, &mut plan);
+        }
+        plan
+    }
+
+    /// Refuses everything that waits, after the state's refusal changed (stop, exhausted).
+    pub fn refuse_waiting(&mut self, state: &RunState) {
+        let Some(stop) = self.refusal(state) else { return };
+        for request in self.queues.values_mut().flat_map(|queue| queue.drain(..)) {
+            answer(request.reply, Err(stop.clone()));
+        }
+    }
+
+    /// Halts everything: the run is no longer ours.
+    pub fn halt(&mut self, why: &str) {
+        let stop = Stop::Halted(why.to_owned());
+        for request in self.queues.values_mut().flat_map(|queue| queue.drain(..)) {
+            answer(request.reply, Err(stop.clone()));
+        }
+        for waiter in self.issued.drain().flat_map(|(_, issued)| issued.waiters) {
+            answer(waiter, Err(stop.clone()));
+        }
+    }
+
+    /// Why nothing new is asked in the phase that the strategy is in.
+    fn refusal(&self, state: &RunState) -> Option<Stop> {
+        if let Some(cap) = state.exhausted.get(self.phase).and_then(Option::as_ref) {
+            return Some(Stop::BudgetExhausted(cap.clone()));
+        }
+        (self.phase == 0 && state.stopped).then_some(Stop::StoppedEarly)
+    }
+
+    fn issue(&mut self, request: Request, role: Role, max_calls: u32) {
+        let Request {
+            job,
+            operation,
+            ask,
+            sample,
+            reply,
+            ..
+        } = request;
+        self.issued.insert(
+            job,
+            Issued {
+                role,
+                operation,
+                sample,
+                max_calls,
+                ask,
+                waiters: vec![reply],
+            },
+        );
+    }
+
+    fn plan_controls(&mut self, state: &RunState, plan: &mut Plan) {
+        for control in &state.requested {
+            plan.events.push(event(Event::Controlled(pb::Controlled {
+                control: Some(control.clone()),
+            })));
+        }
+    }
+
+    fn plan_tellings(&mut self, state: &RunState, plan: &mut Plan) {
+        for telling in self.tellings.drain(..) {
+            self.told += 1;
+            if state.tellings.get(self.told - 1) != Some(&telling_hash(&telling)) {
+                let number = u32::try_from(self.told).unwrap_or(u32::MAX);
+                plan.events.push(event(Event::Told(pb::Told {
+                    number,
+                    telling: Some(telling),
+                })));
+            }
+        }
+    }
+
+    fn plan_again(
+        &mut self,
+        state: &RunState,
+        roster: &Roster,
+        models: &BTreeMap<String, pb::ModelChoice>,
+        plan: &mut Plan,
+    ) {
+        let mut later = Vec::new();
+        for job in std::mem::take(&mut self.again) {
+            let (Some(issued), Some(open)) = (self.issued.get_mut(&job), state.open.get(&job)) else {
+                continue;
+            };
+            if issued.max_calls == 0 {
+                match roster.worst(issued.role, size(&issued.ask), models.get(issued.role.name())) {
+                    Some(worst) => issued.max_calls = worst.max_calls,
+                    None => {
+                        later.push(job);
+                        continue;
+                    }
+                }
+            }
+            plan.publish.push(issued.publication(&job, open.attempt));
+        }
+        self.again = later;
+    }
+
+    fn plan_lost(
+        &mut self,
+        state: &mut RunState,
+        roster: &Roster,
+        models: &BTreeMap<String, pb::ModelChoice>,
+        plan: &mut Plan,
+    ) {
+        let mut later = Vec::new();
+        for job in std::mem::take(&mut self.lost) {
+            let (Some(issued), Some(open)) = (self.issued.get_mut(&job), state.open.get(&job)) else {
+                continue;
+            };
+            let (role, attempt) = (issued.role, open.attempt);
+            let Some(worst) = roster.worst(role, size(&issued.ask), models.get(role.name())) else {
+                later.push(job);
+                continue;
+            };
+            let next = attempt + 1;
+            if attempt >= MAX_ATTEMPTS {
+                plan.give_up.push((job, role, attempt));
+            } else if state.ledger.reserve(&attempt_key(&job, next), worst.amount).is_ok() {
+                issued.max_calls = worst.max_calls;
+                plan.events.push(issued.event(&job, next, worst.amount));
+                plan.publish.push(issued.publication(&job, next));
+            } else if state.ledger.in_flight() > 0 {
+                later.push(job);
+            } else {
+                plan.give_up.push((job, role, attempt));
+            }
+        }
+        self.lost = later;
+    }
+
+    /// Issues what window and budget allow, first come first served within each role. What the budget does not allow waits for
+    /// jobs in flight to settle below their worst case; when none is left, the budget is exhausted.
+    fn plan_issues(
+        &mut self,
+        state: &mut RunState,
+        roster: &Roster,
+        models: &BTreeMap<String, pb::ModelChoice>,
+        plan: &mut Plan,
+    ) {
+        let mut in_flight = self.in_flight();
+        for role in Role::ALL {
+            let flying = in_flight.entry(role).or_insert(0);
+            while *flying < self.window {
+                let Some(request) = self.queues.get_mut(&role).and_then(VecDeque::pop_front) else {
+                    break;
+                };
+                if self.issued.contains_key(&request.job) || state.results.contains_key(&request.job) {
+                    self.ask(request, state);
+                    continue;
+                }
+                let Some(worst) = roster.worst(role, size(&request.ask), models.get(role.name())) else {
+                    self.queues.entry(role).or_default().push_front(request);
+                    break;
+                };
+                match state.ledger.reserve(&attempt_key(&request.job, 1), worst.amount) {
+                    Ok(()) => {
+                        *flying += 1;
+                        let job = request.job.clone();
+                        self.issue(request, role, worst.max_calls);
+                        if let Some(issued) = self.issued.get(&job) {
+                            plan.events.push(issued.event(&job, 1, worst.amount));
+                            plan.publish.push(issued.publication(&job, 1));
+                        }
+                    }
+                    Err(cap) => {
+                        self.queues.entry(role).or_default().push_front(request);
+                        if state.ledger.in_flight() == 0 {
+                            plan.events
+                                .push(event(Event::Exhausted(pb::Exhausted { cap: cap.to_owned() })));
+                            return;
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Issued {
+    fn event(&self, job: &str, attempt: u32, reserved: sipdo_domain::Amount) -> pb::Event {
+        event(Event::Issued(pb::Issued {
+            job: job.to_owned(),
+            role: pb::Role::from(self.role).into(),
+            operation: self.operation.to_owned(),
+            attempt,
+            reserved: Some(reserved.into()),
+        }))
+    }
+
+    fn publication(&self, job: &str, attempt: u32) -> Publication {
+        Publication {
+            job: job.to_owned(),
+            role: self.role,
+            attempt,
+            sample: self.sample,
+            max_calls: self.max_calls,
+            ask: self.ask.clone(),
+        }
+    }
+}
+
+/// Wraps an event.
+pub fn event(event: Event) -> pb::Event {
+    pb::Event { event: Some(event) }
+}
+
+/// Bytes of an ask.
+fn size(ask: &pb::Ask) -> usize {
+    prost::Message::encoded_len(ask)
+}
+
+/// Reads a result as the strategy sees it.
+fn reading(result: &pb::JobResult) -> Answered {
+    let malformed = |detail: String| NotMeasured::new(Reason::Malformed, detail);
+    Ok(match sipdo_protocol::JobOutcome::try_from(result.clone()) {
+        Ok(outcome) => outcome.finding.map(|value| Signed { value, by: outcome.by }),
+        Err(error) => Err(malformed(error.to_string())),
+    })
+}
+
+/// Nobody may wait any more (the strategy was dropped): then the answer is in the journal all the same.
+fn answer(reply: oneshot::Sender<Answered>, answered: Answered) {
+    drop(reply.send(answered));
+}

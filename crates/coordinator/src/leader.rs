@@ -1,0 +1,596 @@
+//! Leading one run: replay, claim, then fold facts, serve the strategy, append decisions, publish jobs. One task per run.
+
+use crate::{
+    context::{Context, now_ms},
+    desk::{Desk, Plan, Publication, event},
+    fold::RunState,
+    port::{BusAgents, Wish},
+};
+use anyhow::{Context as _, Result, anyhow};
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use prost::Message as _;
+use sipdo_bus::{
+    AppendError, BusError, JobId, JobMessage, Journal, NewMessage, Published, Role as BusRole, RunId, RunMessage,
+    RunReader, RunSubject,
+};
+use sipdo_domain::{Amount, Ending, NotMeasured, Outcome, Provenance, Reason, Role, Task};
+use sipdo_protocol::{JobOutcome, pb, pb::State, pb::event::Event};
+use sipdo_strategies::Stop;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::oneshot,
+    task::{JoinError, JoinHandle},
+    time::MissedTickBehavior,
+};
+
+/// A job without a result for this long is published again; its agents know whether it is still at work.
+const OVERDUE: Duration = Duration::from_secs(120);
+/// How often the leader looks at its agents and at its clock.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How leading a run came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Led {
+    /// The run has ended.
+    ToItsEnd,
+    /// Another coordinator leads it.
+    Fenced,
+}
+
+/// Leads a run until it ends or another coordinator takes it.
+///
+/// # Errors
+/// Where the bus fails for good. The run is then anybody's to take.
+pub async fn lead(context: &Context, run: &RunId) -> Result<Led> {
+    let mut reader = RunReader::open(&context.bus, run, 0).await?;
+    let state = replay(context, run, &mut reader).await?;
+    if state.ended() && !wants_revival(&state) {
+        return Ok(Led::ToItsEnd);
+    }
+    let mut leader = Leader::new(context, run, reader, state);
+    let led = match leader.claim().await? {
+        true => leader.run().await,
+        false => Ok(Led::Fenced),
+    };
+    leader.desk.halt("the coordinator no longer leads this run");
+    led
+}
+
+/// Reads a run up to where its stream ended when the reader was opened.
+///
+/// # Errors
+/// Where the stream cannot be read.
+pub async fn replay(context: &Context, run: &RunId, reader: &mut RunReader) -> Result<RunState> {
+    let mut state = RunState::new(run.as_str());
+    loop {
+        let chunk = reader.next_chunk().await?;
+        for message in chunk.messages {
+            fold(context, &mut state, message);
+        }
+        if chunk.caught_up {
+            return Ok(state);
+        }
+    }
+}
+
+/// Whether a run that met its cap has been given more.
+pub fn wants_revival(state: &RunState) -> bool {
+    state.state() == State::BudgetExhausted
+        && state
+            .requested
+            .iter()
+            .any(|control| control.kind() == pb::control::Kind::SetBudget)
+}
+
+/// What one message meant.
+#[derive(Debug)]
+pub enum Fact {
+    /// Nothing new.
+    Nothing,
+    /// An entry of the log that this process had not seen.
+    Entry(Box<pb::Entry>),
+    /// A job has its result.
+    Settled(String),
+    /// A job's attempt was lost.
+    Lost(String),
+}
+
+/// Folds one message of the run's stream. What cannot be read counts for nothing, and is said.
+pub fn fold(context: &Context, state: &mut RunState, message: RunMessage) -> Fact {
+    let run = state.summary.run.clone();
+    let unreadable = |what: &str, error: prost::DecodeError| {
+        context.unreadable(what, &run, &error);
+        Fact::Nothing
+    };
+    match &message.kind {
+        RunSubject::Log if message.seq <= state.log_sequence => Fact::Nothing,
+        RunSubject::Log => match pb::Entry::decode(message.payload) {
+            Ok(entry) => {
+                state.apply_entry(message.seq, &entry);
+                Fact::Entry(Box::new(entry))
+            }
+            Err(error) => unreadable("an entry of the log", error),
+        },
+        RunSubject::Result { .. } => match pb::JobResult::decode(message.payload) {
+            Ok(result) => {
+                let job = result.job.clone();
+                if state.apply_result(result) {
+                    Fact::Settled(job)
+                } else {
+                    Fact::Nothing
+                }
+            }
+            Err(error) => unreadable("a result", error),
+        },
+        RunSubject::Lost { .. } => match pb::AttemptLost::decode(message.payload) {
+            Ok(lost) if state.apply_lost(&lost) => Fact::Lost(lost.job),
+            Ok(_) => Fact::Nothing,
+            Err(error) => unreadable("a lost attempt", error),
+        },
+        RunSubject::Control => match pb::Control::decode(message.payload) {
+            Ok(control) => {
+                state.apply_request(control);
+                Fact::Nothing
+            }
+            Err(error) => unreadable("a control request", error),
+        },
+        RunSubject::Unknown => Fact::Nothing,
+    }
+}
+
+type Ack = BoxFuture<'static, (String, Result<Published, BusError>)>;
+type Told = oneshot::Sender<Result<(), Stop>>;
+
+/// Why the loop goes no further.
+enum Halt {
+    Led(Led),
+    Failed(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Halt {
+    fn from(error: E) -> Self {
+        Halt::Failed(error.into())
+    }
+}
+
+struct Leader<'a> {
+    context: &'a Context,
+    run: RunId,
+    reader: RunReader,
+    journal: Journal,
+    state: RunState,
+    desk: Desk,
+    models: BTreeMap<String, pb::ModelChoice>,
+    seed: u64,
+    epoch: u64,
+    appended: u64,
+    published: HashMap<String, (Instant, u32)>,
+    full: Vec<String>,
+    acks: FuturesUnordered<Ack>,
+    told: Vec<Told>,
+}
+
+impl<'a> Leader<'a> {
+    fn new(context: &'a Context, run: &RunId, reader: RunReader, state: RunState) -> Self {
+        let models = state
+            .created
+            .as_ref()
+            .map(|created| created.models.clone())
+            .unwrap_or_default();
+        Leader {
+            context,
+            run: run.clone(),
+            reader,
+            journal: Journal::open(&context.bus, run),
+            epoch: state.epoch + 1,
+            state,
+            desk: Desk::new(context.window),
+            models,
+            seed: 0,
+            appended: 0,
+            published: HashMap::new(),
+            full: Vec::new(),
+            acks: FuturesUnordered::new(),
+            told: Vec::new(),
+        }
+    }
+
+    /// Takes the run by an append that nobody else can make. False where somebody else was quicker.
+    async fn claim(&mut self) -> Result<bool> {
+        let claimed = pb::Claimed {
+            coordinator: self.context.id.as_str().to_owned(),
+        };
+        match self.append(vec![event(Event::Claimed(claimed))]).await {
+            Ok(()) => {
+                tracing::info!(run = %self.run, epoch = self.epoch, "leading the run");
+                Ok(true)
+            }
+            Err(Halt::Led(_)) => Ok(false),
+            Err(Halt::Failed(error)) => Err(error),
+        }
+    }
+
+    async fn run(&mut self) -> Result<Led> {
+        let ended = match self.go().await {
+            Ok(ended) => ended,
+            Err(Halt::Led(led)) => return Ok(led),
+            Err(Halt::Failed(error)) => return Err(error),
+        };
+        match self.append(vec![event(Event::Ended(ended))]).await {
+            Ok(()) => {
+                tracing::info!(run = %self.run, state = self.state.state().as_str_name(), "the run has ended");
+                Ok(Led::ToItsEnd)
+            }
+            Err(Halt::Led(led)) => Ok(led),
+            Err(Halt::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Runs the strategy to its end. What the run itself does wrong is an end with a reason; what the bus does is an error.
+    async fn go(&mut self) -> Result<pb::Ended, Halt> {
+        // Requests that came while nobody led are taken up before the strategy asks anything.
+        self.decide().await?;
+        if self.state.cancelled {
+            return Ok(self.cancelled().await);
+        }
+        let task = match self.task().await {
+            Ok(task) => task,
+            Err(error) => return Ok(failed(format!("{error:#}"))),
+        };
+        let created = self.state.created.clone().unwrap_or_default();
+        let options = serde_json::from_str(&created.options_json).unwrap_or_default();
+        self.seed = task.seed;
+        self.state.ledger.hold(conclusion(&task, &created.strategy, &options));
+        let (agents, mut wishes) = BusAgents::new(self.run.as_str());
+        let mut strategy: Strategy =
+            tokio::spawn(async move { sipdo_strategies::run(&created.strategy, &options, &task, &agents).await });
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut roster = self.context.roster_changes();
+        let ended = loop {
+            tokio::select! {
+                biased;
+                chunk = self.reader.next_chunk() => match chunk {
+                    Ok(chunk) => self.take_facts(chunk.messages),
+                    Err(error) => break Err(error.into()),
+                },
+                Some(wish) = wishes.recv() => {
+                    self.take_wish(wish);
+                    while let Ok(wish) = wishes.try_recv() {
+                        self.take_wish(wish);
+                    }
+                }
+                joined = &mut strategy => break Ok(self.ending(joined)),
+                Some((job, published)) = self.acks.next(), if !self.acks.is_empty() => self.take_ack(job, published),
+                _ = roster.changed() => {}
+                _ = tick.tick() => self.look(),
+            }
+            if let Err(halt) = self.decide().await {
+                break Err(halt);
+            }
+            if self.state.cancelled {
+                break Ok(self.cancelled().await);
+            }
+        };
+        strategy.abort();
+        ended
+    }
+
+    async fn task(&mut self) -> Result<Task> {
+        let hash = self
+            .state
+            .created
+            .as_ref()
+            .map(|created| created.task_hash.as_str())
+            .unwrap_or_default();
+        let bytes = self
+            .context
+            .bus
+            .task(hash)
+            .await?
+            .ok_or_else(|| anyhow!("the task {hash} is not in the store"))?;
+        let task = pb::Task::decode(bytes).context("the stored task cannot be decoded")?;
+        Ok(Task::try_from(task)?)
+    }
+
+    fn take_facts(&mut self, messages: Vec<RunMessage>) {
+        for message in messages {
+            match fold(self.context, &mut self.state, message) {
+                Fact::Settled(job) => {
+                    self.published.remove(&job);
+                    self.desk.settled(&job, &self.state);
+                }
+                Fact::Lost(job) => self.desk.attempt_lost(&job),
+                // Only another leader can have written it; the next append is refused and says so.
+                Fact::Entry(_) | Fact::Nothing => {}
+            }
+        }
+        for job in self.full.drain(..) {
+            self.desk.publish_again(&job);
+        }
+    }
+
+    fn take_wish(&mut self, wish: Wish) {
+        match wish {
+            Wish::Ask(request) => self.desk.ask(request, &self.state),
+            Wish::Tell(telling, told) => {
+                self.desk.tell(telling);
+                self.told.push(told);
+            }
+            Wish::Conclude(done) => {
+                self.desk.conclude(&mut self.state);
+                self.told.push(done);
+            }
+        }
+    }
+
+    fn take_ack(&mut self, job: String, published: Result<Published, BusError>) {
+        match published {
+            Ok(Published::Queued | Published::Repeated) => {}
+            Ok(Published::WindowFull) => self.full.push(job),
+            Err(error) => {
+                tracing::warn!(run = %self.run, job, %error, "a job could not be published; it will be tried again");
+                self.full.push(job);
+            }
+        }
+    }
+
+    /// Looks at agents, clock, and jobs that take too long.
+    fn look(&mut self) {
+        for job in self.full.drain(..) {
+            self.desk.publish_again(&job);
+        }
+        let overdue = self
+            .published
+            .iter()
+            .filter(|(_, (at, _))| at.elapsed() > OVERDUE)
+            .map(|(job, _)| job.clone());
+        for job in overdue.collect::<Vec<_>>() {
+            self.desk.publish_again(&job);
+        }
+    }
+
+    /// Appends what is to be decided now, and then does what follows from it. Never the other way round.
+    async fn decide(&mut self) -> Result<(), Halt> {
+        let roster = self.context.roster();
+        let mut plan = self.desk.plan(&mut self.state, &roster, &self.models);
+        self.plan_time(&mut plan);
+        self.plan_waiting(&roster, &mut plan);
+        if !plan.events.is_empty() {
+            self.append(std::mem::take(&mut plan.events)).await?;
+            self.desk.refuse_waiting(&self.state);
+        }
+        for told in self.told.drain(..) {
+            drop(told.send(Ok(())));
+        }
+        for publication in plan.publish {
+            self.publish(publication).await;
+        }
+        for (job, role, attempt) in plan.give_up {
+            self.give_up(&job, role, attempt).await?;
+        }
+        Ok(())
+    }
+
+    /// The cap on time.
+    fn plan_time(&self, plan: &mut Plan) {
+        let phase = usize::from(self.state.concluding());
+        let met = self.state.exhausted.get(phase).is_some_and(Option::is_some);
+        let Some(seconds) = self.state.ledger.cap().seconds.filter(|_| !met) else {
+            return;
+        };
+        if now_ms().saturating_sub(self.state.summary.created_ms) > seconds.saturating_mul(1000) {
+            plan.events
+                .push(event(Event::Exhausted(pb::Exhausted { cap: "time".into() })));
+        }
+    }
+
+    /// What the run waits for: an operator, an agent, a provider.
+    fn plan_waiting(&self, roster: &crate::roster::Roster, plan: &mut Plan) {
+        let mut reasons = Vec::new();
+        if self.state.paused {
+            reasons.push("paused".to_owned());
+        }
+        for role in self.desk.roles_at_work() {
+            if roster.of(role).is_empty() {
+                reasons.push(format!("no {role} answers: start one (sipdo-{role})"));
+                self.context.look_for_agents();
+            } else if let Some(trouble) = roster.trouble(role) {
+                reasons.push(trouble);
+                self.context.look_for_agents();
+            }
+        }
+        let reason = reasons.join("; ");
+        if reason != self.state.summary.waiting {
+            plan.events.push(event(Event::Waiting(pb::Waiting { reason })));
+        }
+    }
+
+    async fn append(&mut self, events: Vec<pb::Event>) -> Result<(), Halt> {
+        let mut entry = pb::Entry {
+            run: self.run.as_str().to_owned(),
+            at_ms: now_ms(),
+            epoch: self.epoch,
+            events,
+            summary: None,
+        };
+        // Applied first, because the entry carries the summary that it leads to. If it is refused, this state is thrown away.
+        let expected = self.state.log_sequence;
+        self.state.apply_entry(expected, &entry);
+        entry.summary = Some(self.state.summary.clone());
+        self.appended += 1;
+        let id = format!("{}-{}", self.epoch, self.appended);
+        match self
+            .journal
+            .append(NewMessage::encode(&entry, SCHEMA_ENTRY), &id, expected)
+            .await
+        {
+            Ok(sequence) => {
+                self.state.log_sequence = sequence;
+                Ok(())
+            }
+            Err(AppendError::Fenced { last, .. }) => {
+                tracing::warn!(run = %self.run, epoch = self.epoch, expected, last, "another coordinator leads this run now");
+                Err(Halt::Led(Led::Fenced))
+            }
+            Err(error) => Err(Halt::Failed(error.into())),
+        }
+    }
+
+    async fn publish(&mut self, publication: Publication) {
+        let Publication {
+            job,
+            role,
+            attempt,
+            sample,
+            max_calls,
+            ask,
+        } = publication;
+        let message = pb::Job {
+            run: self.run.as_str().to_owned(),
+            job: job.clone(),
+            attempt,
+            epoch: self.epoch,
+            sample,
+            seed: self.seed,
+            model: self.models.get(role.name()).cloned(),
+            ask: Some(ask),
+            max_calls,
+            max_tokens: 0,
+        };
+        let repeat = self.published.get(&job).map_or(0, |(_, repeat)| repeat + 1);
+        self.published.insert(job.clone(), (Instant::now(), repeat));
+        let message = NewMessage::encode(&message, SCHEMA_JOB).traced();
+        let sent = async {
+            let (role, id) = (BusRole::new(role.name())?, JobId::new(&job)?);
+            let job = JobMessage {
+                role,
+                run: self.run.clone(),
+                job: id,
+                attempt,
+                epoch: self.epoch,
+                repeat,
+                message,
+            };
+            self.context.bus.publish_job(job).await
+        };
+        match sent.await {
+            Ok(ack) => self.acks.push(Box::pin(async move { (job, ack.settled().await) })),
+            Err(error) => self.take_ack(job, Err(error)),
+        }
+    }
+
+    /// Gives a job up whose attempts all died with their agents. The leader itself creates the result, so that the journal
+    /// knows, and whatever comes later counts for nothing.
+    async fn give_up(&mut self, job: &str, role: Role, attempt: u32) -> Result<(), Halt> {
+        let detail = format!("{attempt} attempts died with their agents");
+        let outcome = JobOutcome {
+            run: self.run.as_str().to_owned(),
+            job: job.to_owned(),
+            attempt,
+            finding: Err(NotMeasured::new(Reason::AttemptLost, detail)),
+            by: Provenance {
+                agent: self.context.id.as_str().to_owned(),
+                ..Provenance::default()
+            },
+            usage: pb::Usage::default(),
+            timing: pb::Timing {
+                started_ms: now_ms(),
+                ..Default::default()
+            },
+        };
+        let message = NewMessage::encode(&pb::JobResult::from(outcome), SCHEMA_RESULT);
+        self.context
+            .bus
+            .create_result(&self.run, &BusRole::new(role.name())?, &JobId::new(job)?, message)
+            .await?;
+        Ok(())
+    }
+
+    /// Calls off what is queued and in flight.
+    async fn cancelled(&mut self) -> pb::Ended {
+        if let Err(error) = self.context.bus.purge_jobs(&self.run).await {
+            tracing::warn!(run = %self.run, %error, "queued jobs of the cancelled run could not be removed");
+        }
+        if let Err(error) = self.context.bus.broadcast_cancel(&self.run).await {
+            tracing::warn!(run = %self.run, %error, "agents could not be told that the run is cancelled");
+        }
+        pb::Ended {
+            state: State::Cancelled.into(),
+            outcome: None,
+            reason: "cancelled".into(),
+        }
+    }
+
+    fn ending(&self, joined: Result<Result<Outcome, Stop>, JoinError>) -> pb::Ended {
+        match joined {
+            Ok(Ok(outcome)) => {
+                let state = match &outcome.ending {
+                    Ending::Finished => State::Finished,
+                    Ending::BudgetExhausted(_) => State::BudgetExhausted,
+                    Ending::StoppedEarly => State::Stopped,
+                };
+                let outcome = self.fitting(outcome.into());
+                pb::Ended {
+                    state: state.into(),
+                    outcome: Some(outcome),
+                    reason: String::new(),
+                }
+            }
+            Ok(Err(stop)) => failed(stop.to_string()),
+            Err(error) => failed(format!("the strategy failed: {error}")),
+        }
+    }
+
+    /// An outcome that fits into one message. Prompts and examples stand in the tellings too; corrections go first.
+    fn fitting(&self, mut outcome: pb::Outcome) -> pb::Outcome {
+        let limit = self.context.bus.max_message() * 9 / 10;
+        if outcome.encoded_len() > limit {
+            outcome.corrections.clear();
+            outcome
+                .warnings
+                .push("the outcome was too large for one message: corrections stand in the journal only".into());
+        }
+        if outcome.encoded_len() > limit {
+            outcome.synthetic.clear();
+            outcome
+                .warnings
+                .push("the outcome was too large for one message: synthetic examples stand in the journal only".into());
+        }
+        outcome
+    }
+}
+
+type Strategy = JoinHandle<Result<Outcome, Stop>>;
+
+/// Schema names that messages carry in a header.
+pub const SCHEMA_ENTRY: &str = "entry.v1";
+const SCHEMA_JOB: &str = "job.v1";
+const SCHEMA_RESULT: &str = "result.v1";
+
+fn failed(reason: String) -> pb::Ended {
+    pb::Ended {
+        state: State::Failed.into(),
+        outcome: None,
+        reason,
+    }
+}
+
+/// What the conclusion is expected to cost. Held back from the strategy so that a run that meets its cap can still say how good
+/// its prompt is. An expectation, not a worst case: the conclusion's own jobs are reserved like any other.
+fn conclusion(task: &Task, strategy: &str, options: &serde_json::Value) -> Amount {
+    let answers = sipdo_strategies::forecast(task, strategy, options).map_or(0, |forecast| forecast.conclusion_answers);
+    let chars: usize = task.test.iter().map(|example| example.input.len()).sum();
+    let mean = chars / task.test.len().max(1);
+    // A refined prompt is longer than the seed, and an answer takes room too: a thousand tokens for both.
+    let tokens = ((mean + task.prompt.len()) / 4 + 1_000) as u64;
+    Amount {
+        calls: 1,
+        tokens,
+        nano_usd: 0,
+    }
+    .times(answers)
+}

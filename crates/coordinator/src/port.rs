@@ -1,0 +1,76 @@
+//! The port [`Agents`] over the bus: asks become requests to the run's leader, who makes jobs of them.
+
+use crate::desk::{Answered, Request};
+use sipdo_domain::{Ask, Measured, Reply, Signed, Telling};
+use sipdo_protocol::{job_id, pb};
+use sipdo_strategies::{Agents, Stop};
+use tokio::sync::{mpsc, oneshot};
+
+/// What the strategy sends to the leader.
+#[derive(Debug)]
+pub enum Wish {
+    /// Ask one job.
+    Ask(Request),
+    /// Tell something.
+    Tell(pb::Telling, oneshot::Sender<Result<(), Stop>>),
+    /// Go over to the conclusion.
+    Conclude(oneshot::Sender<Result<(), Stop>>),
+}
+
+/// The strategy's end of the channel to the leader.
+#[derive(Debug, Clone)]
+pub struct BusAgents {
+    run: String,
+    leader: mpsc::UnboundedSender<Wish>,
+}
+
+impl BusAgents {
+    /// The port of one run. The channel needs no bound: a strategy waits for its own answers.
+    pub fn new(run: &str) -> (Self, mpsc::UnboundedReceiver<Wish>) {
+        let (leader, wishes) = mpsc::unbounded_channel();
+        (
+            BusAgents {
+                run: run.to_owned(),
+                leader,
+            },
+            wishes,
+        )
+    }
+
+    async fn wish<T>(&self, wish: Wish, answer: oneshot::Receiver<Result<T, Stop>>) -> Result<T, Stop> {
+        let gone = || Stop::Halted("the run's leader is gone".into());
+        self.leader.send(wish).map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+impl Agents for BusAgents {
+    async fn ask(&self, ask: Ask, sample: u32) -> Result<Measured<Signed<Reply>>, Stop> {
+        let (role, operation) = (ask.role(), ask.operation());
+        let ask = pb::Ask::from(ask);
+        let job = job_id(&self.run, &ask, sample);
+        let (reply, answer) = oneshot::channel::<Answered>();
+        self.wish(
+            Wish::Ask(Request {
+                job,
+                role,
+                operation,
+                ask,
+                sample,
+                reply,
+            }),
+            answer,
+        )
+        .await
+    }
+
+    async fn tell(&self, telling: Telling) -> Result<(), Stop> {
+        let (reply, answer) = oneshot::channel();
+        self.wish(Wish::Tell(telling.into(), reply), answer).await
+    }
+
+    async fn conclude(&self) -> Result<(), Stop> {
+        let (reply, answer) = oneshot::channel();
+        self.wish(Wish::Conclude(reply), answer).await
+    }
+}

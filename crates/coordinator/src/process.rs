@@ -1,0 +1,309 @@
+//! The coordinator's process: settings, start, serve, drain.
+
+use crate::{
+    context::{Context, keep_roster, now_ms},
+    service::Runs,
+    supervisor::Supervisor,
+};
+use anyhow::{Context as _, Result, bail};
+use axum::{Router, http::StatusCode, routing::get};
+use clap::Parser;
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+use sipdo_bus::{AgentId, Bus, BusSettings};
+use sipdo_protocol::pb::{self, run_service_server::RunServiceServer};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Request, Status,
+    transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming},
+};
+
+/// Largest request: a task carries its data.
+const LARGEST_REQUEST: usize = 256 * 1024 * 1024;
+
+/// Takes runs, leads them, and answers for them over gRPC.
+#[derive(Debug, Parser)]
+#[command(name = "sipdo-coordinator", version)]
+pub struct Args {
+    /// NATS servers, separated by commas
+    #[arg(
+        long,
+        env = "SIPDO_NATS_URL",
+        default_value = "nats://127.0.0.1:4222",
+        value_delimiter = ','
+    )]
+    nats_url: Vec<String>,
+    /// A NATS .creds file
+    #[arg(long, env = "SIPDO_NATS_CREDS")]
+    nats_creds: Option<PathBuf>,
+    /// A file with the seed of a NATS nkey
+    #[arg(long, env = "SIPDO_NATS_NKEY")]
+    nats_nkey: Option<PathBuf>,
+    /// A file with the certificate of the authority that signed the NATS server's
+    #[arg(long, env = "SIPDO_NATS_CA")]
+    nats_ca: Option<PathBuf>,
+    /// Address of the gRPC API
+    #[arg(long, env = "SIPDO_LISTEN", default_value = "127.0.0.1:7450")]
+    listen: SocketAddr,
+    /// Writes the API's address into this file once it is bound
+    #[arg(long)]
+    port_file: Option<PathBuf>,
+    /// Address of /livez and /readyz
+    #[arg(long, env = "SIPDO_ADMIN_LISTEN", default_value = "127.0.0.1:7451")]
+    admin_listen: SocketAddr,
+    /// Writes the admin address into this file once it is bound
+    #[arg(long)]
+    admin_port_file: Option<PathBuf>,
+    /// A file with the bearer token that clients must send
+    #[arg(long, env = "SIPDO_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// PEM file with the API's certificate chain
+    #[arg(long, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file with the API's private key
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Listen on a public address without a token
+    #[arg(long)]
+    insecure: bool,
+    /// Jobs of one run and role that may be in flight
+    #[arg(long, env = "SIPDO_WINDOW", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    window: u32,
+}
+
+/// Runs the process to its end.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&error.into()),
+    };
+    match runtime.block_on(serve(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&error),
+    }
+}
+
+fn complain(error: &anyhow::Error) -> ExitCode {
+    eprintln!("sipdo-coordinator: {error:#}");
+    ExitCode::FAILURE
+}
+
+async fn serve(args: Args) -> Result<()> {
+    let guard = sipdo_telemetry::init("coordinator")?;
+    // Whatever is wrong with the settings is said before anything is bound.
+    let token = args.token_file.as_deref().map(read_token).transpose()?;
+    let tls = identity(&args)?;
+    if !args.listen.ip().is_loopback() && token.is_none() && !args.insecure {
+        bail!(
+            "{} is a public address: give --token-file, or --insecure where something else guards it",
+            args.listen
+        );
+    }
+    let api = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    let admin = TcpListener::bind(args.admin_listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.admin_listen))?;
+    write_port(args.admin_port_file.as_deref(), &admin)?;
+
+    let stop = CancellationToken::new();
+    on_signal(stop.clone())?;
+    let mut settings = BusSettings {
+        urls: args.nats_url.clone(),
+        name: "sipdo-coordinator".into(),
+        ..BusSettings::default()
+    };
+    settings.credentials_file.clone_from(&args.nats_creds);
+    settings.nkey_seed_file.clone_from(&args.nats_nkey);
+    settings.tls_ca_file.clone_from(&args.nats_ca);
+    settings.window_per_run = args.window;
+    let readiness = Readiness::default();
+    tokio::spawn(serve_admin(admin, readiness.clone(), stop.clone()));
+    let bus = tokio::select! {
+        bus = Bus::connect(settings) => bus?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    bus.ensure_streams().await?;
+
+    let id = AgentId::new(format!("coordinator-{}", uuid::Uuid::new_v4().simple()))?;
+    let (context, roster) = Context::new(bus.clone(), id.clone(), args.window as usize);
+    tokio::spawn(keep_roster(context.clone(), roster));
+    let started = now_ms();
+    let card = context.clone();
+    let presence = bus
+        .announce(&id, move || card.card(started).encode_to_vec().into())
+        .await?;
+    let (supervisor, want) = Supervisor::new(context.clone());
+    let supervised = tokio::spawn(supervisor.run(stop.clone()));
+
+    write_port(args.port_file.as_deref(), &api)?;
+    readiness.ready(bus.clone());
+    tracing::info!(api = %api.local_addr()?, id = %id, "ready");
+    serve_api(api, Runs::new(context, want), token, tls, stop.clone()).await?;
+    // The runs are anybody's from here on: whoever asks after this process hears that it is gone.
+    drop(presence);
+    supervised.await?;
+    bus.flush().await?;
+    guard.shutdown().await;
+    Ok(())
+}
+
+async fn serve_api(
+    listener: TcpListener,
+    runs: Runs,
+    token: Option<[u8; 32]>,
+    tls: Option<Identity>,
+    stop: CancellationToken,
+) -> Result<()> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<RunServiceServer<Runs>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let service = RunServiceServer::new(runs)
+        .max_decoding_message_size(LARGEST_REQUEST)
+        .max_encoding_message_size(LARGEST_REQUEST);
+    let guard = move |request: Request<()>| authorize(request, token.as_ref());
+    let mut server = Server::builder();
+    if let Some(identity) = tls {
+        server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
+    }
+    let server = server
+        .add_service(health_service)
+        .add_service(tonic::service::interceptor::InterceptedService::new(
+            service,
+            guard.clone(),
+        ))
+        .add_service(tonic::service::interceptor::InterceptedService::new(reflection, guard));
+    let stopped = stop.clone();
+    let serving =
+        server.serve_with_incoming_shutdown(TcpIncoming::from(listener), async move { stopped.cancelled().await });
+    tokio::select! {
+        served = serving => served?,
+        // Watchers may stay as long as their run: they are cut off a little after the signal.
+        () = async { stop.cancelled().await; tokio::time::sleep(std::time::Duration::from_secs(1)).await } => {}
+    }
+    Ok(())
+}
+
+/// Refuses a request without the token. Compares hashes, so that timing tells nothing of the token.
+fn authorize(request: Request<()>, token: Option<&[u8; 32]>) -> Result<Request<()>, Status> {
+    let Some(expected) = token else { return Ok(request) };
+    let sent = request
+        .metadata()
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
+    match sent.and_then(|value| value.strip_prefix("Bearer ")) {
+        Some(token) if &hash(token) == expected => Ok(request),
+        Some(_) => Err(Status::unauthenticated("the token is wrong")),
+        None => Err(Status::unauthenticated("send `authorization: Bearer <token>`")),
+    }
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.trim().as_bytes()).into()
+}
+
+fn read_token(path: &Path) -> Result<[u8; 32]> {
+    let token = fs::read_to_string(path).with_context(|| format!("cannot read the token file {}", path.display()))?;
+    if token.trim().len() < 16 {
+        bail!("the token in {} is shorter than 16 characters", path.display());
+    }
+    Ok(hash(&token))
+}
+
+fn identity(args: &Args) -> Result<Option<Identity>> {
+    let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) else {
+        return Ok(None);
+    };
+    let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    Ok(Some(Identity::from_pem(read(cert)?, read(key)?)))
+}
+
+fn write_port(file: Option<&Path>, listener: &TcpListener) -> Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    // Written beside and renamed, so that nobody reads half an address.
+    let part = file.with_extension("part");
+    fs::write(&part, listener.local_addr()?.to_string()).with_context(|| format!("cannot write {}", part.display()))?;
+    fs::rename(&part, file).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn on_signal(stop: CancellationToken) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(())
+}
+
+/// Whether the process can work: connected, and not on its way out.
+#[derive(Clone, Default)]
+struct Readiness {
+    bus: std::sync::Arc<std::sync::OnceLock<Bus>>,
+}
+
+impl Readiness {
+    fn ready(&self, bus: Bus) {
+        drop(self.bus.set(bus));
+    }
+
+    fn is_ready(&self) -> bool {
+        self.bus.get().is_some_and(Bus::is_connected)
+    }
+}
+
+async fn serve_admin(listener: TcpListener, readiness: Readiness, stop: CancellationToken) {
+    let stopping = stop.clone();
+    let ready = move || {
+        let ready = readiness.is_ready() && !stopping.is_cancelled();
+        std::future::ready(if ready {
+            (StatusCode::OK, "ready")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+        })
+    };
+    let router = Router::new()
+        .route("/livez", get(|| async { "alive" }))
+        .route("/readyz", get(ready));
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(%error, "the admin server failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_right_token_passes() {
+        let expected = hash("0123456789abcdef");
+        let with = |value: &str| {
+            let mut request = Request::new(());
+            request.metadata_mut().insert("authorization", value.parse().unwrap());
+            request
+        };
+        assert!(authorize(with("Bearer 0123456789abcdef"), Some(&expected)).is_ok());
+        assert!(authorize(with("Bearer 0123456789abcdeg"), Some(&expected)).is_err());
+        assert!(authorize(with("0123456789abcdef"), Some(&expected)).is_err());
+        assert!(authorize(Request::new(()), Some(&expected)).is_err());
+        assert!(authorize(Request::new(()), None).is_ok());
+    }
+}

@@ -1,0 +1,130 @@
+//! What the agents say of themselves, and what a job can cost at worst with the dearest of them.
+
+use sipdo_domain::{Amount, Role};
+use sipdo_protocol::pb;
+use std::collections::BTreeMap;
+
+/// Bytes that a role's own instructions and output schema add to an ask, at most.
+const INSTRUCTIONS: u64 = 8_000;
+/// Tokens that one repair adds to the conversation beyond the answer that it repairs.
+const REPAIR: u64 = 400;
+
+/// The newest roll call, by role.
+#[derive(Debug, Default, Clone)]
+pub struct Roster {
+    cards: BTreeMap<Role, Vec<pb::AgentCard>>,
+}
+
+/// The worst case of one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Worst {
+    /// What is reserved.
+    pub amount: Amount,
+    /// Completions that the agent may buy.
+    pub max_calls: u32,
+}
+
+impl Roster {
+    /// Takes the cards of a roll call; cards of other roles (coordinators) are left out.
+    pub fn new(cards: Vec<pb::AgentCard>) -> Self {
+        let mut roster = Roster::default();
+        for card in cards {
+            if let Ok(role) = card.role.parse::<Role>() {
+                roster.cards.entry(role).or_default().push(card);
+            }
+        }
+        roster
+    }
+
+    /// The cards of a role.
+    pub fn of(&self, role: Role) -> &[pb::AgentCard] {
+        self.cards.get(&role).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The trouble that every agent of a role has, if each has one: nobody can work.
+    pub fn trouble(&self, role: Role) -> Option<String> {
+        let cards = self.of(role);
+        let first = cards.first()?;
+        cards
+            .iter()
+            .all(|card| !card.trouble.is_empty())
+            .then(|| format!("{role} ({}/{}): {}", first.endpoint, first.model, first.trouble))
+    }
+
+    /// The worst case of a job with this many bytes of payload, over all agents that may take it; none while there is no agent.
+    ///
+    /// A token is at least one byte of text, so bytes bound tokens: dear, but it makes the cap hard. Repairs send the whole
+    /// conversation again.
+    pub fn worst(&self, role: Role, payload_bytes: usize, choice: Option<&pb::ModelChoice>) -> Option<Worst> {
+        let cards = self.of(role);
+        let most = |value: fn(&pb::AgentCard) -> u64| cards.iter().map(value).max();
+        let max_calls = most(|card| u64::from(card.max_calls.max(1)))?;
+        let output = choice
+            .and_then(|choice| choice.max_tokens.map(u64::from))
+            .or_else(|| most(|card| u64::from(card.max_tokens)))?;
+        let input = payload_bytes as u64 + INSTRUCTIONS;
+        let repairs: u64 = (0..max_calls).map(|repair| repair * (output + REPAIR)).sum();
+        let (input_tokens, output_tokens) = (input * max_calls + repairs, output * max_calls);
+        let price = |tokens: u64, per_million: u64| u128::from(tokens) * u128::from(per_million) / 1_000_000 + 1;
+        let nano_usd = price(input_tokens, most(|card| card.input_price.unwrap_or(0))?)
+            + price(output_tokens, most(|card| card.output_price.unwrap_or(0))?);
+        Some(Worst {
+            amount: Amount {
+                calls: max_calls,
+                tokens: input_tokens + output_tokens,
+                nano_usd: u64::try_from(nano_usd).unwrap_or(u64::MAX),
+            },
+            max_calls: u32::try_from(max_calls).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Names of models whose price is unknown, as `role endpoint/model`.
+    pub fn unpriced(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .cards
+            .iter()
+            .flat_map(|(role, cards)| cards.iter().map(move |card| (role, card)))
+            .filter(|(_, card)| card.input_price.is_none() || card.output_price.is_none())
+            .map(|(role, card)| format!("{role} {}/{}", card.endpoint, card.model))
+            .collect();
+        names.dedup();
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card(max_calls: u32, price: u64) -> pb::AgentCard {
+        pb::AgentCard {
+            role: "checker".into(),
+            max_tokens: 100,
+            max_calls,
+            input_price: Some(price),
+            output_price: Some(price),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn the_dearest_agent_and_every_repair_are_reserved() {
+        let roster = Roster::new(vec![card(1, 1_000_000_000), card(3, 2_000_000_000)]);
+        let worst = roster.worst(Role::Checker, 1_000, None).unwrap();
+        let input = 3 * (1_000 + INSTRUCTIONS) + (100 + REPAIR) * (1 + 2);
+        assert_eq!(worst.max_calls, 3);
+        assert_eq!(worst.amount.tokens, input + 300);
+        assert_eq!(worst.amount.nano_usd, input * 2_000 + 300 * 2_000 + 2);
+        assert_eq!(roster.worst(Role::Learner, 1, None), None, "no agent, no price");
+    }
+
+    #[test]
+    fn one_healthy_agent_is_enough() {
+        let broken = pb::AgentCard {
+            trouble: "401".into(),
+            ..card(1, 0)
+        };
+        assert!(Roster::new(vec![broken.clone()]).trouble(Role::Checker).is_some());
+        assert!(Roster::new(vec![broken, card(1, 0)]).trouble(Role::Checker).is_none());
+    }
+}

@@ -1,0 +1,466 @@
+//! `sipdo.v1.RunService`: any coordinator answers for any run, because all of a run is in its stream.
+
+use crate::{
+    context::{Context, now_ms, roll_call},
+    fold::{RunState, is_end},
+    leader::{Fact, SCHEMA_ENTRY, fold, replay},
+    refusal::{bad_request, exists, internal, not_found, precondition, unavailable},
+    view,
+};
+use futures::stream::BoxStream;
+use prost::Message as _;
+use sipdo_bus::{CreateRunError, NewMessage, RunId, RunReader};
+use sipdo_domain::{Budget, Role, Task};
+use sipdo_protocol::{pb, pb::event::Event, pb::run_service_server::RunService, run_id};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Status};
+
+/// Runs on a page, by default and at most.
+const PAGE: usize = 50;
+const LARGEST_PAGE: usize = 500;
+/// How often a watcher hears of progress between entries.
+const PROGRESS: Duration = Duration::from_millis(100);
+
+/// The service of one coordinator.
+#[derive(Clone)]
+pub struct Runs {
+    context: Context,
+    want: mpsc::UnboundedSender<RunId>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Runs {
+    /// A service that hands new runs to its own supervisor.
+    pub fn new(context: Context, want: mpsc::UnboundedSender<RunId>) -> Self {
+        Runs { context, want }
+    }
+
+    async fn state(&self, run: &RunId) -> Result<RunState, Status> {
+        let mut reader = RunReader::open(&self.context.bus, run, 0).await.map_err(unavailable)?;
+        let state = replay(&self.context, run, &mut reader).await.map_err(unavailable)?;
+        if state.created.is_none() {
+            Err(not_found("run", run.as_str()))
+        } else {
+            Ok(state)
+        }
+    }
+
+    async fn task_of(&self, state: &RunState) -> Result<pb::Task, Status> {
+        let hash = state
+            .created
+            .as_ref()
+            .map(|created| created.task_hash.as_str())
+            .unwrap_or_default();
+        let bytes = self.context.bus.task(hash).await.map_err(unavailable)?;
+        let bytes = bytes.ok_or_else(|| internal("the run's task is gone from the store"))?;
+        pb::Task::decode(bytes).map_err(internal)
+    }
+
+    /// Checks everything that can be known before a run exists.
+    fn check(&self, request: &pb::CreateRunRequest) -> Result<Task, Status> {
+        if request.request_id.is_empty() {
+            return Err(bad_request(
+                "REQUEST_ID_MISSING",
+                "request_id",
+                "send a UUID, so that the call can be repeated safely",
+            ));
+        }
+        let task = request
+            .task
+            .clone()
+            .ok_or_else(|| bad_request("TASK_MISSING", "task", "a task is needed"))?;
+        let task = Task::try_from(task).map_err(|error| bad_request("TASK_INVALID", "task", error.to_string()))?;
+        let options = options(&request.options_json)?;
+        let strategy = strategy(request);
+        sipdo_strategies::check_options(strategy, &options)
+            .map_err(|error| bad_request("OPTIONS_INVALID", "options_json", error))?;
+        for role in request.models.keys() {
+            role.parse::<Role>()
+                .map_err(|error| bad_request("ROLE_UNKNOWN", "models", error))?;
+        }
+        let budget = request.budget.map(Budget::from).unwrap_or_default();
+        if let (Some(cap), Some(forecast)) = (budget.calls, sipdo_strategies::forecast(&task, strategy, &options)) {
+            let least: u64 = forecast.least.values().sum();
+            if cap < least {
+                let why = format!(
+                    "{cap} calls are too few for even the baselines and one level: the least that works is {least}"
+                );
+                return Err(bad_request("BUDGET_TOO_SMALL", "budget.calls", why));
+            }
+        }
+        let unpriced = self.context.roster().unpriced();
+        if budget.nano_usd.is_some() && !unpriced.is_empty() {
+            let why = format!(
+                "a cap in USD needs the price of every model; unknown for {}",
+                unpriced.join(", ")
+            );
+            return Err(precondition("PRICE_UNKNOWN", why));
+        }
+        Ok(task)
+    }
+
+    async fn control(&self, run: &str, mut control: pb::Control) -> Answer<pb::ControlRunResponse> {
+        let id = parse(run)?;
+        if control.kind() == pb::control::Kind::Unspecified {
+            return Err(bad_request(
+                "KIND_MISSING",
+                "control.kind",
+                "say what is asked of the run",
+            ));
+        }
+        let Some(last) = self.context.bus.last_log(&id).await.map_err(unavailable)? else {
+            return Err(not_found("run", run));
+        };
+        let summary = pb::Entry::decode(last.payload)
+            .map_err(internal)?
+            .summary
+            .unwrap_or_default();
+        let revives = control.kind() == pb::control::Kind::SetBudget && summary.state() == pb::State::BudgetExhausted;
+        if is_end(summary.state()) && !revives {
+            let why = format!("run {run} has ended ({})", summary.state().as_str_name());
+            return Err(precondition("RUN_ENDED", why));
+        }
+        if control.id.is_empty() {
+            control.id = uuid::Uuid::now_v7().to_string();
+        }
+        let message = NewMessage::encode(&control, "control.v1");
+        self.context
+            .bus
+            .control(&id, message, &control.id)
+            .await
+            .map_err(unavailable)?;
+        if revives {
+            drop(self.want.send(id));
+        }
+        Ok(Response::new(pb::ControlRunResponse {}))
+    }
+}
+
+#[tonic::async_trait]
+impl RunService for Runs {
+    async fn create_run(&self, request: Request<pb::CreateRunRequest>) -> Answer<pb::Run> {
+        let request = request.into_inner();
+        let task = self.check(&request)?;
+        let run = parse(&run_id(&request.request_id))?;
+        let bytes = request.task.clone().unwrap_or_default().encode_to_vec();
+        let task_hash = self.context.bus.put_task(&bytes).await.map_err(unavailable)?;
+        let created = pb::Created {
+            task_hash: task_hash.clone(),
+            strategy: strategy(&request).to_owned(),
+            options_json: request.options_json.clone(),
+            budget: request.budget,
+            models: request.models.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        };
+        let mut state = RunState::new(run.as_str());
+        state.summary.task.clone_from(&task.name);
+        let mut entry = pb::Entry {
+            run: run.as_str().into(),
+            at_ms: now_ms(),
+            epoch: 0,
+            events: vec![pb::Event {
+                event: Some(Event::Created(created)),
+            }],
+            summary: None,
+        };
+        state.apply_entry(0, &entry);
+        entry.summary = Some(state.summary.clone());
+        match self
+            .context
+            .bus
+            .create_run(&run, NewMessage::encode(&entry, SCHEMA_ENTRY))
+            .await
+        {
+            Ok(_) => {}
+            Err(CreateRunError::Exists { first, .. }) => {
+                let first = pb::Entry::decode(first.payload).map_err(internal)?;
+                let same = first.events.iter().any(
+                    |event| matches!(&event.event, Some(Event::Created(created)) if created.task_hash == task_hash),
+                );
+                if !same {
+                    return Err(exists("this request id made a run of another task: use a new one"));
+                }
+            }
+            Err(error) => return Err(unavailable(error)),
+        }
+        drop(self.want.send(run.clone()));
+        Ok(Response::new(view::run(self.state(&run).await?)))
+    }
+
+    async fn get_run(&self, request: Request<pb::GetRunRequest>) -> Answer<pb::Run> {
+        let run = parse(&request.into_inner().run)?;
+        Ok(Response::new(view::run(self.state(&run).await?)))
+    }
+
+    async fn list_runs(&self, request: Request<pb::ListRunsRequest>) -> Answer<pb::ListRunsResponse> {
+        let request = request.into_inner();
+        let size = match usize::try_from(request.page_size) {
+            Ok(0) => PAGE,
+            Ok(size) => size.min(LARGEST_PAGE),
+            Err(_) => return Err(bad_request("PAGE_SIZE", "page_size", "at least 0")),
+        };
+        let mut runs: Vec<pb::Summary> = self
+            .context
+            .bus
+            .list_runs()
+            .await
+            .map_err(unavailable)?
+            .into_iter()
+            .filter_map(|(_, last)| pb::Entry::decode(last.payload).ok()?.summary)
+            .collect();
+        runs.sort_by_key(|run| std::cmp::Reverse(position(run)));
+        if !request.page_token.is_empty() {
+            let after = page_position(&request.page_token)?;
+            runs.retain(|run| position(run) < after);
+        }
+        let more = runs.len() > size;
+        runs.truncate(size);
+        let last = runs.last().filter(|_| more).map(position);
+        let next_page_token = last.map(|(at, run)| format!("{at}.{run}")).unwrap_or_default();
+        Ok(Response::new(pb::ListRunsResponse { runs, next_page_token }))
+    }
+
+    type WatchRunStream = BoxStream<'static, Result<pb::RunUpdate, Status>>;
+
+    async fn watch_run(&self, request: Request<pb::WatchRunRequest>) -> Answer<Self::WatchRunStream> {
+        let request = request.into_inner();
+        let run = parse(&request.run)?;
+        if self.context.bus.first_log(&run).await.map_err(unavailable)?.is_none() {
+            return Err(not_found("run", run.as_str()));
+        }
+        let (updates, stream) = mpsc::channel(64);
+        let context = self.context.clone();
+        tokio::spawn(async move {
+            if let Err(error) = watch(&context, &run, request.after_sequence, &updates).await {
+                drop(updates.send(Err(unavailable(format!("{error:#}")))).await);
+            }
+        });
+        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(
+            stream,
+        ))))
+    }
+
+    async fn control_run(&self, request: Request<pb::ControlRunRequest>) -> Answer<pb::ControlRunResponse> {
+        let request = request.into_inner();
+        let control = request
+            .control
+            .ok_or_else(|| bad_request("CONTROL_MISSING", "control", "say what is asked of the run"))?;
+        self.control(&request.run, control).await
+    }
+
+    async fn cancel_run(&self, request: Request<pb::CancelRunRequest>) -> Answer<pb::ControlRunResponse> {
+        let control = pb::Control {
+            kind: pb::control::Kind::Cancel.into(),
+            ..Default::default()
+        };
+        self.control(&request.into_inner().run, control).await
+    }
+
+    async fn get_prompt(&self, request: Request<pb::GetPromptRequest>) -> Answer<pb::Prompt> {
+        let request = request.into_inner();
+        let run = parse(&request.run)?;
+        let state = self.state(&run).await?;
+        let best = state
+            .outcome
+            .as_ref()
+            .map_or(state.summary.prompt_version, |outcome| outcome.best);
+        let version = request.version.unwrap_or(best);
+        let told = state
+            .outcome
+            .iter()
+            .flat_map(|outcome| &outcome.prompts)
+            .chain(state.prompts.values());
+        if let Some(prompt) = told.into_iter().find(|prompt| prompt.version == version) {
+            return Ok(Response::new(prompt.clone()));
+        }
+        if version == 0 {
+            let task = self.task_of(&state).await?;
+            return Ok(Response::new(sipdo_domain::Prompt::seed(task.prompt).into()));
+        }
+        Err(not_found("prompt version", &format!("{run} {version}")))
+    }
+
+    async fn list_agents(&self, request: Request<pb::ListAgentsRequest>) -> Answer<pb::ListAgentsResponse> {
+        let wait = match request.into_inner().wait_ms {
+            0 => Duration::from_millis(400),
+            wait => Duration::from_millis(u64::from(wait).min(10_000)),
+        };
+        let mut agents = roll_call(&self.context.bus, wait).await.map_err(unavailable)?;
+        agents.sort_by(|a, b| (&a.role, &a.agent).cmp(&(&b.role, &b.agent)));
+        Ok(Response::new(pb::ListAgentsResponse { agents }))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<pb::ListDeadLettersRequest>,
+    ) -> Answer<pb::ListDeadLettersResponse> {
+        let request = request.into_inner();
+        let most = u64::try_from(request.page_size)
+            .ok()
+            .filter(|size| *size > 0)
+            .unwrap_or(PAGE as u64);
+        let letters = self.context.bus.dead_letters(most).await.map_err(unavailable)?;
+        let dead_letters = letters
+            .into_iter()
+            .filter(|letter| request.run.is_empty() || letter.run.as_str() == request.run)
+            .map(|letter| pb::DeadLetter {
+                sequence: letter.seq,
+                role: letter.role.as_str().into(),
+                run: letter.run.as_str().into(),
+                reason: letter.reason,
+                at_ms: letter
+                    .time
+                    .duration_since(std::time::UNIX_EPOCH)
+                    .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+                size: letter.payload.len() as u64,
+            })
+            .collect();
+        Ok(Response::new(pb::ListDeadLettersResponse { dead_letters }))
+    }
+
+    async fn set_model(&self, request: Request<pb::SetModelRequest>) -> Answer<pb::SetModelResponse> {
+        let request = request.into_inner();
+        let role: Role = request
+            .role
+            .parse()
+            .map_err(|error: String| bad_request("ROLE_UNKNOWN", "role", error))?;
+        let key = match request.run.as_str() {
+            "" => role.name().to_owned(),
+            run => format!("{}.{role}", parse(run)?),
+        };
+        let models = self.context.bus.models();
+        match request.choice {
+            None => models.remove(&key).await.map_err(unavailable)?,
+            Some(choice) => {
+                self.check_endpoint(role, &choice.endpoint)?;
+                models.put(&key, choice.encode_to_vec()).await.map_err(unavailable)?;
+            }
+        }
+        tracing::info!(key, by = request.by, "the model registry was changed");
+        Ok(Response::new(pb::SetModelResponse {}))
+    }
+
+    async fn list_models(&self, _: Request<pb::ListModelsRequest>) -> Answer<pb::ListModelsResponse> {
+        let entries = self.context.bus.models().list().await.map_err(unavailable)?;
+        let models: BTreeMap<String, pb::ModelChoice> = entries
+            .into_iter()
+            .filter_map(|(key, entry)| Some((key, pb::ModelChoice::decode(entry.value).ok()?)))
+            .collect();
+        Ok(Response::new(pb::ListModelsResponse { models }))
+    }
+}
+
+impl Runs {
+    /// An endpoint name that no agent of the role knows would only fail later.
+    fn check_endpoint(&self, role: Role, endpoint: &str) -> Result<(), Status> {
+        let roster = self.context.roster();
+        let cards = roster.of(role);
+        let known: std::collections::BTreeSet<&str> = cards
+            .iter()
+            .flat_map(|card| card.endpoints.iter().map(String::as_str))
+            .collect();
+        if endpoint.is_empty() || cards.is_empty() || known.contains(endpoint) {
+            return Ok(());
+        }
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        Err(bad_request(
+            "ENDPOINT_UNKNOWN",
+            "choice.endpoint",
+            format!("no {role} knows `{endpoint}`; they know {known}"),
+        ))
+    }
+}
+
+/// Sends a run's entries and its progress until it has ended or the watcher is gone.
+async fn watch(
+    context: &Context,
+    run: &RunId,
+    after: u64,
+    updates: &mpsc::Sender<Result<pb::RunUpdate, Status>>,
+) -> anyhow::Result<()> {
+    use pb::run_update::Update;
+    let mut reader = RunReader::open(&context.bus, run, 0).await?;
+    let mut state = RunState::new(run.as_str());
+    let mut progress = tokio::time::interval(PROGRESS);
+    progress.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut caught_up, mut news, mut sequence) = (false, false, 0);
+    loop {
+        let mut send = Vec::new();
+        tokio::select! {
+            chunk = reader.next_chunk() => {
+                let chunk = chunk?;
+                caught_up |= chunk.caught_up;
+                for message in chunk.messages {
+                    sequence = message.seq;
+                    news = true;
+                    if let Fact::Entry(entry) = fold(context, &mut state, message) && sequence > after {
+                        send.push((sequence, Update::Entry(*entry)));
+                    }
+                }
+            }
+            _ = progress.tick(), if news && caught_up => {
+                news = false;
+                send.push((sequence, Update::Progress(view::progress(&state))));
+            }
+            () = updates.closed() => return Ok(()),
+        }
+        let over = caught_up && state.ended();
+        if over {
+            send.push((sequence, Update::Progress(view::progress(&state))));
+        }
+        for (sequence, update) in send {
+            if updates
+                .send(Ok(pb::RunUpdate {
+                    sequence,
+                    update: Some(update),
+                }))
+                .await
+                .is_err()
+            {
+                return Ok(());
+            }
+        }
+        if over {
+            return Ok(());
+        }
+    }
+}
+
+fn parse(run: &str) -> Result<RunId, Status> {
+    RunId::new(run).map_err(|error| bad_request("RUN_NAME", "run", error.to_string()))
+}
+
+fn strategy(request: &pb::CreateRunRequest) -> &str {
+    if request.strategy.is_empty() {
+        "sipdo"
+    } else {
+        &request.strategy
+    }
+}
+
+fn options(json: &str) -> Result<serde_json::Value, Status> {
+    if json.is_empty() {
+        return Ok(serde_json::Value::Null);
+    }
+    serde_json::from_str(json)
+        .map_err(|error| bad_request("OPTIONS_INVALID", "options_json", format!("not JSON: {error}")))
+}
+
+fn position(run: &pb::Summary) -> (u64, String) {
+    (run.created_ms, run.run.clone())
+}
+
+fn page_position(token: &str) -> Result<(u64, String), Status> {
+    let parsed = token
+        .split_once('.')
+        .and_then(|(at, run)| Some((at.parse().ok()?, run.to_owned())));
+    parsed.ok_or_else(|| {
+        bad_request(
+            "PAGE_TOKEN",
+            "page_token",
+            "use next_page_token of the last response as it is",
+        )
+    })
+}

@@ -1,0 +1,178 @@
+//! Which runs this process leads: it takes what nobody leads, and what a dead coordinator led.
+//!
+//! Being wrong about a death does no harm: the claim is an append that only one can make, and the loser stops.
+
+use crate::{
+    context::Context,
+    fold::is_end,
+    leader::{Led, lead},
+};
+use prost::Message as _;
+use sipdo_bus::{AgentId, Liveness, RunId};
+use sipdo_protocol::pb::{self, State};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// How often the leaders of known runs are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often all runs are listed.
+const LIST: Duration = Duration::from_secs(3);
+/// How long a coordinator may be silent while it is connected.
+const SILENCE: Duration = Duration::from_millis(2_500);
+/// How long one look waits for an answer.
+const PING: Duration = Duration::from_millis(400);
+
+/// The supervisor of one process.
+pub struct Supervisor {
+    context: Context,
+    wanted: mpsc::UnboundedReceiver<RunId>,
+    led: JoinSet<(RunId, anyhow::Result<Led>)>,
+    leading: BTreeSet<RunId>,
+    /// Runs that have not ended and are not led here, with the coordinator that leads them.
+    others: BTreeMap<RunId, String>,
+    silent: HashMap<String, Instant>,
+}
+
+impl Supervisor {
+    /// A supervisor, and the channel by which the API hands it a run at once.
+    pub fn new(context: Context) -> (Self, mpsc::UnboundedSender<RunId>) {
+        let (want, wanted) = mpsc::unbounded_channel();
+        let supervisor = Supervisor {
+            context,
+            wanted,
+            led: JoinSet::new(),
+            leading: BTreeSet::new(),
+            others: BTreeMap::new(),
+            silent: HashMap::new(),
+        };
+        (supervisor, want)
+    }
+
+    /// Takes and leads runs until `stop`; then lets go of all of them, for others to take.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut listed: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(run) = self.wanted.recv() => self.lead(run),
+                Some(joined) = self.led.join_next(), if !self.led.is_empty() => self.let_go(joined),
+                _ = look.tick() => {
+                    if listed.is_none_or(|at| at.elapsed() > LIST) {
+                        let first = listed.is_none();
+                        self.list(first).await;
+                        listed = Some(Instant::now());
+                    }
+                    self.look_after_others().await;
+                }
+            }
+        }
+        self.led.shutdown().await;
+    }
+
+    fn lead(&mut self, run: RunId) {
+        if !self.leading.insert(run.clone()) {
+            return;
+        }
+        self.others.remove(&run);
+        self.context.leading.fetch_add(1, Ordering::Relaxed);
+        let context = self.context.clone();
+        self.led.spawn(async move {
+            let led = lead(&context, &run).await;
+            (run, led)
+        });
+    }
+
+    fn let_go(&mut self, joined: Result<(RunId, anyhow::Result<Led>), tokio::task::JoinError>) {
+        self.context.leading.fetch_sub(1, Ordering::Relaxed);
+        match joined {
+            Ok((run, led)) => {
+                self.leading.remove(&run);
+                match led {
+                    Ok(led) => tracing::debug!(%run, ?led, "no longer leading"),
+                    Err(error) => {
+                        tracing::error!(%run, error = format!("{error:#}"), "leading failed; the run will be taken up again")
+                    }
+                }
+            }
+            Err(error) => {
+                // The run's name is lost with its task: list anew, and take what nobody leads.
+                tracing::error!(%error, "a leader's task failed");
+                self.leading.clear();
+            }
+        }
+    }
+
+    /// Lists all runs, and notes those that others lead or nobody does.
+    async fn list(&mut self, first: bool) {
+        let runs = match self.context.bus.list_runs().await {
+            Ok(runs) => runs,
+            Err(error) => {
+                tracing::warn!(%error, "runs could not be listed");
+                return;
+            }
+        };
+        self.others.clear();
+        for (run, last) in runs {
+            let Ok(entry) = pb::Entry::decode(last.payload) else {
+                continue;
+            };
+            let summary = entry.summary.unwrap_or_default();
+            // A run that met its cap may have been given more while nobody was there to see it.
+            let look_again = first && summary.state() == State::BudgetExhausted;
+            if (!is_end(summary.state()) || look_again) && !self.leading.contains(&run) {
+                self.others
+                    .insert(run, if look_again { String::new() } else { summary.coordinator });
+            }
+        }
+    }
+
+    /// Takes the runs whose leader is gone.
+    async fn look_after_others(&mut self) {
+        let leaders: BTreeSet<String> = self.others.values().cloned().collect();
+        let mut gone = BTreeSet::new();
+        for leader in leaders {
+            if self.is_gone(&leader).await {
+                gone.insert(leader);
+            }
+        }
+        let take: Vec<RunId> = self
+            .others
+            .iter()
+            .filter(|(_, leader)| gone.contains(*leader))
+            .map(|(run, _)| run.clone())
+            .collect();
+        for run in take {
+            tracing::info!(%run, "nobody leads the run: taking it");
+            self.lead(run);
+        }
+    }
+
+    async fn is_gone(&mut self, leader: &str) -> bool {
+        if leader.is_empty() || leader == self.context.id.as_str() {
+            return true;
+        }
+        let Ok(id) = AgentId::new(leader) else { return true };
+        match self.context.bus.is_alive(&id, PING).await {
+            Ok(Liveness::Alive(_)) => {
+                self.silent.remove(leader);
+                false
+            }
+            Ok(Liveness::Dead) => true,
+            Ok(Liveness::Silent) => {
+                let since = *self.silent.entry(leader.to_owned()).or_insert_with(Instant::now);
+                since.elapsed() > SILENCE
+            }
+            Err(error) => {
+                tracing::warn!(%error, leader, "a coordinator could not be asked whether it lives");
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What the API shows of a run's state.
+
+use crate::fold::RunState;
+use sipdo_protocol::pb;
+use std::collections::BTreeMap;
+
+/// A run, whole.
+pub fn run(state: RunState) -> pb::Run {
+    let created = state.created.clone().unwrap_or_default();
+    let prompts = match &state.outcome {
+        Some(outcome) => outcome.prompts.clone(),
+        None => state.prompts.values().cloned().collect(),
+    };
+    let model_use = state
+        .use_by_role
+        .iter()
+        .map(|(role, used)| {
+            let mut times = used.model_ms.clone();
+            times.sort_unstable();
+            let model_use = pb::ModelUse {
+                models: used.models.clone(),
+                jobs: used.jobs,
+                p50_ms: percentile(&times, 50),
+                p95_ms: percentile(&times, 95),
+            };
+            (role.name().to_owned(), model_use)
+        })
+        .collect();
+    let mut warnings = state.warnings.clone();
+    if let Some(outcome) = &state.outcome {
+        for warning in &outcome.warnings {
+            if !warnings.contains(warning) {
+                warnings.push(warning.clone());
+            }
+        }
+    }
+    pb::Run {
+        summary: Some(state.summary.clone()),
+        options_json: created.options_json,
+        models: created.models,
+        prompts,
+        outcome: state.outcome.clone(),
+        failure: state.failure.clone(),
+        warnings,
+        model_use,
+        not_measured_by_reason: state.not_measured.clone(),
+    }
+}
+
+/// Where a run stands.
+pub fn progress(state: &RunState) -> pb::Progress {
+    let mut by_role: BTreeMap<String, u32> = BTreeMap::new();
+    for open in state.open.values() {
+        *by_role.entry(open.role.name().to_owned()).or_default() += 1;
+    }
+    pb::Progress {
+        summary: Some(state.summary.clone()),
+        in_flight: u32::try_from(state.open.len()).unwrap_or(u32::MAX),
+        reserved: Some(state.ledger.reserved().into()),
+        in_flight_by_role: by_role,
+    }
+}
+
+/// Nearest-rank percentile of sorted values; 0 of none.
+fn percentile(sorted: &[u32], percent: usize) -> u32 {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_values_that_occurred() {
+        assert_eq!(percentile(&[], 50), 0);
+        assert_eq!(percentile(&[7], 95), 7);
+        assert_eq!(percentile(&[1, 2, 3, 4], 50), 2);
+        assert_eq!(percentile(&(1..=100).collect::<Vec<_>>(), 95), 95);
+    }
+}
