@@ -119,7 +119,7 @@ impl<'a> Gates<'a> {
         if labels.is_empty() {
             return Ok(target);
         }
-        match label_of(&target, labels) {
+        match self.task.metric.label_of(&target, labels) {
             Some(label) => Ok(label),
             None => refuse(
                 "labels",
@@ -165,10 +165,6 @@ impl<'a> Gates<'a> {
 
 fn refuse<T>(gate: &'static str, reason: String) -> Result<T, Refusal> {
     Err(Refusal { gate, reason })
-}
-
-fn label_of(target: &str, labels: &[String]) -> Option<String> {
-    labels.iter().find(|label| label.eq_ignore_ascii_case(target)).cloned()
 }
 
 fn shorten(text: &str) -> String {
@@ -221,7 +217,7 @@ mod tests {
                 ..TaskBrief::default()
             },
             prompt: "Answer.".into(),
-            metric: Metric::Exact,
+            metric: Metric::exact(),
             train: train.collect(),
             test: Vec::new(),
             gates: TaskGates::default(),

@@ -29,9 +29,10 @@ pub use ask::{
 pub use budget::{Amount, Budget, Ledger};
 pub use example::{Example, SyntheticExample};
 pub use measured::{Mark, Measured, NotMeasured, Reason, Score};
+pub use metric::{Comparison, Extraction, Metric};
 pub use outcome::{Arm, Ending, Outcome};
 pub use prompt::{Prompt, Standing};
 pub use role::Role;
 pub use story::Telling;
-pub use task::Task;
+pub use task::{Task, TaskGates};
 pub use vote::{Decision, Provenance, Rule, Signed, Vote, Voter};
