@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{Provider, Sampling};
 
@@ -130,13 +131,20 @@ pub(crate) fn rejected_param(body: &str, sent: &[Param]) -> Option<Param> {
         "not available",
         "deprecated",
     ];
-    let body = crate::error::clip(body, 4096).to_lowercase();
-    if !COMPLAINTS.iter().any(|complaint| body.contains(complaint)) {
+    let lower = crate::error::clip(body, 4096).to_lowercase();
+    if !COMPLAINTS.iter().any(|complaint| lower.contains(complaint)) {
         return None;
     }
+    // Where the API says which one it is, nothing is to be guessed from its words.
+    let said = serde_json::from_str::<Value>(body).ok();
+    let said = said
+        .as_ref()
+        .and_then(|value| value.pointer("/error/param"))
+        .and_then(Value::as_str);
+    let place = said.filter(|param| !param.is_empty()).map_or(lower, str::to_lowercase);
     sent.iter()
         .copied()
-        .find(|param| names(*param).iter().any(|name| body.contains(name)))
+        .find(|param| names(*param).iter().any(|name| place.contains(name)))
 }
 
 /// How providers call an option in their complaints.
@@ -245,6 +253,14 @@ mod tests {
             // A value out of range is the caller's fault, not a lack of the endpoint.
             ("temperature: range: 0..1", None),
             ("messages: at least one message is required", None),
+            (
+                r#"{"error": {"message": "Unknown value in a prompt on temperature", "param": "messages"}}"#,
+                None,
+            ),
+            (
+                r#"{"error": {"message": "Unsupported: seed with temperature", "param": "seed"}}"#,
+                Some(Param::Seed),
+            ),
         ];
         for (body, expected) in cases {
             assert_eq!(rejected_param(body, &all), expected, "{body}");

@@ -236,7 +236,8 @@ pub struct AttemptRecord {
     pub latency: Duration,
     /// HTTP status, if there was a reply.
     pub status: Option<u16>,
-    /// `"ok"`, or [`ModelError::kind`] of what went wrong.
+    /// `"ok"`; [`ModelError::kind`] of what went wrong; or `"corrected"`: the endpoint rejected an option or a key, and
+    /// the request was sent again at once without that option or with the key that has just replaced it.
     pub kind: &'static str,
     /// What the provider asked us to wait.
     pub retry_after: Option<Duration>,

@@ -126,7 +126,7 @@ pub struct Model {
 impl Model {
     /// The model that `settings` name, at `endpoint`. Fails on a value out of range; does not touch the network.
     pub fn new(endpoint: EndpointClient, settings: ModelSettings) -> Result<Self, ConfigError> {
-        settings.validate(&settings.endpoint)?;
+        settings.validate(&format!("model {} at {}", settings.model, settings.endpoint))?;
         let learned = {
             let mut all = endpoint.0.learned.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(settings.model.clone()).or_default())
@@ -162,6 +162,12 @@ impl Model {
             sample,
             run_seed,
         )
+    }
+
+    /// What it can be asked for, as far as is known now.
+    fn able(&self) -> Able {
+        let config = &self.endpoint.0.config;
+        Able::of(config.provider, &self.settings.model, &config.abilities, &self.learned)
     }
 
     /// How long one attempt may take.
@@ -253,12 +259,7 @@ impl Call<'_> {
         let model = self.model;
         let shared = &model.endpoint.0;
         let key = shared.key.current();
-        let able = Able::of(
-            shared.config.provider,
-            &model.settings.model,
-            &shared.config.abilities,
-            &model.learned,
-        );
+        let able = model.able();
         let mut shaped = Shaped::new(&model.settings.model, self.request, &able);
 
         let (started, clock) = (SystemTime::now(), Instant::now());
@@ -284,13 +285,9 @@ impl Call<'_> {
                 } else {
                     drop(slot);
                 }
-                let facts = (failure.status(), failure.retry_after(), failure.paid());
-                (
-                    facts.0,
-                    facts.1,
-                    facts.2,
-                    Err(self.next(failure, &shaped, key.as_ref())),
-                )
+                let (status, retry_after, paid) = (failure.status(), failure.retry_after(), failure.paid());
+                let next = self.next(failure, &shaped, &able, key.as_ref());
+                (status, retry_after, paid, Err(next))
             }
         };
         let kind = match &result {
@@ -321,8 +318,8 @@ impl Call<'_> {
     }
 
     /// What to do about a failure.
-    fn next(&mut self, failure: Failure, shaped: &Shaped<'_>, key: Option<&SecretString>) -> Next {
-        if self.corrections < MOST_CORRECTIONS && self.correct(&failure, shaped, key) {
+    fn next(&mut self, failure: Failure, shaped: &Shaped<'_>, able: &Able, key: Option<&SecretString>) -> Next {
+        if self.corrections < MOST_CORRECTIONS && self.correct(&failure, shaped, able, key) {
             self.corrections += 1;
             return Next::Corrected;
         }
@@ -336,20 +333,20 @@ impl Call<'_> {
     }
 
     /// Whether another request, without the option complained about or with a key just rotated, is worth sending.
-    fn correct(&self, failure: &Failure, shaped: &Shaped<'_>, key: Option<&SecretString>) -> bool {
-        match failure {
-            Failure::Status {
-                status: 400 | 422,
-                body,
-                ..
-            } => match rejected_param(body, &shaped.params()) {
-                Some(param) => {
-                    self.model.learned.add(param);
-                    true
-                }
-                None => false,
-            },
-            Failure::Status { status: 401, .. } => differ(self.model.endpoint.0.key.current().as_ref(), key),
+    fn correct(&self, failure: &Failure, shaped: &Shaped<'_>, able: &Able, key: Option<&SecretString>) -> bool {
+        let Failure::Status { status, body, .. } = failure else {
+            return false;
+        };
+        match status {
+            400 | 422 => {
+                let Some(param) = rejected_param(body, &shaped.params()) else {
+                    return false;
+                };
+                self.model.learned.add(param);
+                // The same request again would get the same answer.
+                self.model.able() != *able
+            }
+            401 => differ(self.model.endpoint.0.key.current().as_ref(), key),
             _ => false,
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use reqwest::Url;
+use reqwest::header::HeaderName;
 use serde::{Deserialize, Serialize};
 
 use crate::{Abilities, Price, Sampling, address};
@@ -39,7 +40,8 @@ pub struct Endpoint {
     /// Seconds one attempt may take, unless the role's model sets its own.
     #[serde(default = "defaults::timeout_seconds")]
     pub timeout_seconds: f64,
-    /// Longest reply read, in bytes.
+    /// Longest reply taken, in bytes. (Through the library for Anthropic and Gemini it is read whole first, for as long as
+    /// the time limit allows.)
     #[serde(default = "defaults::max_response_bytes")]
     pub max_response_bytes: usize,
     /// Allows plain http to public addresses, keys and prompts in clear text.
@@ -159,6 +161,13 @@ impl Endpoint {
         if self.api_key_env.is_some() && self.api_key_file.is_some() {
             return wrong("api_key_env", "give api_key_env or api_key_file, not both");
         }
+        if self
+            .api_key_header
+            .as_ref()
+            .is_some_and(|name| HeaderName::try_from(name.as_str()).is_err())
+        {
+            return wrong("api_key_header", "is not the name of an HTTP header");
+        }
         if self.api_key_header.is_some() && !matches!(self.provider, Provider::Openai | Provider::Ollama) {
             return wrong(
                 "api_key_header",
@@ -264,13 +273,11 @@ impl ModelSettings {
         }
     }
 
-    /// Checks every value. `role` is for the message only.
-    pub fn validate(&self, role: &str) -> Result<(), ConfigError> {
+    /// Checks every value. `place` is where they were found, for the message: `models.checker`.
+    pub fn validate(&self, place: &str) -> Result<(), ConfigError> {
         let wrong = |key: &str, problem: &str| {
-            Err(ConfigError {
-                place: format!("models.{role}.{key}"),
-                problem: problem.to_owned(),
-            })
+            let (place, problem) = (format!("{place}.{key}"), problem.to_owned());
+            Err(ConfigError { place, problem })
         };
         if self.endpoint.trim().is_empty() {
             return wrong("endpoint", "must name one of [endpoints]");
@@ -391,6 +398,12 @@ mod tests {
                 .to_string()
                 .starts_with("endpoints.e.timeout_seconds: ")
         );
+        let header = Endpoint {
+            api_key_header: Some("a b".into()),
+            ..Endpoint::new(Provider::Openai)
+        };
+        let said = header.validate("e").unwrap_err().to_string();
+        assert!(said.starts_with("endpoints.e.api_key_header: "), "{said}");
         let none = Endpoint {
             concurrency: 0,
             ..base.clone()
@@ -408,12 +421,12 @@ mod tests {
             ..ModelSettings::new("e", "m")
         };
         assert!(
-            hot.validate("checker")
+            hot.validate("models.checker")
                 .unwrap_err()
                 .to_string()
                 .starts_with("models.checker.temperature: ")
         );
-        assert!(ModelSettings::new("e", "qwen3:4b").validate("learner").is_ok());
-        assert!(ModelSettings::new("e", "two words").validate("learner").is_err());
+        assert!(ModelSettings::new("e", "qwen3:4b").validate("models.learner").is_ok());
+        assert!(ModelSettings::new("e", "two words").validate("models.learner").is_err());
     }
 }

@@ -333,6 +333,29 @@ async fn an_option_the_endpoint_rejects_is_left_out_from_then_on_and_named() {
     );
 }
 
+#[tokio::test]
+async fn an_endpoint_that_rejects_an_option_whatever_is_done_is_not_asked_for_ever() {
+    let neither = "max_tokens and max_completion_tokens are not supported";
+    let (outcome, mock) = ask((0..9).map(|_| Line::error(400, neither))).await;
+    assert_eq!(outcome.result.unwrap_err().kind(), "bad_request");
+    assert_eq!(mock.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn an_encrypted_endpoint_that_is_not_there_is_unavailable() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let endpoint = Endpoint {
+        base_url: Some(format!("https://localhost:{port}/v1")),
+        ..quick(Provider::Openai)
+    };
+    let error = in_time(model(endpoint).complete(&question())).await.result.unwrap_err();
+    assert_eq!(error.kind(), "unavailable", "{error}");
+}
+
 fn number() -> Arc<Schema> {
     let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
     Arc::new(Schema::new("number", schema).unwrap())
