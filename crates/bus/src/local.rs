@@ -1,0 +1,553 @@
+//! A private nats-server as a child process: for the stack on one machine, and for tests. The same server that a
+//! cluster runs, on a free port of the loopback, with its data where the caller wants it.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::connection::version;
+use crate::error::OLDEST_SERVER;
+
+/// Largest message of a private server, in bytes. Generous: prompts with many examples are large.
+pub const MAX_PAYLOAD: usize = 4 << 20;
+
+const BINARY: &str = "nats-server";
+const VARIABLE: &str = "NATS_SERVER_BIN";
+const TOOLS: &str = ".tools/bin";
+const PID_FILE: &str = "nats-server.pid";
+const URL_FILE: &str = "nats-server.url";
+const LOG_FILE: &str = "nats-server.log";
+const START: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(15);
+
+/// Why a private server is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// No binary was found.
+    #[error(
+        "no nats-server found. Looked at: {}.\nInstall one with scripts/get-nats-server.sh (into .tools/bin, nothing \
+         else is touched), or with your package manager (2.10.27 or newer), or name one in NATS_SERVER_BIN",
+        looked.join(", ")
+    )]
+    NoBinary {
+        /// Where it was looked for.
+        looked: Vec<String>,
+    },
+    /// The binary is too old.
+    #[error("{binary} is version {found}, but sipdo needs 2.10.27 or newer; scripts/get-nats-server.sh installs one", binary = binary.display())]
+    TooOld {
+        /// Which one.
+        binary: PathBuf,
+        /// Its version.
+        found: String,
+    },
+    /// One runs in this folder already; two on the same data would destroy it.
+    #[error("a nats-server runs in {folder} already (process {pid}, {url})", folder = folder.display())]
+    Running {
+        /// Which folder.
+        folder: PathBuf,
+        /// Its process id.
+        pid: u32,
+        /// Where it listens.
+        url: String,
+    },
+    /// It ended, or did not begin to answer in time.
+    #[error("nats-server ({binary}) did not start: {reason}\n{log}", binary = binary.display())]
+    NotStarted {
+        /// Which one.
+        binary: PathBuf,
+        /// What was seen.
+        reason: String,
+        /// The end of its log.
+        log: String,
+    },
+    /// A file or a signal failed.
+    #[error("{doing}: {error}")]
+    Io {
+        /// What was tried.
+        doing: String,
+        /// The system's complaint.
+        error: std::io::Error,
+    },
+}
+
+/// How to start a private server.
+#[derive(Debug, Clone)]
+pub struct NatsServerOptions {
+    /// The folder for its data, configuration, log and pid. Made if missing; kept when the server ends.
+    pub folder: PathBuf,
+    /// Its port; 0 takes a free one and keeps it over restarts.
+    pub port: u16,
+    /// The binary; found by [`find_binary`] if not given.
+    pub binary: Option<PathBuf>,
+    /// Whether every message is on the disk before it is acknowledged. Without it a power failure, not a crash of a
+    /// process, may lose the last moments.
+    pub sync_always: bool,
+    /// Largest message in bytes.
+    pub max_payload: usize,
+    /// Whether it keeps streams. Off only to test what happens then.
+    pub jetstream: bool,
+    /// Whether it ends when this value is dropped. Off where it is to outlive the process that started it.
+    pub end_with_us: bool,
+}
+
+impl NatsServerOptions {
+    /// A server with its data in `folder`, on a free port, that ends with this process.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            port: 0,
+            binary: None,
+            sync_always: false,
+            max_payload: MAX_PAYLOAD,
+            jetstream: true,
+            end_with_us: true,
+        }
+    }
+}
+
+/// A nats-server that this process has started.
+#[derive(Debug)]
+pub struct NatsServer {
+    options: NatsServerOptions,
+    binary: PathBuf,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl NatsServer {
+    /// Starts a server and waits until it answers.
+    ///
+    /// # Errors
+    /// No fitting binary; the folder cannot be used, or a server runs there already; the server does not come up, with
+    /// the end of its log.
+    pub async fn start(options: NatsServerOptions) -> Result<Self, LocalError> {
+        if let Some((pid, url)) = running(&options.folder).await {
+            return Err(LocalError::Running {
+                folder: options.folder,
+                pid,
+                url,
+            });
+        }
+        let binary = match &options.binary {
+            Some(binary) => binary.clone(),
+            None => find_binary()?,
+        };
+        check_version(&binary).await?;
+        let mut server = Self {
+            port: options.port,
+            options,
+            binary,
+            child: None,
+        };
+        server.start_again().await?;
+        Ok(server)
+    }
+
+    /// Starts the server again after [`NatsServer::kill`] or [`NatsServer::terminate`]: same port, same data.
+    ///
+    /// # Errors
+    /// As [`NatsServer::start`].
+    pub async fn start_again(&mut self) -> Result<(), LocalError> {
+        let folder = &self.options.folder;
+        std::fs::create_dir_all(folder).map_err(|error| io(format!("making {}", folder.display()), error))?;
+        // The path goes into a configuration file and to a child whose working folder may be another.
+        let folder = folder
+            .canonicalize()
+            .map_err(|error| io(format!("finding {}", folder.display()), error))?;
+        self.options.folder.clone_from(&folder);
+        let config = folder.join("nats.conf");
+        std::fs::write(&config, self.config()).map_err(|error| io(format!("writing {}", config.display()), error))?;
+        let mut command = Command::new(&self.binary);
+        command
+            .arg("--config")
+            .arg(&config)
+            .arg("--ports_file_dir")
+            .arg(&folder);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.kill_on_drop(self.options.end_with_us);
+        // A Ctrl-C meant for the program must not reach its server, which has to outlive the program's last messages.
+        command.process_group(0);
+        let child = command
+            .spawn()
+            .map_err(|error| io(format!("starting {}", self.binary.display()), error))?;
+        let pid = child.id();
+        self.child = Some(child);
+        let started = timeout(START, self.wait_until_up(pid)).await;
+        let reason = match started {
+            Ok(Ok(port)) => {
+                self.port = port;
+                let file = folder.join(URL_FILE);
+                return std::fs::write(&file, self.url())
+                    .map_err(|error| io(format!("writing {}", file.display()), error));
+            }
+            Ok(Err(reason)) => reason,
+            Err(_) => format!("no answer within {START:?}"),
+        };
+        self.kill().await?;
+        Err(LocalError::NotStarted {
+            binary: self.binary.clone(),
+            reason,
+            log: log_tail(&self.options.folder),
+        })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its process id, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
+    /// The folder of its data, configuration, log and pid.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.options.folder
+    }
+
+    /// Ends it as a crash would (SIGKILL), and waits for the end.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub async fn kill(&mut self) -> Result<(), LocalError> {
+        if let Some(mut child) = self.child.take() {
+            child
+                .kill()
+                .await
+                .map_err(|error| io("killing nats-server".to_owned(), error))?;
+        }
+        Ok(())
+    }
+
+    /// Asks it to end (SIGTERM) and waits; kills it if it does not within ten seconds.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub async fn terminate(&mut self) -> Result<(), LocalError> {
+        self.signal("TERM").await?;
+        if let Some(child) = &mut self.child
+            && timeout(STOP, child.wait()).await.is_ok()
+        {
+            self.child = None;
+            return Ok(());
+        }
+        self.kill().await
+    }
+
+    /// Stops it from running (SIGSTOP): connections stay open and nothing answers.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub async fn pause(&self) -> Result<(), LocalError> {
+        self.signal("STOP").await
+    }
+
+    /// Lets it run again (SIGCONT).
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub async fn resume(&self) -> Result<(), LocalError> {
+        self.signal("CONT").await
+    }
+
+    async fn signal(&self, name: &str) -> Result<(), LocalError> {
+        match self.pid() {
+            Some(pid) => signal(pid, name).await,
+            None => Ok(()),
+        }
+    }
+
+    fn config(&self) -> String {
+        let folder = self.options.folder.display();
+        let port = if self.port == 0 { -1 } else { i32::from(self.port) };
+        let sync = if self.options.sync_always { "always" } else { "2m" };
+        let jetstream = if self.options.jetstream {
+            format!("jetstream {{\n  store_dir: \"{folder}\"\n  sync_interval: {sync}\n}}\n")
+        } else {
+            String::new()
+        };
+        format!(
+            "# Written by sipdo at each start; changes are lost.\n\
+             server_name: sipdo-local\n\
+             listen: \"127.0.0.1:{port}\"\n\
+             max_payload: {}\n\
+             pid_file: \"{folder}/{PID_FILE}\"\n\
+             log_file: \"{folder}/{LOG_FILE}\"\n\
+             logfile_size_limit: 10MB\n\
+             logfile_max_num: 2\n\
+             {jetstream}",
+            self.options.max_payload
+        )
+    }
+
+    /// Waits until the server has told its port and greets there.
+    async fn wait_until_up(&mut self, pid: Option<u32>) -> Result<u16, String> {
+        let ports_file = self
+            .options
+            .folder
+            .join(format!("{BINARY}_{}.ports", pid.unwrap_or_default()));
+        loop {
+            if let Some(ended) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+                return Err(format!("it ended at once ({ended})"));
+            }
+            let told = std::fs::read_to_string(&ports_file)
+                .ok()
+                .and_then(|text| told_port(&text));
+            let port = if self.port == 0 { told } else { Some(self.port) };
+            match port {
+                Some(port) if greets(port).await => {
+                    // Its only use; each start would leave another one.
+                    drop(std::fs::remove_file(&ports_file));
+                    return Ok(port);
+                }
+                _ => sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+}
+
+/// The nats-server to use: `NATS_SERVER_BIN`; else `.tools/bin/nats-server` in the current folder or one above it, or in
+/// a folder above this program; else the first on `PATH`.
+///
+/// # Errors
+/// [`LocalError::NoBinary`], which lists where it was looked for.
+pub fn find_binary() -> Result<PathBuf, LocalError> {
+    let named = std::env::var_os(VARIABLE)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from);
+    let here = std::env::current_dir().ok();
+    let program = std::env::current_exe().ok();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    find_binary_in(
+        named,
+        &[here, program],
+        &std::env::split_paths(&path).collect::<Vec<_>>(),
+    )
+}
+
+fn find_binary_in(named: Option<PathBuf>, below: &[Option<PathBuf>], path: &[PathBuf]) -> Result<PathBuf, LocalError> {
+    let mut looked = Vec::new();
+    if let Some(named) = named {
+        // Somebody who names one wants that one: no other is taken instead.
+        return if named.is_file() {
+            Ok(named)
+        } else {
+            Err(LocalError::NoBinary {
+                looked: vec![format!("{VARIABLE}={}", named.display())],
+            })
+        };
+    }
+    looked.push(format!("{VARIABLE} (not set)"));
+    for start in below.iter().flatten() {
+        let found = start
+            .ancestors()
+            .map(|folder| folder.join(TOOLS).join(BINARY))
+            .find(|file| file.is_file());
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        looked.push(format!("{TOOLS} in {} and above", start.display()));
+    }
+    if let Some(found) = path
+        .iter()
+        .map(|folder| folder.join(BINARY))
+        .find(|file| file.is_file())
+    {
+        return Ok(found);
+    }
+    looked.push("PATH".to_owned());
+    Err(LocalError::NoBinary { looked })
+}
+
+/// The version that a nats-server binary tells, for example `2.15.1`.
+///
+/// # Errors
+/// It cannot be run, or is not a nats-server.
+pub async fn binary_version(binary: &Path) -> Result<String, LocalError> {
+    let doing = || format!("asking {} for its version", binary.display());
+    let told = Command::new(binary)
+        .arg("--version")
+        .output()
+        .await
+        .map_err(|error| io(doing(), error))?;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let found = told
+        .rsplit(['v', ' '])
+        .next()
+        .map(str::trim)
+        .filter(|text| version(text).is_some());
+    found
+        .map(str::to_owned)
+        .ok_or_else(|| io(doing(), std::io::Error::other(format!("it says {told:?}"))))
+}
+
+async fn check_version(binary: &Path) -> Result<(), LocalError> {
+    let found = binary_version(binary).await?;
+    if version(&found).is_some_and(|version| version >= OLDEST_SERVER) {
+        return Ok(());
+    }
+    Err(LocalError::TooOld {
+        binary: binary.to_owned(),
+        found,
+    })
+}
+
+/// The process id and URL of the server that runs in `folder`, if one does, whoever has started it.
+pub async fn running(folder: &Path) -> Option<(u32, String)> {
+    let pid = std::fs::read_to_string(folder.join(PID_FILE))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    let url = std::fs::read_to_string(folder.join(URL_FILE)).unwrap_or_default();
+    is_our_server(pid, folder).await.then_some((pid, url))
+}
+
+/// Ends the server that runs in `folder`, whoever has started it. Returns whether there was one.
+///
+/// # Errors
+/// It does not end, even when killed.
+pub async fn stop_left_behind(folder: &Path) -> Result<bool, LocalError> {
+    let Some((pid, _)) = running(folder).await else {
+        return Ok(false);
+    };
+    for name in ["TERM", "KILL"] {
+        signal(pid, name).await?;
+        let deadline = Instant::now() + STOP;
+        while Instant::now() < deadline {
+            if !is_our_server(pid, folder).await {
+                drop(std::fs::remove_file(folder.join(PID_FILE)));
+                return Ok(true);
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+    Err(io(
+        format!("ending process {pid}"),
+        std::io::Error::other("it is still there"),
+    ))
+}
+
+/// Whether `pid` is a nats-server with the configuration of `folder`. A pid alone proves nothing, because the system
+/// uses it again. A process that has ended but was not yet waited for has no arguments any more, and does not count.
+async fn is_our_server(pid: u32, folder: &Path) -> bool {
+    let Ok(folder) = folder.canonicalize() else {
+        return false;
+    };
+    let args = if Path::new("/proc/self/cmdline").exists() {
+        let args = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&args).replace('\0', " ")
+    } else {
+        let told = Command::new("ps")
+            .args(["-o", "args=", "-p", &pid.to_string()])
+            .output()
+            .await;
+        told.map(|told| String::from_utf8_lossy(&told.stdout).into_owned())
+            .unwrap_or_default()
+    };
+    args.contains(BINARY) && args.contains(&*folder.to_string_lossy())
+}
+
+async fn signal(pid: u32, name: &str) -> Result<(), LocalError> {
+    let doing = || format!("sending SIG{name} to nats-server");
+    // The shell's own `kill` exists everywhere, and a system call would need unsafe code.
+    let command = format!("kill -s {name} {pid}");
+    let done = Command::new("sh")
+        .arg("-c")
+        .arg(command)
+        .output()
+        .await
+        .map_err(|error| io(doing(), error))?;
+    if done.status.success() {
+        return Ok(());
+    }
+    Err(io(
+        doing(),
+        std::io::Error::other(String::from_utf8_lossy(&done.stderr).trim().to_owned()),
+    ))
+}
+
+fn told_port(text: &str) -> Option<u16> {
+    let ports: serde_json::Value = serde_json::from_str(text).ok()?;
+    let url = ports.get("nats")?.get(0)?.as_str()?;
+    url.rsplit(':').next()?.parse().ok()
+}
+
+/// Whether a NATS server greets at this port.
+async fn greets(port: u16) -> bool {
+    let Ok(stream) = TcpStream::connect(("127.0.0.1", port)).await else {
+        return false;
+    };
+    let mut line = String::new();
+    let read = timeout(Duration::from_secs(1), BufReader::new(stream).read_line(&mut line)).await;
+    matches!(read, Ok(Ok(_))) && line.starts_with("INFO ")
+}
+
+fn log_tail(folder: &Path) -> String {
+    let log = std::fs::read_to_string(folder.join(LOG_FILE)).unwrap_or_default();
+    let lines: Vec<_> = log.lines().rev().take(15).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
+fn io(doing: String, error: std::io::Error) -> LocalError {
+    LocalError::Io { doing, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binary_is_found_nearest_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let make = |path: &str| {
+            let file = root.join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, "").unwrap();
+            file
+        };
+        let deep = root.join("project/target/debug/sipdo");
+        let none = find_binary_in(None, &[Some(deep.clone())], &[root.join("usr/bin")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            none.contains("project/target") && none.contains("get-nats-server.sh"),
+            "{none}"
+        );
+
+        let on_path = make("usr/bin/nats-server");
+        let tools = make("project/.tools/bin/nats-server");
+        let find = |named, below: &[Option<PathBuf>]| find_binary_in(named, below, &[root.join("usr/bin")]);
+        assert_eq!(find(None, &[]).unwrap(), on_path);
+        assert_eq!(find(None, &[None, Some(deep)]).unwrap(), tools);
+        assert_eq!(find(Some(on_path.clone()), &[]).unwrap(), on_path);
+        assert!(
+            find(Some(root.join("nowhere")), &[]).is_err(),
+            "one that is named and missing is not replaced"
+        );
+    }
+
+    #[test]
+    fn the_port_is_read_from_what_the_server_writes() {
+        assert_eq!(told_port(r#"{"nats": ["nats://127.0.0.1:41234"]}"#), Some(41234));
+        assert_eq!(told_port(""), None, "the file may be seen before it is written");
+    }
+}

@@ -1,0 +1,251 @@
+//! Publishing with a known outcome: compare-and-set on a subject, and plain messages that may be sent twice.
+//!
+//! A publish can fail in a way that leaves open whether it happened (a timeout, a server that dies). Here nobody ever
+//! has to guess: such a publish is settled by reading the last message of its subject from the leader of the stream.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::publish::PublishAck;
+use async_nats::jetstream::stream::{DirectGetErrorKind, LastRawMessageErrorKind};
+use async_nats::jetstream::{Error as ServerError, ErrorCode};
+use tokio::time::Instant;
+
+use crate::connection::Bus;
+use crate::error::BusError;
+use crate::message::{NewMessage, Stored};
+use crate::subjects::header;
+
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Where a message goes and what it is called in an error.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    pub stream: &'static str,
+    pub subject: &'a str,
+    pub what: &'static str,
+}
+
+/// The outcome of a compare-and-set.
+#[derive(Debug)]
+pub(crate) enum Placed {
+    /// The message lies in the stream at this sequence.
+    Stored(u64),
+    /// Another message came first. It is given where it had to be read to know.
+    Taken(Option<Stored>),
+    /// The stream swallowed the message as a repetition of an older one with the same id.
+    Repeated(u64),
+}
+
+/// Why a publish was not acknowledged.
+pub(crate) enum Refusal {
+    /// The last sequence is another one.
+    WrongSequence,
+    /// The subject has as many messages as it may have.
+    WindowFull,
+    /// It may or may not have been stored.
+    Unsure(String),
+    /// The server does not want it.
+    Refused(String),
+}
+
+impl Refusal {
+    pub fn of(error: &PublishError) -> Self {
+        let server = error.source().and_then(|source| source.downcast_ref::<ServerError>());
+        match (error.kind(), server) {
+            (PublishErrorKind::WrongLastSequence, _) => Self::WrongSequence,
+            // Newer servers have two codes for a lost compare-and-set, of which the client knows one.
+            (_, Some(refusal)) if refusal.error_code() == ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT => {
+                Self::WrongSequence
+            }
+            // One code for everything the store refuses; only the text tells which limit was met.
+            (_, Some(refusal))
+                if refusal.error_code() == ErrorCode::STREAM_STORE_FAILED
+                    && refusal.to_string().contains("per subject") =>
+            {
+                Self::WindowFull
+            }
+            (_, Some(refusal)) if refusal.code() == 503 => Self::Unsure(refusal.to_string()),
+            (_, Some(refusal)) => Self::Refused(refusal.to_string()),
+            // "Stream not found" is what nobody answering looks like, also while a server starts.
+            (PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe | PublishErrorKind::StreamNotFound, None) => {
+                Self::Unsure(error.to_string())
+            }
+            (_, None) => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+impl Bus {
+    /// Stores `message` if the last message of the subject has the sequence `expected` (0: there is none). The value of
+    /// the header `identity` must be this call's own: by it the message is recognised when the outcome has to be read.
+    pub(crate) async fn place(
+        &self,
+        target: Target<'_>,
+        message: NewMessage,
+        expected: u64,
+        identity: &'static str,
+    ) -> Result<Placed, BusError> {
+        let message = message.with(header::EXPECTED_LAST, expected.to_string());
+        self.check_size(target.what, &message)?;
+        let id = message.headers.get(identity).unwrap_or_default().to_owned();
+        let headers = message.headers.into_nats();
+        let publish = PublishMessage::build().payload(message.payload).headers(headers);
+
+        let start = Instant::now();
+        let mut doubt = None::<String>;
+        loop {
+            let mut repeated = None;
+            match self
+                .publish_once(target.subject, publish.clone())
+                .await
+                .map_err(|error| Refusal::of(&error))
+            {
+                Ok(ack) if !ack.duplicate => return Ok(Placed::Stored(ack.sequence)),
+                Ok(ack) => repeated = Some(ack.sequence),
+                // Nothing of ours can be there before the first try of a name that nobody else has.
+                Err(Refusal::WrongSequence) if doubt.is_none() && identity == header::NONCE => {
+                    return Ok(Placed::Taken(None));
+                }
+                Err(Refusal::WrongSequence) => {}
+                Err(Refusal::Unsure(reason)) => doubt = Some(reason),
+                Err(Refusal::WindowFull) => return Err(BusError::failed(target.what, "the stream is full")),
+                Err(Refusal::Refused(reason)) => {
+                    return Err(BusError::Failed {
+                        doing: target.what,
+                        reason,
+                    });
+                }
+            }
+            match self.last_from_leader(target.stream, target.subject).await {
+                Ok(last) => {
+                    let seq = last.as_ref().map_or(0, |last| last.seq);
+                    let ours = last
+                        .as_ref()
+                        .is_some_and(|last| last.headers.get(identity) == Some(id.as_str()));
+                    match repeated {
+                        _ if ours && seq > expected => return Ok(Placed::Stored(seq)),
+                        _ if seq != expected => return Ok(Placed::Taken(last)),
+                        Some(older) => return Ok(Placed::Repeated(older)),
+                        None => {}
+                    }
+                }
+                Err(error) => doubt = Some(error.to_string()),
+            }
+            if start.elapsed() > self.settings().settle_within {
+                let reason = doubt.unwrap_or_else(|| "the answers contradict each other".to_owned());
+                return Err(BusError::Unsettled {
+                    doing: target.what,
+                    waited: start.elapsed(),
+                    reason,
+                });
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Stores `message`, trying again while the outcome is unknown. It carries a message id, so that a repetition within
+    /// two minutes is not stored twice; later ones may be, and the receiver has to bear it.
+    pub(crate) async fn deliver(
+        &self,
+        subject: &str,
+        what: &'static str,
+        message: NewMessage,
+        id: &str,
+    ) -> Result<u64, BusError> {
+        let message = if id.is_empty() {
+            message
+        } else {
+            message.with(header::MESSAGE_ID, id)
+        };
+        self.check_size(what, &message)?;
+        let publish = PublishMessage::build()
+            .payload(message.payload)
+            .headers(message.headers.into_nats());
+        let start = Instant::now();
+        loop {
+            let reason = match self.publish_once(subject, publish.clone()).await {
+                Ok(ack) => return Ok(ack.sequence),
+                Err(error) => match Refusal::of(&error) {
+                    Refusal::Unsure(reason) => reason,
+                    _ => return Err(BusError::failed(what, error)),
+                },
+            };
+            if start.elapsed() > self.settings().settle_within {
+                return Err(BusError::Unsettled {
+                    doing: what,
+                    waited: start.elapsed(),
+                    reason,
+                });
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn publish_once(&self, subject: &str, message: PublishMessage) -> Result<PublishAck, PublishError> {
+        self.jetstream().send_publish(subject.to_owned(), message).await?.await
+    }
+
+    /// The last message of `subject`, which may hold wildcards, as the leader of the stream knows it.
+    pub(crate) async fn last_from_leader(
+        &self,
+        stream: &'static str,
+        subject: &str,
+    ) -> Result<Option<Stored>, BusError> {
+        let stream = self
+            .jetstream()
+            .get_stream_no_info(stream)
+            .await
+            .map_err(|e| BusError::failed("reading", e))?;
+        match stream
+            .raw_message_builder()
+            .last_by_subject(subject.to_owned())
+            .send()
+            .await
+        {
+            Ok(message) => Ok(Some(message.into())),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(BusError::failed("reading the last message of a subject", error)),
+        }
+    }
+
+    /// The first message of `subject`, as the leader of the stream knows it.
+    pub(crate) async fn first_from_leader(
+        &self,
+        stream: &'static str,
+        subject: &str,
+    ) -> Result<Option<Stored>, BusError> {
+        let stream = self
+            .jetstream()
+            .get_stream_no_info(stream)
+            .await
+            .map_err(|e| BusError::failed("reading", e))?;
+        match stream
+            .raw_message_builder()
+            .sequence(1)
+            .next_by_subject(subject.to_owned())
+            .send()
+            .await
+        {
+            Ok(message) => Ok(Some(message.into())),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(BusError::failed("reading the first message of a subject", error)),
+        }
+    }
+
+    /// The last message of `subject`, from whichever copy answers: quick, and in a cluster perhaps a moment old.
+    pub(crate) async fn last_from_anyone(&self, stream: &str, subject: &str) -> Result<Option<Stored>, BusError> {
+        let stream = self
+            .jetstream()
+            .get_stream_no_info(stream)
+            .await
+            .map_err(|e| BusError::failed("reading", e))?;
+        match stream.direct_get_last_for_subject(subject).await {
+            Ok(message) => Ok(Some(message.into())),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(BusError::failed("reading the last message of a subject", error)),
+        }
+    }
+}
