@@ -98,6 +98,11 @@ fn content_type(response: &Response) -> String {
 pub(crate) fn failure(error: reqwest::Error) -> Failure {
     let mut innermost: &(dyn std::error::Error + 'static) = &error;
     while let Some(cause) = innermost.source() {
+        if let Some(problem) = certificate_problem(cause) {
+            return Failure::Forbidden(format!(
+                "its TLS certificate is not accepted ({problem}); for a private authority set SSL_CERT_FILE"
+            ));
+        }
         if let Some(refused) = cause.downcast_ref::<AddressRefused>() {
             return Failure::Forbidden(refused.to_string());
         }
@@ -117,6 +122,19 @@ pub(crate) fn failure(error: reqwest::Error) -> Failure {
     Failure::Lost(format!(
         "the connection was lost before the whole answer had come: {cause}"
     ))
+}
+
+/// What is wrong with a peer's certificate, if that is the cause. I/O errors hold it, one inside another, without naming
+/// it as their source.
+fn certificate_problem(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut inner = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
+    while let Some(further) = inner.downcast_ref::<std::io::Error>() {
+        inner = further.get_ref()?;
+    }
+    match inner.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(problem) => Some(problem.to_string()),
+        _ => None,
+    }
 }
 
 /// The request, as it is sent.
@@ -356,6 +374,14 @@ mod tests {
             Failure::NotAReply(_)
         ));
         assert!(matches!(read(json!({})).unwrap_err(), Failure::NotAReply(_)));
+    }
+
+    #[test]
+    fn a_certificate_problem_is_found_however_deep() {
+        let bad = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        let wrapped = std::io::Error::other(std::io::Error::new(std::io::ErrorKind::InvalidData, bad));
+        assert_eq!(certificate_problem(&wrapped).as_deref(), Some("Expired"));
+        assert_eq!(certificate_problem(&std::io::Error::other("else")), None);
     }
 
     #[test]
