@@ -1,6 +1,8 @@
 //! The families against the published BIG-Bench Hard files: the exact rule on all of them, the untaught solver far below it.
 //! Skipped, loudly, where the files are not there (`SIPDO_SHARED`, else `../shared` beside the workspace).
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a failed test")]
+
 use std::path::PathBuf;
 
 use sipdo_simulator::families::{self, SkillSet};

@@ -104,13 +104,10 @@ impl Family for BooleanExpressions {
         let mut upto = text.len();
         loop {
             let at = text.get(..upto)?.rfind(" is")?;
-            let behind = text.get(at + 3..)?.chars().next().unwrap_or('\n');
-            if !behind.is_alphanumeric() && behind != ' '
-                || text.get(at + 3..)?.trim_start_matches(' ').starts_with(['\n', '?'])
-            {
-                if let Some(start) = expression_start(text.get(..at)?) {
-                    return Some(start..at + 3);
-                }
+            let behind = text.get(at + 3..)?.trim_start_matches(' ');
+            let ends = behind.is_empty() || behind.starts_with(['\n', '?', '"', '`', '.']);
+            if let Some(start) = text.get(..at).filter(|_| ends).and_then(expression_start) {
+                return Some(start..at + 3);
             }
             upto = at;
         }

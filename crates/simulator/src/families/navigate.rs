@@ -26,7 +26,7 @@ static SKILLS: [Skill; 4] = [
         ],
         teach: &[
             "turn around|turning around|turned around|about face|u turn|half turn & revers|opposite|180|flip|half|negat",
-            "every turn|each turn|all turns|any turn & heading|facing|direction|orient|updat|rotat|face",
+            "every turn|each turn|all turns|any turn & heading|facing|direction|orient|updat|rotat|face & !turn left|turn right",
         ],
         signs: &["turn around|turning around|half turn"],
         mild: false,

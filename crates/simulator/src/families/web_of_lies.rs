@@ -34,7 +34,7 @@ static SKILLS: [Skill; 4] = [
             "liar lies|liar is lying|liar a liar|liar lying|who really lies|who does lie|who is lying|who lies|actual liar|real liar & truth|honest & !is a liar|praise",
             WHOLE_RULE,
         ],
-        signs: &["of a liar that he lies|liar accused|accuses a liar|says a liar lies|calls a liar|liar that"],
+        signs: &["of a liar that he lies|liar accused|accuses a liar|says a liar lies|calls a liar"],
         mild: false,
         slip: 100,
     },

@@ -43,7 +43,7 @@ static SKILLS: [Skill; 4] = [
         rules: &[
             "If the first two letters agree as well, go on to the third, the fourth and so on until the words differ.",
             "Compare letter by letter until a difference is found; a word that is the beginning of a longer one comes first.",
-            "Sort by whole words, every letter counts up to the first difference.",
+            "Sort by whole words: later letters decide where the earlier ones agree.",
         ],
         teach: &[
             "third|letter by letter|letter after letter|character by character|so on|until they differ|until a differ|until the words differ|until one differ|first differ|as many letters|remaining letters|further letters|rest of the word|whole word|entire word|full word|every letter & letter|word|compar|sort|character",
