@@ -183,10 +183,7 @@ async fn serve_api(
     }
     let server = server
         .add_service(health_service)
-        .add_service(tonic::service::interceptor::InterceptedService::new(
-            service,
-            guard.clone(),
-        ))
+        .add_service(tonic::service::interceptor::InterceptedService::new(service, guard))
         .add_service(tonic::service::interceptor::InterceptedService::new(reflection, guard));
     let stopped = stop.clone();
     let serving =
