@@ -31,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("learner", &["agent", "domain", "llm"]),
     ("optimizer", &["agent", "domain", "llm"]),
     ("coordinator", &["bus", "domain", "protocol", "strategies", "telemetry"]),
-    ("cli", &["bus", "datasets", "domain", "protocol", "strategies"]),
+    ("cli", &["agent", "bus", "datasets", "domain", "llm", "protocol", "strategies"]),
 ];
 
 /// Outside crates that only one of ours may use.

@@ -19,8 +19,24 @@ pub use identity::{identity_of, job_id, run_id};
 pub use result::JobOutcome;
 pub use words::role;
 
-/// Version of the contract, as in subjects and in each message's schema header.
+/// Version of the contract: the protobuf package, and the prefix of every subject.
 pub const SCHEMA: &str = "sipdo.v1";
+
+/// What each message on the bus calls itself in its schema header. A reader that meets another name must not guess.
+pub mod schema {
+    /// [`crate::pb::Job`].
+    pub const JOB: &str = "job.v1";
+    /// [`crate::pb::JobResult`].
+    pub const RESULT: &str = "result.v1";
+    /// [`crate::pb::Attempt`].
+    pub const ATTEMPT: &str = "attempt.v1";
+    /// [`crate::pb::AttemptLost`].
+    pub const LOST: &str = "lost.v1";
+    /// [`crate::pb::Entry`].
+    pub const ENTRY: &str = "entry.v1";
+    /// [`crate::pb::Control`].
+    pub const CONTROL: &str = "control.v1";
+}
 
 /// Generated from `proto/sipdo/v1`.
 pub mod pb {
