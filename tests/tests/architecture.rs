@@ -31,7 +31,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("learner", &["agent", "domain", "llm"]),
     ("optimizer", &["agent", "domain", "llm"]),
     ("coordinator", &["bus", "domain", "protocol", "strategies", "telemetry"]),
-    ("cli", &["agent", "bus", "datasets", "domain", "llm", "protocol", "strategies"]),
+    (
+        "cli",
+        &["agent", "bus", "datasets", "domain", "llm", "protocol", "strategies"],
+    ),
 ];
 
 /// Outside crates that only one of ours may use.
@@ -160,6 +163,26 @@ fn each_crate_has_its_section() {
             section.contains("*Invariants*"),
             "the section of {name} names no invariants"
         );
+    }
+}
+
+#[test]
+fn the_files_and_folders_that_the_pages_name_are_there() {
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(root().join(page)).expect("the page is there");
+        let quoted = text.split('`').skip(1).step_by(2);
+        let paths: Vec<&str> = quoted
+            .filter(|quoted| {
+                ["crates/", "proto/", "tests/", "deploy/"]
+                    .iter()
+                    .any(|top| quoted.starts_with(top))
+            })
+            .filter(|path| !path.contains(['<', '*']))
+            .collect();
+        assert!(paths.len() > 5, "{page} names only {} paths", paths.len());
+        for path in paths {
+            assert!(root().join(path).exists(), "{page} names `{path}`, which is not there");
+        }
     }
 }
 
