@@ -1,1 +1,24 @@
-//! sipdo-agent.
+//! What every role's process shares: settings, pulling jobs, buying each answer once, changing the model while running, health, drain.
+//!
+//! A role is a [`role::RoleAgent`]: its instructions and its parsing, without I/O. [`run`] is the whole of its `main`. An agent holds
+//! no state that matters: what it has bought is on the bus, or on its way there in the spool; any number of agents of a role may come
+//! and go, in any order. It knows nothing of strategies.
+
+mod agent;
+mod bill;
+mod buy;
+mod call;
+mod card;
+mod circuit;
+mod health;
+mod models;
+mod process;
+mod program;
+pub mod role;
+pub mod settings;
+mod spool;
+
+pub use agent::{AgentError, serve};
+pub use circuit::Patience;
+pub use process::{Made, run};
+pub use settings::{AgentFlags, AgentSettings, Settings, SettingsError};

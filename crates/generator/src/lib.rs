@@ -1,1 +1,279 @@
-//! sipdo-generator.
+//! The generator: writes synthetic examples that are aimed at the current prompt's weaknesses.
+//!
+//! The instruction follows the nine guidelines of SIPDO (arXiv 2505.19514 v4, section 4.2) in our own words, with what the paper's
+//! text demands and its template leaves out: the current prompt and what went wrong with it.
+
+use serde_json::json;
+use sipdo_agent::role::{
+    Form, Material, Plan, Request, RoleAgent, Said, Unfit, explaining, not_mine, required, wrong_form,
+};
+use sipdo_domain::{Ask, Brief, Draft, Measured, Reply, Role, fence};
+use sipdo_llm::{Message, Schema, SchemaError};
+use std::sync::Arc;
+
+/// Longest question that is taken, in characters. A task's own gate may be tighter.
+const MAX_INPUT: usize = 48_000;
+/// Longest answer that is taken, in characters.
+const MAX_TARGET: usize = 8_000;
+/// Longest rationale that is kept, in characters.
+const MAX_RATIONALE: usize = 24_000;
+
+const INSTRUCTION: &str = "\
+You are an expert in writing questions and answers for the task that you are given. You write one new example of it: an input \
+and its target, the right answer. The example will be solved by a model that follows the current prompt, and is meant to \
+find out where that prompt fails.
+
+Keep to these guidelines:
+1. The new example differs from all past ones in substance, not only in names and numbers.
+2. Its wording is clear. It has exactly one right answer, and everything needed to find it is in the input.
+3. Its logic is no more tangled than its difficulty calls for: hard because of what must be thought through, not because of tricks.
+4. Its content may be inventive, but its form and its logic are those of the examples that you are shown.
+5. You write one example, not several.
+6. Input and target have exactly the form of the examples and of the answer format. Where labels are listed, the target is one \
+of them, letter for letter. The input never gives the answer away.
+7. Difficulty rises from level to level; write at the level that is asked for, harder than past examples of lower levels.
+8. It has no logical errors: solve your own question step by step in the rationale before you write the target, and if the \
+result is not the target that is asked for, change the question until it is.
+9. It challenges the reasoning of a model that follows the current prompt: aim at the known weaknesses where there are any.
+
+Where a target answer is given, write a question whose right answer it is. Where a passage is given, the question must be \
+answered from that passage and say all of it that is needed. Where refused drafts are listed, avoid what was wrong with them.";
+
+const FORM: &str = "Reply with one JSON object and nothing else: {\"input\": the question as the model will see it, \
+\"rationale\": its solution step by step, \"target\": the right answer alone}. All three are strings.";
+
+/// The role. Answers [`Ask::Synthesize`].
+#[derive(Debug)]
+pub struct Generator {
+    schema: Arc<Schema>,
+}
+
+impl Generator {
+    /// Prepares the schema of its answers.
+    ///
+    /// # Errors
+    /// Never with the schema that is written here.
+    pub fn new() -> Result<Self, SchemaError> {
+        // The rationale stands before the target, so that a model that writes in this order reasons before it labels.
+        let schema = Schema::new(
+            "synthetic_example",
+            json!({
+                "type": "object",
+                "properties": {
+                    "input": {"type": "string", "description": "The question as the model will see it"},
+                    "rationale": {"type": "string", "description": "The question's solution, step by step"},
+                    "target": {"type": "string", "description": "The right answer alone"},
+                },
+                "required": ["input", "rationale", "target"],
+                "additionalProperties": false,
+            }),
+        )?;
+        Ok(Self {
+            schema: Arc::new(schema),
+        })
+    }
+}
+
+impl RoleAgent for Generator {
+    fn role(&self) -> Role {
+        Role::Generator
+    }
+
+    fn plan(&self, ask: &Ask) -> Measured<Plan> {
+        let Ask::Synthesize(brief) = ask else {
+            return Err(not_mine(Role::Generator, ask));
+        };
+        let system = format!("{INSTRUCTION}\n\n{}\n\n{FORM}", fence::NOTICE);
+        Ok(Plan::Model(Request {
+            messages: vec![Message::system(system), Message::user(material(brief))],
+            form: Form::Json(Arc::clone(&self.schema)),
+            temperature: 0.5,
+        }))
+    }
+
+    fn read(&self, _ask: &Ask, said: Said) -> Result<Reply, Unfit> {
+        let Said::Json(value) = said else {
+            return Err(wrong_form().into());
+        };
+        let input = required(&value, "input", MAX_INPUT)?;
+        let target = required(&value, "target", MAX_TARGET)?;
+        Ok(Draft {
+            input,
+            target,
+            rationale: explaining(&value, "rationale", MAX_RATIONALE),
+        }
+        .into())
+    }
+}
+
+/// What the model is told of the example to write.
+fn material(brief: &Brief) -> String {
+    let shown = lines(
+        brief
+            .shown
+            .iter()
+            .map(|(input, target)| json!({"input": input, "target": target})),
+    );
+    let past = brief
+        .past
+        .iter()
+        .map(|past| json!({"level": past.level, "input": past.input, "target": past.target}));
+    let difficulty = if brief.extreme {
+        "extreme".to_owned()
+    } else {
+        format!("level {} of {}", brief.level, brief.max_level)
+    };
+    Material::of(&brief.task)
+        .section("Examples", &shown)
+        .section("Past synthetic examples", &lines(past))
+        .section("Difficulty", &difficulty)
+        .unless_empty("Target answer", brief.target.as_deref().unwrap_or_default())
+        .section("Current prompt", &brief.prompt)
+        .unless_empty("Known weaknesses", &list(&brief.weaknesses))
+        .unless_empty("Passage", brief.passage.as_deref().unwrap_or_default())
+        .unless_empty("Refused drafts", &list(&brief.refused))
+        .finish()
+}
+
+/// JSON values, one to a line.
+fn lines(values: impl Iterator<Item = serde_json::Value>) -> String {
+    values.map(|value| value.to_string()).collect::<Vec<_>>().join("\n")
+}
+
+/// A list of texts, each behind a dash.
+fn list(texts: &[String]) -> String {
+    texts
+        .iter()
+        .map(|text| format!("- {}", text.trim()))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sipdo_domain::{PastExample, Reason, TaskBrief};
+
+    fn brief() -> Brief {
+        Brief {
+            task: TaskBrief {
+                description: "Count.".into(),
+                answer_format: "a number".into(),
+                labels: vec![],
+            },
+            shown: vec![("a \"b\"\nc".into(), "3".into())],
+            past: vec![PastExample {
+                level: 2,
+                input: "x y".into(),
+                target: "2".into(),
+            }],
+            level: 3,
+            max_level: 10,
+            prompt: "Count words.".into(),
+            ..Brief::default()
+        }
+    }
+
+    fn user_message(brief: Brief) -> String {
+        let Ok(Plan::Model(request)) = Generator::new().unwrap().plan(&Ask::Synthesize(brief)) else {
+            panic!("a model is asked")
+        };
+        request.messages[1].text.clone()
+    }
+
+    fn titles(text: &str) -> Vec<&str> {
+        text.lines().filter_map(|line| line.strip_prefix("## ")).collect()
+    }
+
+    #[test]
+    fn only_what_is_known_is_told() {
+        let text = user_message(brief());
+        let expected = [
+            "Task",
+            "Answer format",
+            "Examples",
+            "Past synthetic examples",
+            "Difficulty",
+            "Current prompt",
+        ];
+        assert_eq!(titles(&text), expected);
+        assert!(
+            text.contains("\n{\"input\":\"a \\\"b\\\"\\nc\",\"target\":\"3\"}\n"),
+            "one JSON object to a line: {text}"
+        );
+        assert!(
+            text.contains("\n{\"level\":2,\"input\":\"x y\",\"target\":\"2\"}\n"),
+            "{text}"
+        );
+        assert!(text.contains("\nlevel 3 of 10\n"), "{text}");
+    }
+
+    #[test]
+    fn weaknesses_target_passage_and_refusals_are_told_in_order() {
+        let text = user_message(Brief {
+            extreme: true,
+            target: Some("4".into()),
+            weaknesses: vec!["drops plurals".into()],
+            passage: Some("Four birds.".into()),
+            refused: vec!["a duplicate".into()],
+            task: TaskBrief {
+                labels: vec!["3".into(), "4".into()],
+                ..brief().task
+            },
+            ..brief()
+        });
+        let expected = [
+            "Task",
+            "Answer format",
+            "Labels",
+            "Examples",
+            "Past synthetic examples",
+            "Difficulty",
+            "Target answer",
+            "Current prompt",
+            "Known weaknesses",
+            "Passage",
+            "Refused drafts",
+        ];
+        assert_eq!(titles(&text), expected);
+        assert!(
+            text.contains("\nextreme\n") && text.contains("\n- drops plurals\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_solution_is_written_before_the_label() {
+        let Ok(Plan::Model(request)) = Generator::new().unwrap().plan(&Ask::Synthesize(brief())) else {
+            panic!("a model is asked")
+        };
+        let Form::Json(schema) = request.form else {
+            panic!("a JSON object is asked for")
+        };
+        let order: Vec<_> = schema.json()["properties"].as_object().unwrap().keys().collect();
+        assert_eq!(order, ["input", "rationale", "target"]);
+        assert_eq!(schema.name(), "synthetic_example");
+        assert_eq!(request.temperature, 0.5);
+        assert!(request.messages[0].text.contains(fence::NOTICE));
+    }
+
+    #[test]
+    fn a_draft_is_read_and_half_a_draft_is_not() {
+        let generator = Generator::new().unwrap();
+        let read = |value| generator.read(&Ask::Synthesize(brief()), Said::Json(value));
+        let reply = read(json!({"input": "p\u{7} q", "rationale": "two", "target": "2"})).unwrap();
+        assert_eq!(
+            reply,
+            Reply::Draft(Draft {
+                input: "p q".into(),
+                target: "2".into(),
+                rationale: "two".into()
+            })
+        );
+        let why = read(json!({"input": "p q", "rationale": "two", "target": ""}))
+            .unwrap_err()
+            .why;
+        assert_eq!(why.reason, Reason::Empty);
+        assert!(why.detail.contains("target"), "{}", why.detail);
+    }
+}

@@ -1,2 +1,7 @@
 //! The `sipdo-generator` process.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    sipdo_agent::run(sipdo_domain::Role::Generator, || {
+        Ok(Box::new(sipdo_generator::Generator::new()?))
+    })
+}

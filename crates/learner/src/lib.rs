@@ -1,1 +1,108 @@
-//! sipdo-learner.
+//! The learner: the model that will use the prompt. It is asked exactly what a user of the prompt would ask it.
+//!
+//! Nothing is added to the prompt, not even a fence: what is measured here is what the user gets.
+
+use sipdo_agent::role::{Form, Plan, Request, RoleAgent, Said, Unfit, not_mine, wrong_form};
+use sipdo_domain::{Answer, Ask, Measured, Reply, Role, prompt};
+use sipdo_llm::Message;
+
+/// The role. Answers [`Ask::Answer`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Learner;
+
+impl RoleAgent for Learner {
+    fn role(&self) -> Role {
+        Role::Learner
+    }
+
+    fn structured(&self) -> bool {
+        false
+    }
+
+    fn plan(&self, ask: &Ask) -> Measured<Plan> {
+        let Ask::Answer(question) = ask else {
+            return Err(not_mine(Role::Learner, ask));
+        };
+        let (system, user) = prompt::messages(&question.prompt, &question.input);
+        let messages = system
+            .map(Message::system)
+            .into_iter()
+            .chain([Message::user(user)])
+            .collect();
+        Ok(Plan::Model(Request {
+            messages,
+            form: Form::Text,
+            temperature: 0.0,
+        }))
+    }
+
+    fn read(&self, _ask: &Ask, said: Said) -> Result<Reply, Unfit> {
+        match said {
+            Said::Text(text) => Ok(Answer { text }.into()),
+            Said::Json(_) => Err(wrong_form().into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sipdo_domain::{Question, Reason, Riddle, TaskBrief};
+    use sipdo_llm::Role as Speaker;
+
+    fn planned(prompt: &str, input: &str) -> Request {
+        let ask = Ask::Answer(Question {
+            prompt: prompt.into(),
+            input: input.into(),
+        });
+        match Learner.plan(&ask) {
+            Ok(Plan::Model(request)) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_prompt_is_sent_verbatim() {
+        let request = planned("  Think.\n", "2+2?");
+        let said: Vec<_> = request
+            .messages
+            .iter()
+            .map(|message| (message.role, message.text.as_str()))
+            .collect();
+        assert_eq!(said, [(Speaker::System, "  Think.\n"), (Speaker::User, "2+2?")]);
+        let request = planned("Q: {input}\nA:", "2+2?");
+        let said: Vec<_> = request
+            .messages
+            .iter()
+            .map(|message| (message.role, message.text.as_str()))
+            .collect();
+        assert_eq!(said, [(Speaker::User, "Q: 2+2?\nA:")]);
+        assert_eq!(request.temperature, 0.0);
+    }
+
+    #[test]
+    fn the_answer_comes_back_whole() {
+        let ask = Ask::Answer(Question {
+            prompt: String::new(),
+            input: String::new(),
+        });
+        let reply = Learner.read(&ask, Said::Text(" so:\n4 ".into())).unwrap();
+        assert_eq!(
+            reply,
+            Reply::Answer(Answer {
+                text: " so:\n4 ".into()
+            })
+        );
+    }
+
+    #[test]
+    fn the_work_of_another_role_is_refused() {
+        let ask = Ask::Solve(Riddle {
+            task: TaskBrief::default(),
+            input: "?".into(),
+        });
+        let why = Learner.plan(&ask).unwrap_err();
+        assert_eq!(why.reason, Reason::Misconfigured);
+        assert!(why.detail.contains("checker"), "{}", why.detail);
+    }
+}

@@ -1,0 +1,287 @@
+//! One agent at work: takes jobs, one for each free slot, settles each, answers for itself, and drains when it is told to stop.
+
+use crate::buy::Settle;
+use crate::call::MAX_REPAIRS;
+use crate::card::Tally;
+use crate::circuit::Patience;
+use crate::health::Health;
+use crate::models::Models;
+use crate::role::RoleAgent;
+use crate::settings::AgentSettings;
+use crate::spool::Spool;
+use futures::StreamExt as _;
+use sipdo_bus::{AgentId, Bus, BusError, Delivery, JobQueue};
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How often the loop shows that it is alive.
+const TICK: Duration = Duration::from_secs(1);
+/// A pause before something that failed for now is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Cancelled runs that are remembered. Their jobs are purged anyway: this is for those already in hand.
+const CANCELLED_KEPT: usize = 4096;
+
+/// Why an agent could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// A setting that cannot work.
+    #[error("{0}")]
+    Settings(String),
+    /// The spool's folder cannot be used.
+    #[error("the spool {folder} cannot be used: {source}; name another folder with --spool-dir")]
+    Spool {
+        /// Which folder.
+        folder: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The address of the health pages cannot be bound, or their port not written.
+    #[error("{what}: {source}")]
+    Health {
+        /// What was tried.
+        what: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The bus cannot be used, and waiting would not help.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+}
+
+/// What all jobs of one agent share.
+pub(crate) struct Agent {
+    pub id: AgentId,
+    pub role: Box<dyn RoleAgent>,
+    /// The role as the bus names it.
+    pub name: sipdo_bus::Role,
+    pub settings: AgentSettings,
+    pub bus: Bus,
+    pub models: Models,
+    pub spool: Spool,
+    pub tally: Tally,
+    /// Attempts that this process works on.
+    pub in_hand: Mutex<BTreeSet<(String, u32)>>,
+    /// True as soon as the agent is to stop.
+    pub draining: watch::Receiver<bool>,
+    cancelled: watch::Receiver<BTreeSet<String>>,
+    abandon: CancellationToken,
+}
+
+/// Plays `role` until `stop` completes: then finishes what is in hand, within the grace of the settings, and returns.
+///
+/// Dropping the future is what `kill -9` is to a process, which is what tests do.
+///
+/// # Errors
+/// A setting that cannot work, found before anything is bound; a health address that is taken; a server that is too old or a stream
+/// that is not ours. A server that is not there is waited for.
+pub async fn serve(
+    settings: AgentSettings,
+    role: Box<dyn RoleAgent>,
+    patience: Patience,
+    stop: impl Future<Output = ()>,
+) -> Result<(), AgentError> {
+    let (_, no_registry) = watch::channel(BTreeMap::new());
+    let models = Models::new(
+        settings.role,
+        settings.endpoints.clone(),
+        settings.model.clone(),
+        patience,
+        no_registry,
+    )
+    .map_err(|error| AgentError::Settings(error.to_string()))?;
+    let spool = Spool::open(&settings.spool_dir, settings.role).map_err(|source| AgentError::Spool {
+        folder: settings.spool_dir.display().to_string(),
+        source,
+    })?;
+    let health = Health::bind(settings.admin_listen, settings.admin_port_file.as_deref()).await?;
+    let mut stop = std::pin::pin!(stop);
+    let agent = tokio::select! {
+        agent = join(settings, role, models, spool) => agent?,
+        () = &mut stop => return Ok(()),
+    };
+    run(agent, health, stop).await
+}
+
+/// Joins the bus, waiting for a server as long as it takes, and uploads what an earlier process has left in the spool.
+async fn join(
+    settings: AgentSettings,
+    role: Box<dyn RoleAgent>,
+    mut models: Models,
+    spool: Spool,
+) -> Result<(Agent, watch::Sender<bool>), AgentError> {
+    let bus = Bus::connect(settings.bus.clone()).await?;
+    ensure_streams(&bus).await?;
+    models.follow(until_done("following the model registry", || async { bus.models().watch().await }).await);
+    let cancelled = follow_cancellations(&bus).await?;
+    let (drain, draining) = watch::channel(false);
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let id = AgentId::new(format!("{}-{}", settings.role, id.get(..12).unwrap_or(&id)))?;
+    let name = sipdo_bus::Role::new(settings.role.name())?;
+    let agent = Agent {
+        id,
+        role,
+        name,
+        bus,
+        models,
+        spool,
+        tally: Tally::new(),
+        in_hand: Mutex::default(),
+        draining,
+        cancelled,
+        abandon: CancellationToken::new(),
+        settings,
+    };
+    agent.upload_spool().await?;
+    Ok((agent, drain))
+}
+
+async fn run(
+    (agent, drain): (Agent, watch::Sender<bool>),
+    health: Health,
+    mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+) -> Result<(), AgentError> {
+    let agent = Arc::new(agent);
+    let (bus, slots) = (agent.bus.clone(), agent.settings.slots as usize);
+    let _presence = {
+        let agent = Arc::clone(&agent);
+        bus.announce(&agent.id.clone(), move || agent.card()).await?
+    };
+    let mut queue = until_done("joining the queue", || JobQueue::join(&bus, &agent.name, slots)).await;
+    health.joined(bus.link());
+    let model = agent.settings.model.clone();
+    tracing::info!(agent = %agent.id, endpoint = model.endpoint, model = model.model, slots, "joined");
+
+    let mut tasks = JoinSet::new();
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            _ = tick.tick() => health.alive(),
+            Some(done) = tasks.join_next() => report(done),
+            job = queue.next() => match job {
+                Some(job) => drop(tasks.spawn(handle(Arc::clone(&agent), job))),
+                None => break,
+            },
+        }
+    }
+    health.draining();
+    tracing::info!(in_hand = tasks.len(), "draining");
+    drain.send_replace(true);
+    queue.drain().await;
+    finish(&agent, tasks, &health).await;
+    if let Err(error) = bus.flush().await {
+        tracing::warn!(%error, "the last messages may not have been sent");
+    }
+    Ok(())
+}
+
+/// Waits for the jobs in hand as long as the grace lasts, then hands the rest back.
+async fn finish(agent: &Agent, mut tasks: JoinSet<()>, health: &Health) {
+    let grace = tokio::time::sleep(agent.settings.grace);
+    tokio::pin!(grace);
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            done = tasks.join_next() => match done {
+                Some(done) => report(done),
+                None => return,
+            },
+            _ = tick.tick() => health.alive(),
+            () = &mut grace, if !agent.abandon.is_cancelled() => {
+                tracing::warn!(jobs = tasks.len(), "the grace has run out: handing back");
+                agent.abandon.cancel();
+            }
+        }
+    }
+}
+
+fn report(done: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = done {
+        tracing::error!(%error, "working on a job failed; it comes again");
+    }
+}
+
+/// Works on one job and settles it.
+async fn handle(agent: Arc<Agent>, delivery: Delivery) {
+    let _busy = agent.tally.busy();
+    let mut cancelled = agent.cancelled.clone();
+    let run = delivery.run.as_str().to_owned();
+    let settle = tokio::select! {
+        settle = agent.work(&delivery) => settle,
+        // Closed, it can tell nothing more: then there is no cancellation.
+        Ok(_) = cancelled.wait_for(|runs| runs.contains(&run)) => Settle::Ack,
+        () = agent.abandon.cancelled() => Settle::HandBack(Duration::ZERO),
+    };
+    let settled = match settle {
+        Settle::Ack => {
+            agent.tally.finished();
+            delivery.ack().await
+        }
+        Settle::HandBack(delay) => delivery.hand_back(delay).await,
+        Settle::DeadLetter(reason) => delivery.dead_letter(&reason).await,
+    };
+    if let Err(error) = settled {
+        tracing::warn!(%error, "a job could not be settled; it comes again");
+    }
+}
+
+impl Agent {
+    /// Most completions that one job can buy.
+    pub fn max_calls(&self) -> u32 {
+        if self.role.structured() { 1 + MAX_REPAIRS } else { 1 }
+    }
+}
+
+async fn ensure_streams(bus: &Bus) -> Result<(), AgentError> {
+    loop {
+        match bus.ensure_streams().await {
+            Ok(()) => return Ok(()),
+            Err(error @ (BusError::StreamMismatch { .. } | BusError::NoJetStream { .. } | BusError::TooOld { .. })) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                tracing::warn!(%error, "waiting for the streams");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Tries again until it is done.
+async fn until_done<T, F: Future<Output = Result<T, BusError>>>(doing: &str, mut action: impl FnMut() -> F) -> T {
+    loop {
+        match action().await {
+            Ok(done) => return done,
+            Err(error) => tracing::warn!(%error, doing, "trying again"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// The runs cancelled from now on. The task that follows them ends with its receivers.
+async fn follow_cancellations(bus: &Bus) -> Result<watch::Receiver<BTreeSet<String>>, AgentError> {
+    let mut stream = bus.cancellations().await?;
+    let (sender, receiver) = watch::channel(BTreeSet::new());
+    tokio::spawn(async move {
+        loop {
+            let run = tokio::select! {
+                () = sender.closed() => return,
+                run = stream.next() => run,
+            };
+            let Some(run) = run else { return };
+            sender.send_modify(|runs: &mut BTreeSet<String>| {
+                if runs.len() >= CANCELLED_KEPT {
+                    runs.clear();
+                }
+                runs.insert(run.as_str().to_owned());
+            });
+        }
+    });
+    Ok(receiver)
+}

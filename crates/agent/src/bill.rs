@@ -1,0 +1,245 @@
+//! What a job cost, added up call by call. A figure that the provider does not give is estimated, and said to be.
+
+use sipdo_llm::{AttemptRecord, ChatRequest, Completion, Model, Paid, Usage};
+use sipdo_protocol::pb;
+
+/// The bill of one job.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bill {
+    usage: pb::Usage,
+    nano_usd: u64,
+    unpriced: bool,
+    /// Requests that may have been paid for, with nothing to show.
+    unsure: u32,
+    /// What one of them costs at worst.
+    worst: (u64, u64, Option<u64>),
+    /// The revision that the provider reported last.
+    pub revision: String,
+}
+
+impl Bill {
+    /// Completions that the provider answered so far.
+    pub fn calls(&self) -> u32 {
+        self.usage.calls
+    }
+
+    /// Whether anything has, or may have, been paid for.
+    pub fn is_empty(&self) -> bool {
+        self.usage.calls == 0 && self.unsure == 0
+    }
+
+    /// Adds a completion that was paid for, whether it was of use or not.
+    pub fn completion(&mut self, model: &Model, request: &ChatRequest, completion: &Completion) {
+        let Usage {
+            input_tokens,
+            output_tokens,
+            cached_input_tokens,
+            ..
+        } = completion.usage;
+        let estimated = Usage {
+            input_tokens: input_tokens.or(Some(request.estimated_input_tokens())),
+            output_tokens: output_tokens.or(Some(completion.text.len() as u64 / 4 + 1)),
+            ..completion.usage
+        };
+        let cost = completion
+            .cost_nano_usd
+            .or_else(|| model.price().and_then(|price| price.cost(&estimated)));
+        self.usage.calls += 1;
+        self.usage.input_tokens += estimated.input_tokens.unwrap_or(0);
+        self.usage.output_tokens += estimated.output_tokens.unwrap_or(0);
+        self.usage.cached_tokens += cached_input_tokens.unwrap_or(0);
+        self.usage.estimated |= input_tokens.is_none() || output_tokens.is_none();
+        self.unpriced |= cost.is_none();
+        self.nano_usd = self.nano_usd.saturating_add(cost.unwrap_or(0));
+        if let Some(revision) = completion
+            .model_reported
+            .as_ref()
+            .or(completion.system_fingerprint.as_ref())
+        {
+            self.revision = revision.chars().take(200).collect();
+        }
+    }
+
+    /// Adds the requests of a call: all are counted, and those that may have been paid for without an answer are kept in mind.
+    pub fn requests(&mut self, model: &Model, request: &ChatRequest, attempts: &[AttemptRecord]) {
+        self.usage.requests += u32::try_from(attempts.len()).unwrap_or(u32::MAX);
+        let unsure = attempts.iter().filter(|attempt| attempt.paid == Paid::Unknown).count();
+        if unsure > 0 {
+            self.unsure += u32::try_from(unsure).unwrap_or(u32::MAX);
+            self.at_worst(model, request);
+        }
+    }
+
+    /// Adds a call that was abandoned: it may have been paid for.
+    pub fn abandoned(&mut self, model: &Model, request: &ChatRequest) {
+        self.unsure += 1;
+        self.at_worst(model, request);
+    }
+
+    fn at_worst(&mut self, model: &Model, request: &ChatRequest) {
+        let (input, output) = (request.estimated_input_tokens(), u64::from(request.sampling.max_tokens));
+        self.worst = (
+            input,
+            output,
+            model.price().map(|price| price.worst_case(input, output)),
+        );
+    }
+
+    /// The bill's sum. Requests that may have been paid for are charged at their worst, as far as `max_calls` were reserved: what goes
+    /// beyond that was promised to nobody.
+    pub fn sum(mut self, max_calls: u32) -> pb::Usage {
+        let charged = self.unsure.min(max_calls.saturating_sub(self.usage.calls));
+        if charged > 0 {
+            let (input, output, cost) = self.worst;
+            let times = u64::from(charged);
+            self.usage.calls += charged;
+            self.usage.input_tokens += input * times;
+            self.usage.output_tokens += output * times;
+            self.usage.estimated = true;
+            self.unpriced |= cost.is_none();
+            self.nano_usd = self.nano_usd.saturating_add(cost.unwrap_or(0).saturating_mul(times));
+        }
+        self.usage.nano_usd = (!self.unpriced).then_some(self.nano_usd);
+        self.usage
+    }
+}
+
+/// The bill of a job that bought nothing.
+pub(crate) fn nothing() -> pb::Usage {
+    pb::Usage {
+        nano_usd: Some(0),
+        ..pb::Usage::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sipdo_llm::{Endpoint, EndpointClient, Finish, Message, ModelSettings, Price, Provider, Sampling};
+    use std::time::{Duration, SystemTime};
+
+    fn model(priced: bool) -> Model {
+        sipdo_llm::install_crypto_provider();
+        let mut endpoint = Endpoint {
+            base_url: Some("http://127.0.0.1:1/v1".into()),
+            ..Endpoint::new(Provider::Openai)
+        };
+        if priced {
+            let usd = |text: &str| text.parse().unwrap();
+            let price = Price {
+                input_per_million: usd("1"),
+                output_per_million: usd("10"),
+                cached_input_per_million: None,
+                cache_write_input_per_million: None,
+            };
+            endpoint.prices.insert("m".into(), price);
+        }
+        Model::new(
+            EndpointClient::new("e", endpoint).unwrap(),
+            ModelSettings::new("e", "m"),
+        )
+        .unwrap()
+    }
+
+    fn request() -> ChatRequest {
+        let sampling = Sampling {
+            temperature: Some(0.0),
+            top_p: None,
+            max_tokens: 100,
+            seed: None,
+        };
+        ChatRequest::text(vec![Message::user("x".repeat(400))], sampling)
+    }
+
+    fn completion(usage: Usage, cost: Option<u64>) -> Completion {
+        Completion {
+            text: "y".repeat(40),
+            finish: Finish::Stop,
+            usage,
+            cost_nano_usd: cost,
+            model_reported: Some("m-2026".into()),
+            response_id: None,
+            system_fingerprint: None,
+            latency: Duration::ZERO,
+            dropped: Vec::new(),
+        }
+    }
+
+    fn attempt(paid: Paid) -> AttemptRecord {
+        let (started, latency) = (SystemTime::UNIX_EPOCH, Duration::ZERO);
+        AttemptRecord {
+            started,
+            latency,
+            status: None,
+            kind: "timeout",
+            retry_after: None,
+            paid,
+        }
+    }
+
+    #[test]
+    fn every_completion_is_on_the_bill() {
+        let mut bill = Bill::default();
+        let usage = Usage {
+            input_tokens: Some(10),
+            output_tokens: Some(5),
+            ..Usage::default()
+        };
+        bill.completion(&model(true), &request(), &completion(usage, Some(60)));
+        bill.completion(&model(true), &request(), &completion(usage, Some(60)));
+        bill.requests(
+            &model(true),
+            &request(),
+            &[attempt(Paid::No), attempt(Paid::Yes), attempt(Paid::Yes)],
+        );
+        assert_eq!(bill.revision, "m-2026");
+        let sum = bill.sum(3);
+        assert_eq!(
+            (sum.calls, sum.input_tokens, sum.output_tokens, sum.requests),
+            (2, 20, 10, 3)
+        );
+        assert_eq!((sum.nano_usd, sum.estimated), (Some(120), false));
+    }
+
+    #[test]
+    fn what_the_provider_does_not_say_is_estimated_and_said_to_be() {
+        let mut bill = Bill::default();
+        bill.completion(&model(true), &request(), &completion(Usage::default(), None));
+        let sum = bill.sum(1);
+        assert!(
+            sum.estimated && sum.input_tokens >= 100 && sum.output_tokens == 11,
+            "{sum:?}"
+        );
+        assert_eq!(sum.nano_usd, Some(sum.input_tokens * 1_000 + 11 * 10_000));
+    }
+
+    #[test]
+    fn an_unknown_price_is_unknown_and_never_nothing() {
+        let mut bill = Bill::default();
+        let usage = Usage {
+            input_tokens: Some(10),
+            output_tokens: Some(5),
+            ..Usage::default()
+        };
+        bill.completion(&model(false), &request(), &completion(usage, None));
+        assert_eq!(bill.sum(1).nano_usd, None);
+        assert_eq!(Bill::default().sum(1).nano_usd, Some(0));
+    }
+
+    #[test]
+    fn a_request_without_an_answer_is_charged_at_its_worst_within_the_reservation() {
+        let mut bill = Bill::default();
+        bill.requests(
+            &model(true),
+            &request(),
+            &[attempt(Paid::Unknown), attempt(Paid::Unknown), attempt(Paid::No)],
+        );
+        assert!(!bill.is_empty());
+        let sum = bill.sum(1);
+        assert_eq!(
+            (sum.calls, sum.output_tokens, sum.requests, sum.estimated),
+            (1, 100, 3, true)
+        );
+        assert_eq!(sum.nano_usd, Some(sum.input_tokens * 1_000 + 1_000_000));
+    }
+}

@@ -1,0 +1,273 @@
+//! The call of one job: request, repairs, patience in an outage, and what all of it cost.
+
+use crate::bill::Bill;
+use crate::circuit::is_outage;
+use crate::models::Target;
+use crate::role::{Form, Request, RoleAgent, Said, Unfit};
+use sha2::{Digest as _, Sha256};
+use sipdo_domain::{Ask, Measured, NotMeasured, Reason, Reply};
+use sipdo_llm::{ChatModel as _, ChatRequest, Message, Model, ModelError, Outcome, Sampling, Structured, structured};
+use sipdo_protocol::pb;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Most repairs of an answer that is not of the asked shape.
+pub(crate) const MAX_REPAIRS: u32 = 2;
+/// Most that is kept of an error's words, in characters.
+const MAX_DETAIL: usize = 400;
+
+/// What a call came to.
+#[derive(Debug)]
+pub(crate) struct Called {
+    pub finding: Measured<Reply>,
+    pub usage: pb::Usage,
+    pub revision: String,
+}
+
+/// The terms of one call.
+pub(crate) struct Terms<'a> {
+    /// The completions that are reserved for it.
+    pub max_calls: u32,
+    /// Seconds after which it is given up, waits in an outage not counted.
+    pub longest: Duration,
+    /// True when the agent is about to end: then nothing waits for the end of an outage.
+    pub draining: &'a watch::Receiver<bool>,
+}
+
+/// The request with the settings of the model that will do it.
+///
+/// A temperature that was set explicitly goes before the role's. The seed for the provider is drawn from run and sample where chance
+/// counts, so that a run can be repeated, and two samples of one ask differ.
+pub(crate) fn chat_request(target: &Target, request: &Request, job: &pb::Job) -> Measured<ChatRequest> {
+    let settings = target.settings();
+    let temperature = settings.temperature.unwrap_or(request.temperature);
+    let seed = if temperature > 0.0 {
+        Some(settings.seed.unwrap_or_else(|| provider_seed(job.seed, job.sample)))
+    } else {
+        settings.seed.or((job.sample > 0).then_some(u64::from(job.sample)))
+    };
+    let sampling = Sampling {
+        temperature: Some(temperature),
+        seed,
+        ..settings.sampling()
+    };
+    let mut chat = match &request.form {
+        Form::Text => ChatRequest::text(request.messages.clone(), sampling),
+        Form::Json(schema) => ChatRequest::json(request.messages.clone(), sampling, schema.clone()),
+    };
+    if job.max_tokens > 0 {
+        let left = job.max_tokens.saturating_sub(chat.estimated_input_tokens());
+        if left == 0 {
+            let detail = format!("{} tokens were reserved, which the request alone takes", job.max_tokens);
+            return Err(NotMeasured::new(Reason::TooLarge, detail));
+        }
+        chat.sampling.max_tokens = chat.sampling.max_tokens.min(u32::try_from(left).unwrap_or(u32::MAX));
+    }
+    Ok(chat)
+}
+
+/// 31 bits, because some servers take no larger seed.
+fn provider_seed(run_seed: u64, sample: u32) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update(run_seed.to_be_bytes());
+    hash.update(sample.to_be_bytes());
+    hash.finalize()
+        .iter()
+        .take(4)
+        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
+        >> 1
+}
+
+/// Calls the model, and reads its answer for `role`.
+pub(crate) async fn call(
+    target: &Target,
+    role: &dyn RoleAgent,
+    ask: &Ask,
+    request: &Request,
+    chat: &ChatRequest,
+    terms: Terms<'_>,
+) -> Called {
+    let mut bill = Bill::default();
+    let finding = patiently(target, role, ask, request, chat, &terms, &mut bill).await;
+    let revision = std::mem::take(&mut bill.revision);
+    Called {
+        finding,
+        usage: bill.sum(terms.max_calls),
+        revision,
+    }
+}
+
+/// Calls, and while the provider is out and nothing is paid, waits for its turn and calls again.
+async fn patiently(
+    target: &Target,
+    role: &dyn RoleAgent,
+    ask: &Ask,
+    request: &Request,
+    chat: &ChatRequest,
+    terms: &Terms<'_>,
+    bill: &mut Bill,
+) -> Measured<Reply> {
+    let circuit = &target.circuit;
+    let deadline = circuit.deadline();
+    let mut last = None;
+    let mut draining = terms.draining.clone();
+    loop {
+        let turn = tokio::select! {
+            turn = circuit.turn(deadline) => turn,
+            _ = draining.wait_for(|ends| *ends) , if last.is_some() => None,
+        };
+        let Some(turn) = turn else {
+            let why = last.unwrap_or_else(|| "no turn came".to_owned());
+            return Err(NotMeasured::new(
+                Reason::Unavailable,
+                detail(&format!("gave up waiting for the provider: {why}")),
+            ));
+        };
+        let paid_before = bill.clone();
+        let Ok(called) = tokio::time::timeout(terms.longest, once(target, role, ask, request, chat, terms, bill)).await
+        else {
+            *bill = paid_before;
+            bill.abandoned(&target.model, chat);
+            let seconds = terms.longest.as_secs();
+            return Err(NotMeasured::new(
+                Reason::Timeout,
+                format!("the call took longer than {seconds} s, all tries included"),
+            ));
+        };
+        match called {
+            Ok(finding) => {
+                turn.answered();
+                return finding;
+            }
+            Err(error) if is_outage(&error) => {
+                let words = detail(&error.to_string());
+                if !turn.failed(&words) || !bill.is_empty() {
+                    return Err(not_measured(&error));
+                }
+                last = Some(words);
+            }
+            Err(error) => {
+                // It answered, if only to refuse; or it was slow, which says nothing about the next call.
+                turn.answered();
+                return Err(not_measured(&error));
+            }
+        }
+    }
+}
+
+/// One call with its repairs. The outer error is the model's, the inner one the role's.
+async fn once(
+    target: &Target,
+    role: &dyn RoleAgent,
+    ask: &Ask,
+    request: &Request,
+    chat: &ChatRequest,
+    terms: &Terms<'_>,
+    bill: &mut Bill,
+) -> Result<Measured<Reply>, ModelError> {
+    let said = say(&target.model, request, chat, terms.max_calls, bill).await?;
+    let words = match &said {
+        Said::Text(text) => text.clone(),
+        Said::Json(value) => value.to_string(),
+    };
+    let unfit = match role.read(ask, said) {
+        Ok(reply) => return Ok(Ok(reply)),
+        Err(unfit) => unfit,
+    };
+    let left = terms.max_calls.saturating_sub(bill.calls());
+    let Unfit {
+        why,
+        ask_again: Some(complaint),
+    } = unfit
+    else {
+        return Ok(Err(unfit.why));
+    };
+    if left == 0 {
+        return Ok(Err(why));
+    }
+    let mut again = chat.clone();
+    again
+        .messages
+        .extend([Message::assistant(words), Message::user(complaint)]);
+    // The first answer is paid for; a failure of the second leaves the job where the first had left it.
+    let said = match say(&target.model, request, &again, left, bill).await {
+        Ok(said) => said,
+        Err(error) => {
+            tracing::debug!(error = error.kind(), "asking again failed");
+            return Ok(Err(why));
+        }
+    };
+    Ok(role.read(ask, said).map_err(|unfit| unfit.why))
+}
+
+/// Asks the model for the form that is wanted, within `max_calls` completions.
+async fn say(
+    model: &Model,
+    request: &Request,
+    chat: &ChatRequest,
+    max_calls: u32,
+    bill: &mut Bill,
+) -> Result<Said, ModelError> {
+    match &request.form {
+        Form::Text => {
+            let Outcome { result, attempts } = model.complete(chat).await;
+            bill.requests(model, chat, &attempts);
+            let paid = result.as_ref().map_or_else(ModelError::paid, Some);
+            if let Some(completion) = paid {
+                bill.completion(model, chat, completion);
+            }
+            result.map(|completion| Said::Text(completion.text))
+        }
+        Form::Json(schema) => {
+            let repairs = MAX_REPAIRS.min(max_calls.saturating_sub(1));
+            let Structured {
+                result,
+                completions,
+                attempts,
+                ..
+            } = structured(model, chat.clone(), schema, repairs, |_| true).await;
+            bill.requests(model, chat, &attempts);
+            for completion in &completions {
+                bill.completion(model, chat, completion);
+            }
+            result.map(Said::Json)
+        }
+    }
+}
+
+/// A model's failure in the words of the domain.
+fn not_measured(error: &ModelError) -> NotMeasured {
+    let reason = match error {
+        ModelError::Refused { .. } => Reason::Refused,
+        ModelError::Truncated { .. } => Reason::Truncated,
+        ModelError::Empty { .. } => Reason::Empty,
+        ModelError::Malformed { .. } => Reason::Malformed,
+        ModelError::Timeout { .. } => Reason::Timeout,
+        ModelError::RateLimited { .. } => Reason::RateLimited,
+        ModelError::Unavailable { .. } => Reason::Unavailable,
+        ModelError::TooLarge { .. } => Reason::TooLarge,
+        ModelError::Unauthorized { .. }
+        | ModelError::OutOfCredit { .. }
+        | ModelError::UnknownModel { .. }
+        | ModelError::BadRequest { .. }
+        | ModelError::Misconfigured { .. } => Reason::Misconfigured,
+    };
+    NotMeasured::new(reason, detail(&error.to_string()))
+}
+
+fn detail(words: &str) -> String {
+    words.chars().take(MAX_DETAIL).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_differ_by_run_and_sample_and_fit_everywhere() {
+        assert_eq!(provider_seed(1, 0), provider_seed(1, 0));
+        assert_ne!(provider_seed(1, 0), provider_seed(1, 1));
+        assert_ne!(provider_seed(1, 0), provider_seed(2, 0));
+        assert!((0..1000).all(|sample| provider_seed(7, sample) <= i32::MAX as u64));
+    }
+}

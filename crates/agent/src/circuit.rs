@@ -1,0 +1,270 @@
+//! What an agent does when its provider is out: it does not burn through the queue.
+//!
+//! After a few failures in a row that cost nothing and would await every next job (no connection, key refused, out of credit), the
+//! agent takes no new jobs for that model, says so in its card, and keeps the jobs that it has a right to buy: one at a time tries
+//! again, after pauses that grow, and the first success lets all go on.
+
+use sipdo_llm::ModelError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// When to stop, and how long to wait.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// Failures in a row that make an outage.
+    pub failures: u32,
+    /// The first pause before one job tries again; each next one is twice as long.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+    /// How long a job that is in an agent's hands waits for the end of an outage before it is not measured.
+    pub hold: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            failures: 3,
+            first_pause: Duration::from_secs(2),
+            longest_pause: Duration::from_secs(30),
+            hold: Duration::from_secs(600),
+        }
+    }
+}
+
+/// The state of one model at one endpoint.
+#[derive(Debug)]
+pub(crate) struct Circuit {
+    patience: Patience,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    failures: u32,
+    outage: Option<Outage>,
+}
+
+#[derive(Debug)]
+struct Outage {
+    detail: String,
+    pause: Duration,
+    next_try: Instant,
+    trying: bool,
+}
+
+/// A job's turn to call. Give it what the call came to; dropped without, it counts as no call.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    circuit: &'a Circuit,
+    /// Whether it is the one that tries for all.
+    trial: bool,
+}
+
+impl Circuit {
+    pub fn new(patience: Patience) -> Self {
+        Self {
+            patience,
+            state: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// What is wrong, if there is an outage.
+    pub fn trouble(&self) -> Option<String> {
+        self.lock().outage.as_ref().map(|outage| outage.detail.clone())
+    }
+
+    /// Whether a job that nobody has a right to yet should be left to others for now.
+    pub fn leave_to_others(&self) -> bool {
+        self.lock()
+            .outage
+            .as_ref()
+            .is_some_and(|outage| outage.trying || outage.next_try > Instant::now())
+    }
+
+    /// Waits until this job may call: at once without an outage, else when it is its turn to try, or the outage is over.
+    /// None where `deadline` comes first.
+    pub async fn turn(&self, deadline: Instant) -> Option<Turn<'_>> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let wake = {
+                let mut state = self.lock();
+                let Some(outage) = state.outage.as_mut() else {
+                    return Some(Turn {
+                        circuit: self,
+                        trial: false,
+                    });
+                };
+                if !outage.trying && outage.next_try <= Instant::now() {
+                    outage.trying = true;
+                    return Some(Turn {
+                        circuit: self,
+                        trial: true,
+                    });
+                }
+                if outage.trying {
+                    deadline
+                } else {
+                    outage.next_try.min(deadline)
+                }
+            };
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep_until(wake) => {
+                    if Instant::now() >= deadline {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// When a job that starts to wait now gives up.
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.patience.hold
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn<'_> {
+    /// The provider answered, whatever it said.
+    pub fn answered(self) {
+        let mut state = self.circuit.lock();
+        state.failures = 0;
+        // A call from before the outage that is answered late says nothing about now, unless it is the trial.
+        let over = self.trial && state.outage.take().is_some();
+        drop(state);
+        if over {
+            tracing::info!("the provider answers again");
+        }
+    }
+
+    /// The provider is out. True if that makes (or goes on) an outage, in which the job should wait.
+    pub fn failed(self, detail: &str) -> bool {
+        let patience = &self.circuit.patience;
+        let mut state = self.circuit.lock();
+        state.failures = state.failures.saturating_add(1);
+        let failures = state.failures;
+        match state.outage.as_mut() {
+            Some(outage) if self.trial => {
+                outage.pause = (outage.pause * 2).min(patience.longest_pause);
+                outage.next_try = Instant::now() + outage.pause;
+                detail.clone_into(&mut outage.detail);
+                true
+            }
+            Some(_) => true,
+            None if failures >= patience.failures => {
+                tracing::warn!(
+                    failures,
+                    detail,
+                    "the provider is out: no new jobs are taken until it answers"
+                );
+                let pause = patience.first_pause;
+                state.outage = Some(Outage {
+                    detail: detail.to_owned(),
+                    pause,
+                    next_try: Instant::now() + pause,
+                    trying: false,
+                });
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.trial
+            && let Some(outage) = self.circuit.lock().outage.as_mut()
+        {
+            outage.trying = false;
+        }
+        if self.trial {
+            self.circuit.changed.notify_waiters();
+        }
+    }
+}
+
+/// Whether `error` would await every other job too, and has cost nothing.
+pub(crate) fn is_outage(error: &ModelError) -> bool {
+    matches!(error, ModelError::Unavailable { .. }) || error.needs_operator()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn circuit() -> Circuit {
+        Circuit::new(Patience {
+            failures: 2,
+            ..Patience::default()
+        })
+    }
+
+    async fn turn(circuit: &Circuit) -> Turn<'_> {
+        circuit.turn(Instant::now() + Duration::from_secs(1000)).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_in_a_row_make_an_outage_and_an_answer_between_them_does_not() {
+        let circuit = circuit();
+        assert!(!turn(&circuit).await.failed("down"));
+        turn(&circuit).await.answered();
+        assert!(!turn(&circuit).await.failed("down"));
+        assert_eq!(circuit.trouble(), None);
+        assert!(turn(&circuit).await.failed("still down"));
+        assert_eq!(circuit.trouble().as_deref(), Some("still down"));
+        assert!(circuit.leave_to_others());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_at_a_time_tries_again_after_growing_pauses_and_success_frees_all() {
+        let circuit = circuit();
+        turn(&circuit).await.failed("down");
+        turn(&circuit).await.failed("down");
+        let start = Instant::now();
+        let trial = turn(&circuit).await;
+        assert_eq!(start.elapsed().as_secs(), 2);
+        let patient = circuit.turn(Instant::now() + Duration::from_secs(1)).await;
+        assert!(patient.is_none(), "no second one tries while one does");
+        trial.failed("down");
+        let start = Instant::now();
+        let trial = turn(&circuit).await;
+        assert_eq!(start.elapsed().as_secs(), 4);
+        let (waiting, ()) = tokio::join!(turn(&circuit), async { trial.answered() });
+        waiting.answered();
+        assert_eq!(circuit.trouble(), None);
+        assert!(!circuit.leave_to_others());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_that_is_dropped_lets_another_try() {
+        let circuit = circuit();
+        turn(&circuit).await.failed("down");
+        turn(&circuit).await.failed("down");
+        drop(turn(&circuit).await);
+        assert!(!circuit.leave_to_others(), "the next job may be the one that tries");
+        turn(&circuit).await.answered();
+        assert_eq!(circuit.trouble(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_answer_from_before_does_not_end_an_outage() {
+        let circuit = circuit();
+        let early = turn(&circuit).await;
+        turn(&circuit).await.failed("down");
+        turn(&circuit).await.failed("down");
+        early.answered();
+        assert!(circuit.trouble().is_some());
+    }
+}

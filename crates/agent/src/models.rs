@@ -1,0 +1,314 @@
+//! Which model does the next job: the live registry, then the run's own choice, then flags and file.
+//!
+//! The registry is followed, so that a change reaches the next job without a restart. Choices name endpoints; what a name means stands
+//! in the operator's file of this very agent.
+
+use crate::circuit::{Circuit, Patience};
+use crate::settings::known;
+use prost::Message as _;
+use sipdo_bus::Entry;
+use sipdo_domain::{Measured, NotMeasured, Reason, Role};
+use sipdo_llm::{ConfigError, Endpoint, EndpointClient, Model, ModelSettings};
+use sipdo_protocol::pb;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Models that are kept ready. More than a few at a time are made anew.
+const KEPT: usize = 32;
+
+/// The registry as the bus tells it: models by `role` or `run.role`.
+pub(crate) type Registry = watch::Receiver<BTreeMap<String, Entry>>;
+
+/// The models that an agent can use.
+#[derive(Debug)]
+pub(crate) struct Models {
+    role: Role,
+    endpoints: BTreeMap<String, Endpoint>,
+    own: ModelSettings,
+    patience: Patience,
+    registry: Registry,
+    ready: Mutex<Ready>,
+}
+
+#[derive(Debug, Default)]
+struct Ready {
+    clients: HashMap<String, EndpointClient>,
+    targets: Vec<Arc<Target>>,
+    circuits: HashMap<(String, String), Arc<Circuit>>,
+}
+
+/// A model, ready to be called, and how its provider does.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub model: Model,
+    pub circuit: Arc<Circuit>,
+}
+
+impl Target {
+    pub fn settings(&self) -> &ModelSettings {
+        self.model.settings()
+    }
+}
+
+impl Models {
+    /// Prepares the agent's own model, so that a setting that cannot work is found before anything else happens. Clients of the other
+    /// endpoints are made when they are needed: their keys need not be on this machine.
+    pub fn new(
+        role: Role,
+        endpoints: BTreeMap<String, Endpoint>,
+        own: ModelSettings,
+        patience: Patience,
+        registry: Registry,
+    ) -> Result<Self, ConfigError> {
+        let models = Self {
+            role,
+            endpoints,
+            own,
+            patience,
+            registry,
+            ready: Mutex::default(),
+        };
+        if let Some(endpoint) = models.endpoints.get(&models.own.endpoint) {
+            let name = models.own.endpoint.clone();
+            let client = EndpointClient::new(name.clone(), endpoint.clone())?;
+            Model::new(client.clone(), models.own.clone())?;
+            models.lock().clients.insert(name, client);
+        }
+        Ok(models)
+    }
+
+    /// Follows this registry from now on.
+    pub fn follow(&mut self, registry: Registry) {
+        self.registry = registry;
+    }
+
+    /// The model for a job of `run`, whose own choice is `chosen`.
+    ///
+    /// # Errors
+    /// Misconfigured: an endpoint that this agent does not know, with the names that it does, or settings that cannot work.
+    pub fn choose(&self, run: &str, chosen: Option<&pb::ModelChoice>) -> Measured<Arc<Target>> {
+        let mut settings = self.own.clone();
+        if let Some(choice) = chosen {
+            overlay(&mut settings, choice);
+        }
+        self.overlay_registry(&mut settings, Some(run));
+        self.target(settings)
+    }
+
+    /// The model for a job of a run that makes no choice of its own: what the agent's card tells.
+    pub fn usual(&self) -> Measured<Arc<Target>> {
+        let mut settings = self.own.clone();
+        self.overlay_registry(&mut settings, None);
+        self.target(settings)
+    }
+
+    /// Names of the endpoints.
+    pub fn endpoints(&self) -> impl Iterator<Item = &String> {
+        self.endpoints.keys()
+    }
+
+    /// How long one call may take at the endpoint of `settings`, retries and waits included, in seconds.
+    pub fn longest_call(&self, settings: &ModelSettings) -> f64 {
+        let Some(endpoint) = self.endpoints.get(&settings.endpoint) else {
+            return 0.0;
+        };
+        // No retry starts after the total; the last one takes its time, and so may the wait for a slot or a rate before the first.
+        endpoint.retry.total_seconds + 2.0 * settings.timeout_seconds.unwrap_or(endpoint.timeout_seconds) + 60.0
+    }
+
+    fn overlay_registry(&self, settings: &mut ModelSettings, run: Option<&str>) {
+        let registry = self.registry.borrow();
+        if registry.is_empty() {
+            return;
+        }
+        let keys = [
+            Some(self.role.name().to_owned()),
+            run.map(|run| format!("{run}.{}", self.role)),
+        ];
+        for entry in keys.into_iter().flatten().filter_map(|key| registry.get(&key)) {
+            match pb::ModelChoice::decode(entry.value.clone()) {
+                Ok(choice) => overlay(settings, &choice),
+                Err(error) => tracing::warn!(%error, "an entry of the model registry cannot be read"),
+            }
+        }
+    }
+
+    fn target(&self, settings: ModelSettings) -> Measured<Arc<Target>> {
+        let mut ready = self.lock();
+        if let Some(target) = ready.targets.iter().find(|target| *target.settings() == settings) {
+            return Ok(Arc::clone(target));
+        }
+        let name = settings.endpoint.clone();
+        let Some(endpoint) = self.endpoints.get(&name) else {
+            let known = known(self.endpoints.keys());
+            let detail = format!("this {} knows no endpoint \"{}\" ({known})", self.role, shown(&name));
+            return Err(NotMeasured::new(Reason::Misconfigured, detail));
+        };
+        let misconfigured = |error: ConfigError| NotMeasured::new(Reason::Misconfigured, error.to_string());
+        let client = match ready.clients.get(&name) {
+            Some(client) => client.clone(),
+            None => {
+                let client = EndpointClient::new(name.clone(), endpoint.clone()).map_err(misconfigured)?;
+                ready.clients.insert(name.clone(), client.clone());
+                client
+            }
+        };
+        let place = (name, settings.model.clone());
+        let model = Model::new(client, settings).map_err(misconfigured)?;
+        if ready.circuits.len() >= KEPT {
+            ready.circuits.clear();
+        }
+        let circuit = ready
+            .circuits
+            .entry(place)
+            .or_insert_with(|| Arc::new(Circuit::new(self.patience.clone())));
+        let target = Arc::new(Target {
+            model,
+            circuit: Arc::clone(circuit),
+        });
+        if ready.targets.len() >= KEPT {
+            ready.targets.remove(0);
+        }
+        ready.targets.push(Arc::clone(&target));
+        Ok(target)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ready> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lays a choice over settings: what it leaves out stays.
+fn overlay(settings: &mut ModelSettings, choice: &pb::ModelChoice) {
+    let pb::ModelChoice {
+        endpoint,
+        model,
+        temperature,
+        max_tokens,
+        timeout_seconds,
+    } = choice;
+    if !endpoint.is_empty() {
+        endpoint.clone_into(&mut settings.endpoint);
+    }
+    if !model.is_empty() {
+        model.clone_into(&mut settings.model);
+    }
+    settings.temperature = temperature.or(settings.temperature);
+    settings.max_tokens = max_tokens.unwrap_or(settings.max_tokens);
+    settings.timeout_seconds = timeout_seconds.map(f64::from).or(settings.timeout_seconds);
+}
+
+/// A name from a message, fit for another message.
+fn shown(name: &str) -> String {
+    sipdo_domain::fence::clean(name).chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sipdo_llm::Provider;
+    use std::time::SystemTime;
+
+    fn choice(endpoint: &str, model: &str) -> pb::ModelChoice {
+        pb::ModelChoice {
+            endpoint: endpoint.into(),
+            model: model.into(),
+            ..pb::ModelChoice::default()
+        }
+    }
+
+    fn entry(choice: &pb::ModelChoice) -> Entry {
+        Entry {
+            value: choice.encode_to_vec().into(),
+            revision: 1,
+            time: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    fn models(registry: BTreeMap<String, Entry>) -> (Models, watch::Sender<BTreeMap<String, Entry>>) {
+        sipdo_llm::install_crypto_provider();
+        let local = |port| Endpoint {
+            base_url: Some(format!("http://127.0.0.1:{port}/v1")),
+            ..Endpoint::new(Provider::Openai)
+        };
+        let keyless = Endpoint {
+            api_key_env: Some("SIPDO_NO_SUCH_VARIABLE".into()),
+            ..local(3)
+        };
+        let endpoints = BTreeMap::from([
+            ("one".into(), local(1)),
+            ("two".into(), local(2)),
+            ("keyless".into(), keyless),
+        ]);
+        let (sender, receiver) = watch::channel(registry);
+        let own = ModelSettings::new("one", "own");
+        (
+            Models::new(Role::Checker, endpoints, own, Patience::default(), receiver).unwrap(),
+            sender,
+        )
+    }
+
+    fn chosen(models: &Models, chosen: Option<&pb::ModelChoice>) -> String {
+        let target = models.choose("run-1", chosen).unwrap();
+        format!("{}/{}", target.settings().endpoint, target.settings().model)
+    }
+
+    #[test]
+    fn the_registry_goes_before_the_run_and_the_run_before_the_agent() {
+        let (models, registry) = models(BTreeMap::new());
+        assert_eq!(chosen(&models, None), "one/own");
+        assert_eq!(chosen(&models, Some(&choice("two", "runs"))), "two/runs");
+        assert_eq!(
+            chosen(&models, Some(&choice("", "runs"))),
+            "one/runs",
+            "what is left out stays"
+        );
+        registry.send_modify(|all| drop(all.insert("checker".into(), entry(&choice("", "live")))));
+        assert_eq!(chosen(&models, Some(&choice("two", "runs"))), "two/live");
+        registry.send_modify(|all| drop(all.insert("run-1.checker".into(), entry(&choice("one", "just-here")))));
+        assert_eq!(chosen(&models, Some(&choice("two", "runs"))), "one/just-here");
+        assert_eq!(models.usual().unwrap().settings().model, "live");
+        registry.send_modify(|all| drop(all.insert("learner".into(), entry(&choice("two", "others")))));
+        assert_eq!(
+            models.usual().unwrap().settings().model,
+            "live",
+            "another role's entry is not ours"
+        );
+    }
+
+    #[test]
+    fn an_unknown_endpoint_is_named_with_those_that_are_known() {
+        let (models, _registry) = models(BTreeMap::new());
+        let why = models.choose("run-1", Some(&choice("three", "m"))).unwrap_err();
+        assert_eq!(why.reason, Reason::Misconfigured);
+        assert!(
+            why.detail.contains("\"three\"") && why.detail.contains("known: keyless, one, two"),
+            "{why}"
+        );
+        let why = models.choose("run-1", Some(&choice("keyless", "m"))).unwrap_err();
+        assert!(why.detail.contains("SIPDO_NO_SUCH_VARIABLE"), "{why}");
+        let why = models.choose("run-1", Some(&choice("one", "two words"))).unwrap_err();
+        assert_eq!(why.reason, Reason::Misconfigured);
+    }
+
+    #[test]
+    fn the_same_model_is_made_once_and_its_outage_is_known_to_all_settings_of_it() {
+        let (models, _registry) = models(BTreeMap::new());
+        let first = models.choose("run-1", None).unwrap();
+        assert!(Arc::ptr_eq(&first, &models.choose("run-2", None).unwrap()));
+        let warm = pb::ModelChoice {
+            temperature: Some(0.9),
+            ..pb::ModelChoice::default()
+        };
+        let warm = models.choose("run-1", Some(&warm)).unwrap();
+        assert!(!Arc::ptr_eq(&first, &warm));
+        assert!(Arc::ptr_eq(&first.circuit, &warm.circuit));
+        for number in 0..100 {
+            models
+                .choose("run-1", Some(&choice("two", &format!("m{number}"))))
+                .unwrap();
+        }
+        assert!(models.lock().targets.len() <= KEPT);
+    }
+}

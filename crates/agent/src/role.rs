@@ -1,0 +1,209 @@
+//! What a role is to the process that plays it: how an ask becomes a request to a model, and how what the model said becomes a reply.
+//!
+//! A role does no I/O. It owns its instructions and its reading; buying, storing and publishing are the same for every role.
+
+use serde_json::Value;
+use sipdo_domain::{Ask, Measured, NotMeasured, Program, Reason, Reply, Role, TaskBrief, fence};
+use sipdo_llm::{Message, Schema};
+use std::sync::Arc;
+
+/// One role's instructions and parsing.
+pub trait RoleAgent: Send + Sync + 'static {
+    /// The role that it plays.
+    fn role(&self) -> Role;
+
+    /// Whether its answers are JSON objects, which may take repairs, and not free text.
+    fn structured(&self) -> bool {
+        true
+    }
+
+    /// What to do for `ask`. An ask that belongs to another role, or cannot be put to a model, is not measured.
+    ///
+    /// # Errors
+    /// Why nothing can be asked.
+    fn plan(&self, ask: &Ask) -> Measured<Plan>;
+
+    /// Reads what the model said to the plan's request.
+    ///
+    /// # Errors
+    /// Why it is no reply, and whether it is worth saying so to the model once.
+    fn read(&self, ask: &Ask, said: Said) -> Result<Reply, Unfit>;
+}
+
+/// What an ask takes.
+#[derive(Debug, Clone)]
+pub enum Plan {
+    /// A completion.
+    Model(Request),
+    /// A program that the operator allows. Buys nothing.
+    Program(Program),
+}
+
+/// One request, before the model and its settings are known.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The conversation; the last message is the user's.
+    pub messages: Vec<Message>,
+    /// The form of the answer.
+    pub form: Form,
+    /// The temperature that the method prescribes. A temperature that an operator or a run sets explicitly goes before it.
+    pub temperature: f64,
+}
+
+/// The form of an answer.
+#[derive(Debug, Clone)]
+pub enum Form {
+    /// Whatever the model writes.
+    Text,
+    /// A JSON object of this schema.
+    Json(Arc<Schema>),
+}
+
+/// What a model said, in the form that was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// Whole, as it came.
+    Text(String),
+    /// Valid by the schema.
+    Json(Value),
+}
+
+/// An answer of the right form that is yet no reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    /// What the job comes to if it stays so.
+    pub why: NotMeasured,
+    /// What to say to the model, once, if the job has a completion left.
+    pub ask_again: Option<String>,
+}
+
+impl From<NotMeasured> for Unfit {
+    fn from(why: NotMeasured) -> Self {
+        Unfit { why, ask_again: None }
+    }
+}
+
+/// An ask that was sent to the wrong role.
+pub fn not_mine(role: Role, ask: &Ask) -> NotMeasured {
+    let detail = format!(
+        "a {role} was asked to {}, which is the work of a {}",
+        ask.operation(),
+        ask.role()
+    );
+    NotMeasured::new(Reason::Misconfigured, detail)
+}
+
+/// An answer in a form that was not asked for. Cannot come from a model; a role answers it rather than panic.
+pub fn wrong_form() -> NotMeasured {
+    NotMeasured::new(Reason::Malformed, "the answer came in a form that was not asked for")
+}
+
+/// The user message of a request: titled, fenced sections.
+#[derive(Debug, Clone, Default)]
+pub struct Material(String);
+
+impl Material {
+    /// An empty message.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts with what every teaching role is told of a task: `Task`, `Answer format`, `Labels`.
+    pub fn of(task: &TaskBrief) -> Self {
+        Self::new()
+            .section("Task", &task.description)
+            .unless_empty("Answer format", &task.answer_format)
+            .unless_empty("Labels", &task.labels.join("\n"))
+    }
+
+    /// Adds a section, empty or not.
+    #[must_use]
+    pub fn section(mut self, title: &str, text: &str) -> Self {
+        self.0.push_str(&fence::section(title, text));
+        self
+    }
+
+    /// Adds a section if there is something to say.
+    #[must_use]
+    pub fn unless_empty(self, title: &str, text: &str) -> Self {
+        if text.trim().is_empty() {
+            self
+        } else {
+            self.section(title, text)
+        }
+    }
+
+    /// The message.
+    pub fn finish(self) -> String {
+        self.0
+    }
+}
+
+/// The text of `field`, cleaned of characters that show nothing. Anything but a string counts as empty.
+fn text_of(value: &Value, field: &str) -> String {
+    fence::clean(value.get(field).and_then(Value::as_str).unwrap_or_default())
+}
+
+/// A text that the reply cannot do without.
+///
+/// # Errors
+/// Empty, or longer than `max_chars` characters.
+pub fn required(value: &Value, field: &str, max_chars: usize) -> Measured<String> {
+    let text = text_of(value, field);
+    if text.trim().is_empty() {
+        return Err(NotMeasured::new(
+            Reason::Empty,
+            format!("the model left `{field}` empty"),
+        ));
+    }
+    let length = text.chars().count();
+    if length > max_chars {
+        let detail = format!("`{field}` has {length} characters, at most {max_chars} are taken");
+        return Err(NotMeasured::new(Reason::TooLarge, detail));
+    }
+    Ok(text.trim().to_owned())
+}
+
+/// A text that explains, cut where it goes on for more than `max_chars` characters: nothing is decided by it.
+pub fn explaining(value: &Value, field: &str, max_chars: usize) -> String {
+    let text = text_of(value, field);
+    let text = text.trim();
+    match text.char_indices().nth(max_chars) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{} …", text.get(..end).unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn sections_come_in_order_and_empty_ones_are_left_out() {
+        let task = TaskBrief {
+            description: "Sort.".into(),
+            answer_format: String::new(),
+            labels: vec!["a".into(), "b".into()],
+        };
+        let text = Material::of(&task).section("Question", "").finish();
+        let titles: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+        assert_eq!(titles, ["Task", "Labels", "Question"]);
+        assert!(text.contains("\na\nb\n"), "{text}");
+    }
+
+    #[test]
+    fn a_required_text_is_cleaned_and_neither_empty_nor_endless() {
+        let value = json!({"input": " a\u{202e}b ", "blank": " \n", "long": "xxxx", "number": 4});
+        assert_eq!(required(&value, "input", 10), Ok("ab".into()));
+        assert_eq!(required(&value, "blank", 10).unwrap_err().reason, Reason::Empty);
+        assert_eq!(required(&value, "missing", 10).unwrap_err().reason, Reason::Empty);
+        assert_eq!(required(&value, "long", 3).unwrap_err().reason, Reason::TooLarge);
+    }
+
+    #[test]
+    fn an_explanation_is_cut_between_characters() {
+        assert_eq!(explaining(&json!({"why": "äöü"}), "why", 2), "äö …");
+        assert_eq!(explaining(&json!({"why": "äöü"}), "why", 3), "äöü");
+    }
+}

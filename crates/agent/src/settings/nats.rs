@@ -1,0 +1,96 @@
+//! `[nats]`: how to reach the bus, as an operator writes it.
+
+use serde::{Deserialize, Serialize};
+use sipdo_bus::{BusSettings, Replicas};
+use std::path::PathBuf;
+
+/// `[nats]`. What is left out is as [`BusSettings`] has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NatsSettings {
+    /// One server or several, with commas between them: `nats://one:4222,nats://two:4222`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// A `.creds` file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials_file: Option<PathBuf>,
+    /// A file with the seed of an nkey.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nkey_seed_file: Option<PathBuf>,
+    /// A file with the certificate of the authority that signed the server's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca_file: Option<PathBuf>,
+    /// Copies of each message, 1 or 3; three in a cluster and one otherwise if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
+}
+
+impl NatsSettings {
+    /// The bus settings of a process called `name`.
+    pub fn bus(&self, name: &str) -> BusSettings {
+        let defaults = BusSettings::default();
+        let urls = self.url.as_deref().map(urls).unwrap_or(defaults.urls);
+        BusSettings {
+            urls,
+            credentials_file: self.credentials_file.clone(),
+            nkey_seed_file: self.nkey_seed_file.clone(),
+            tls_ca_file: self.tls_ca_file.clone(),
+            name: format!("sipdo-{name}"),
+            inbox_prefix: format!("_INBOX_{name}"),
+            replicas: match self.replicas {
+                None => Replicas::Auto,
+                Some(3) => Replicas::Three,
+                Some(_) => Replicas::One,
+            },
+            ..defaults
+        }
+    }
+
+    /// What is wrong, as a key and words.
+    pub(super) fn problem(&self) -> Option<(&'static str, String)> {
+        if self.url.as_deref().is_some_and(|url| urls(url).is_empty()) {
+            return Some(("url", "is empty: write for example nats://localhost:4222".into()));
+        }
+        if self.credentials_file.is_some() && self.nkey_seed_file.is_some() {
+            return Some((
+                "credentials_file",
+                "give credentials_file or nkey_seed_file, not both".into(),
+            ));
+        }
+        self.replicas.filter(|replicas| ![1, 3].contains(replicas)).map(|_| {
+            (
+                "replicas",
+                "must be 1 or 3; leave it out to take what the server can".into(),
+            )
+        })
+    }
+}
+
+fn urls(list: &str) -> Vec<String> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|url| !url.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_servers_may_be_named_and_each_role_has_its_own_inbox() {
+        let nats = NatsSettings {
+            url: Some("nats://a:1, nats://b:2".into()),
+            replicas: Some(3),
+            ..NatsSettings::default()
+        };
+        let bus = nats.bus("checker");
+        assert_eq!(bus.urls, ["nats://a:1", "nats://b:2"]);
+        assert_eq!(
+            (bus.name.as_str(), bus.inbox_prefix.as_str()),
+            ("sipdo-checker", "_INBOX_checker")
+        );
+        assert_eq!(bus.replicas, Replicas::Three);
+    }
+}
