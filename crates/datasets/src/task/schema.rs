@@ -1,0 +1,137 @@
+//! The tables of a task file as they are written. Unknown keys are refused; what the values mean is checked elsewhere.
+
+use crate::data::Format;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A whole task file. Tables with open keys are kept as they are and checked by their readers.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub task: TaskTable,
+    pub data: DataTable,
+    #[serde(default)]
+    pub split: SplitTable,
+    pub metric: toml::Table,
+    #[serde(default)]
+    pub gates: GatesTable,
+    pub corpus: Option<CorpusTable>,
+    #[serde(default)]
+    pub budget: BudgetTable,
+    #[serde(default)]
+    pub models: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    pub strategy: toml::Table,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TaskTable {
+    pub name: Option<String>,
+    pub description: String,
+    pub prompt: Option<String>,
+    pub prompt_file: Option<String>,
+    #[serde(default)]
+    pub answer_format: String,
+    pub labels: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DataTable {
+    pub file: Option<OneOrMore>,
+    pub train_file: Option<OneOrMore>,
+    pub test_file: Option<OneOrMore>,
+    pub format: Option<Format>,
+    pub pointer: Option<String>,
+    pub header: Option<bool>,
+    pub input: Option<String>,
+    pub target: Option<String>,
+    pub targets: Option<String>,
+    pub id: Option<String>,
+    #[serde(rename = "where")]
+    pub filter: Option<String>,
+    #[serde(rename = "let", default)]
+    pub names: BTreeMap<String, String>,
+    pub train: Option<usize>,
+    pub test: Option<usize>,
+    #[serde(default)]
+    pub contradictions: Resolve,
+    #[serde(default)]
+    pub overlap: Resolve,
+    pub max_input_chars: Option<usize>,
+}
+
+/// What to do with examples that must not stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Resolve {
+    #[default]
+    Refuse,
+    Drop,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    pub(super) fn all(&self) -> Vec<&str> {
+        match self {
+            OneOrMore::One(name) => vec![name],
+            OneOrMore::More(names) => names.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SplitTable {
+    #[serde(default)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GatesTable {
+    pub input_pattern: Option<String>,
+    pub target_pattern: Option<String>,
+    pub program: Option<String>,
+    pub max_input_chars: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CorpusTable {
+    pub file: String,
+    pub text: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BudgetTable {
+    pub calls: Option<u64>,
+    pub tokens: Option<u64>,
+    pub usd: Option<toml::Value>,
+    pub seconds: Option<u64>,
+    pub time: Option<String>,
+}
+
+/// The model that a run wants for a role. What is absent stays as the agent has it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelChoice {
+    /// Name of an endpoint in the operator's configuration; never a URL or a key.
+    pub endpoint: Option<String>,
+    /// Model name, as the endpoint knows it.
+    pub model: Option<String>,
+    /// Sampling temperature, 0..=2.
+    pub temperature: Option<f64>,
+    /// Longest completion, in tokens.
+    pub max_tokens: Option<u32>,
+    /// Longest wait for one call, in seconds.
+    pub timeout_seconds: Option<u32>,
+}
