@@ -6,6 +6,7 @@
 
 pub mod answers;
 pub mod draw;
+pub mod examples;
 pub mod families;
 mod faults;
 mod ledger;

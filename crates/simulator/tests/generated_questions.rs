@@ -1,5 +1,4 @@
 //! Generated questions: solved by the exact rule at every level, found again inside a prompt, and apt to show each mistake.
-#![expect(clippy::unwrap_used, reason = "a helper that fails is a failed test")]
 
 use proptest::prelude::*;
 use rand::SeedableRng as _;

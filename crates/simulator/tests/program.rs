@@ -1,5 +1,4 @@
 //! The program itself: flags, the port file, a settings file that is wrong, and an orderly end.
-#![expect(clippy::unwrap_used, reason = "a helper that fails is a failed test")]
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -1,5 +1,4 @@
 //! The server over real HTTP: OpenAI's shapes, determinism, limits, faults and the ledger.
-#![expect(clippy::unwrap_used, reason = "a helper that fails is a failed test")]
 
 mod support;
 

@@ -385,8 +385,3 @@ impl Family for TermExplanation {
             .replace("{}", term)
     }
 }
-
-/// All terms, for the example task.
-pub(crate) fn terms() -> impl Iterator<Item = &'static str> {
-    TERMS.iter().map(|[term, ..]| *term)
-}
