@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub enum Telling {
     /// A prompt was tried on a whole set.
     Scored {
-        /// `train` or `test`.
+        /// `train`, `test`, or `history` (train and synthetic examples together).
         set: String,
         /// The prompt: `seed`, `zero-shot-cot`, `final`, or a version.
         arm: String,

@@ -2,7 +2,81 @@
 //!
 //! Knows nothing of NATS, protobuf or HTTP, and owns no I/O, clock, environment or unseeded randomness: that is what lets a run be
 //! replayed from the top after a crash.
+//!
+//! A new strategy is one module with `Options`, `optimize` and `forecast`, and one line in the list below.
 
+pub mod conclude;
+pub mod eval;
+pub mod examine;
+pub mod forecast;
+pub mod none;
 pub mod port;
+pub mod sipdo;
 
+pub use forecast::{Calls, Forecast};
 pub use port::{Agents, Stop};
+
+use serde_json::Value;
+use sipdo_domain::{Outcome, Task};
+
+/// Options of a strategy, read from a task file or the command line.
+pub trait Options: serde::de::DeserializeOwned + Default {
+    /// Checks what types cannot say; an error names the key.
+    fn check(&self) -> Result<(), String>;
+
+    /// Reads options; none at all are the defaults. An error names the unknown key and lists the known ones.
+    fn read(options: &Value) -> Result<Self, String> {
+        if options.is_null() {
+            return Ok(Self::default());
+        }
+        let read: Self = serde_json::from_value(options.clone()).map_err(|error| error.to_string())?;
+        read.check()?;
+        Ok(read)
+    }
+}
+
+macro_rules! strategies {
+    ($($name:literal => $module:ident),+ $(,)?) => {
+        /// The name of every strategy.
+        pub const NAMES: &[&str] = &[$($name),+];
+
+        /// Runs a strategy to its outcome. `Err` is always [`Stop::Halted`]: whatever else stops a strategy ends in an outcome.
+        pub async fn run(strategy: &str, options: &Value, task: &Task, agents: &impl Agents) -> Result<Outcome, Stop> {
+            match strategy {
+                $($name => {
+                    let options = Options::read(options).map_err(Stop::Halted)?;
+                    $module::optimize(task, &options, agents).await
+                })+
+                other => Err(Stop::Halted(unknown(other))),
+            }
+        }
+
+        /// Says what is wrong with a strategy's name or options, before a run exists.
+        pub fn check_options(strategy: &str, options: &Value) -> Result<(), String> {
+            match strategy {
+                $($name => <$module::Options as Options>::read(options)
+                    .map(|_| ())
+                    .map_err(|error| format!("strategy `{strategy}`: {error}")),)+
+                other => Err(unknown(other)),
+            }
+        }
+
+        /// Estimates the calls of a run before it starts; none where [`check_options`] fails.
+        pub fn forecast(task: &Task, strategy: &str, options: &Value) -> Option<Forecast> {
+            match strategy {
+                $($name => Some($module::forecast(task, &Options::read(options).ok()?)),)+
+                _ => None,
+            }
+        }
+    };
+}
+
+strategies! {
+    "sipdo" => sipdo,
+    "none" => none,
+    "eval" => eval,
+}
+
+fn unknown(strategy: &str) -> String {
+    format!("unknown strategy `{strategy}`: use one of {}", NAMES.join(", "))
+}

@@ -1,0 +1,115 @@
+//! `eval`: no optimization, only prompts tried on the test examples, with intervals. One arm for each prompt, by its name.
+
+use crate::{
+    Agents, Forecast, Stop,
+    conclude::{Trials, gain, measure, report},
+    forecast::{Calls, add_answers},
+};
+use serde::{Deserialize, Serialize};
+use sipdo_domain::{Ending, Outcome, Prompt, Standing, Task};
+use std::collections::BTreeMap;
+
+/// Options of `eval`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// Prompts to try, by name. None: the task's own prompt, as `seed`.
+    #[serde(default)]
+    pub prompts: BTreeMap<String, String>,
+    /// Name of the prompt that another one is compared with. Needs exactly one other prompt.
+    #[serde(default)]
+    pub baseline: Option<String>,
+}
+
+impl crate::Options for Options {
+    fn check(&self) -> Result<(), String> {
+        match &self.baseline {
+            Some(name) if !self.prompts.contains_key(name) => Err(format!("`baseline`: there is no prompt `{name}`")),
+            Some(_) if self.prompts.len() != 2 => Err("`baseline`: give exactly one other prompt to compare".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Options {
+    fn prompts(&self, task: &Task) -> Vec<(String, String)> {
+        match self.prompts.is_empty() {
+            true => vec![("seed".to_owned(), task.prompt.clone())],
+            false => self
+                .prompts
+                .iter()
+                .map(|(name, text)| (name.clone(), text.clone()))
+                .collect(),
+        }
+    }
+}
+
+/// Tries every prompt on every test example, all in flight at once.
+pub async fn optimize(task: &Task, options: &Options, agents: &impl Agents) -> Result<Outcome, Stop> {
+    let prompts = options.prompts(task);
+    let texts: Vec<&str> = prompts.iter().map(|(_, text)| text.as_str()).collect();
+    // There is nothing before the conclusion: what the budget holds back for it is all there is to spend.
+    agents.conclude().await?;
+    let arms: Vec<Trials> = measure(agents, task, &texts).await?;
+    let mut outcome = Outcome {
+        ending: Ending::Finished,
+        best: 0,
+        found: 0,
+        prompts: (0..)
+            .zip(&prompts)
+            .map(|(version, (name, text))| entry(version, name, text))
+            .collect(),
+        synthetic: Vec::new(),
+        corrections: Vec::new(),
+        arms: Vec::new(),
+        gain: None,
+        reverted: false,
+        label_kl: None,
+        warnings: Vec::new(),
+    };
+    for ((name, _), trials) in prompts.iter().zip(&arms) {
+        report(agents, task, &mut outcome, name, trials).await?;
+    }
+    if let (Some(baseline), [first, second]) = (&options.baseline, arms.as_slice()) {
+        let first_is_baseline = prompts.first().is_some_and(|(name, _)| name == baseline);
+        let (before, after) = if first_is_baseline {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        outcome.gain = gain(before, after, task.seed);
+    }
+    let accuracy = |name: &str| outcome.arm(name).and_then(|arm| arm.score.accuracy()).unwrap_or(0.0);
+    let mut best: Option<(u32, f64)> = None;
+    for (version, (name, _)) in (0..).zip(&prompts) {
+        if best.is_none_or(|(_, known)| accuracy(name) > known) {
+            best = Some((version, accuracy(name)));
+        }
+    }
+    outcome.best = best.map_or(0, |(version, _)| version);
+    outcome.found = outcome.best;
+    Ok(outcome)
+}
+
+fn entry(version: u32, name: &str, text: &str) -> Prompt {
+    Prompt {
+        reason: name.to_owned(),
+        version,
+        parent: None,
+        text: text.to_owned(),
+        level: 0,
+        standing: Standing::Seed,
+    }
+}
+
+/// Exactly one answer for each prompt and test example.
+pub fn forecast(task: &Task, options: &Options) -> Forecast {
+    let answers = (options.prompts(task).len() * task.test.len()) as u64;
+    let mut calls = Calls::new();
+    add_answers(&mut calls, task, answers);
+    Forecast {
+        expected: calls.clone(),
+        least: calls,
+        conclusion_answers: answers,
+    }
+}

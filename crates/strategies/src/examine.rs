@@ -1,0 +1,94 @@
+//! Examining a prompt: the learner answers, the metric marks.
+
+use crate::{Agents, Stop};
+use sipdo_domain::{
+    Answer, Ask, Example, Grade, Grading, Mark, Measured, NotMeasured, Question, Reason, Task, metric::Comparison,
+};
+
+/// How a prompt did on an example.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// Right, wrong or not measured.
+    pub mark: Mark,
+    /// The learner's answer; empty where there is none.
+    pub answer: String,
+}
+
+impl Trial {
+    fn not_measured(why: NotMeasured) -> Self {
+        Trial {
+            mark: Mark::NotMeasured(why),
+            answer: String::new(),
+        }
+    }
+}
+
+/// Asks for an answer and marks it; what was not measured is asked again once, as the next sample.
+pub async fn examine(
+    agents: &impl Agents,
+    task: &Task,
+    prompt: &str,
+    example: &Example,
+    sample: u32,
+) -> Result<Trial, Stop> {
+    let trial = examine_once(agents, task, prompt, example, sample).await?;
+    match &trial.mark {
+        Mark::NotMeasured(why) if worth_asking_again(why) => {
+            examine_once(agents, task, prompt, example, sample + 1).await
+        }
+        _ => Ok(trial),
+    }
+}
+
+/// Whether the same ask may fare better a second time.
+pub fn worth_asking_again(why: &NotMeasured) -> bool {
+    !matches!(why.reason, Reason::Misconfigured | Reason::TooLarge)
+}
+
+async fn examine_once(
+    agents: &impl Agents,
+    task: &Task,
+    prompt: &str,
+    example: &Example,
+    sample: u32,
+) -> Result<Trial, Stop> {
+    let question = Question {
+        prompt: prompt.to_owned(),
+        input: example.input.clone(),
+    };
+    let answer = match agents.ask_for::<Answer>(Ask::Answer(question), sample).await? {
+        Ok(signed) => signed.value.text,
+        Err(why) => return Ok(Trial::not_measured(why)),
+    };
+    let mark = if task.metric.needs_judge() {
+        match grade(agents, task, example, &answer, sample).await? {
+            Ok(right) => Mark::from_bool(right),
+            Err(why) => Mark::NotMeasured(why),
+        }
+    } else {
+        task.metric.mark(&answer, example)
+    };
+    Ok(Trial { mark, answer })
+}
+
+/// The verifier's word on whether an answer is right: the metric `judge`.
+pub async fn grade(
+    agents: &impl Agents,
+    task: &Task,
+    example: &Example,
+    answer: &str,
+    sample: u32,
+) -> Result<Measured<bool>, Stop> {
+    let grading = Grading {
+        task: task.brief.clone(),
+        input: example.input.clone(),
+        target: example.target.clone(),
+        answer: answer.to_owned(),
+        criteria: match &task.metric.comparison {
+            Comparison::Judge { criteria } => criteria.clone(),
+            _ => String::new(),
+        },
+    };
+    let grade = agents.ask_for::<Grade>(Ask::Grade(grading), sample).await?;
+    Ok(grade.map(|signed| signed.value.correct))
+}

@@ -1,0 +1,31 @@
+//! What a run will ask, estimated before it starts.
+
+use sipdo_domain::{Role, Task};
+use std::collections::BTreeMap;
+
+/// Numbers of calls by role.
+pub type Calls = BTreeMap<Role, u64>;
+
+/// An estimate.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Forecast {
+    /// A run that goes neither well nor badly.
+    pub expected: Calls,
+    /// What a run needs to make sense at all: baselines, and one turn of the method.
+    pub least: Calls,
+    /// Learner answers to hold back for the conclusion. With a judging metric each of them costs a verifier call too.
+    pub conclusion_answers: u64,
+}
+
+/// Learner answers of the conclusion: seed, zero-shot chain of thought and final on every test example.
+pub(crate) fn conclusion_answers(task: &Task) -> u64 {
+    3 * task.test.len() as u64
+}
+
+/// Adds learner answers, and the grades that a judging metric asks for them.
+pub(crate) fn add_answers(calls: &mut Calls, task: &Task, answers: u64) {
+    *calls.entry(Role::Learner).or_default() += answers;
+    if task.metric.needs_judge() {
+        *calls.entry(Role::Verifier).or_default() += answers;
+    }
+}

@@ -1,0 +1,329 @@
+//! SIPDO: self-improving prompts through data-augmented optimization (arXiv 2505.19514).
+//!
+//! A generator writes examples of rising difficulty that aim at the prompt's weaknesses; what its voters accept, the learner tries;
+//! what the learner fails at, the optimizer repairs, until the prompt answers everything that it was ever shown.
+//!
+//! ```text
+//! for each level c_1 < ... < c_n:
+//!     synthesize   y ~ p*(y), x ~ q(y, c, weaknesses)      synthesize.rs
+//!     verify       gates, program, three voters            verify.rs
+//!     challenge    E = { (x, y) : f(p, x) != y }
+//!     repair       until E is empty:                       repair.rs
+//!         error analysis -> recommendation -> refinement
+//!         local confirmation (E) -> global confirmation (all that was right)
+//! return the best prompt by history, judged on held-out examples
+//! ```
+//!
+//! Where we depart from the paper, an option says so and brings the paper's way back: see [`Options`].
+
+mod history;
+mod noise;
+mod options;
+mod repair;
+mod synthesize;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod verify;
+
+pub use options::{Acceptance, Analysis, Base, Confirmation, Options};
+
+use crate::{
+    Agents, Forecast, Stop,
+    conclude::{Account, conclude},
+    examine::{Trial, examine},
+    forecast::{Calls, add_answers, conclusion_answers},
+};
+use futures::future::join_all;
+use history::History;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use sipdo_domain::{Ending, Mark, Outcome, Role, Score, Task, Telling, gates::Gates, prior::LabelPrior};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Stretches of repairs that an error is given before it no longer calls for one by itself.
+const STRETCHES: u32 = 3;
+
+/// Optimizes a task's prompt. `Err` is always [`Stop::Halted`]: a spent budget or an early stop ends with the best so far.
+pub async fn optimize(task: &Task, options: &Options, agents: &impl Agents) -> Result<Outcome, Stop> {
+    let mut run = Run::new(task, options, agents)?;
+    let mut ending = ended(run.improve().await)?;
+    let found = match run.best_by_history().await {
+        Ok(found) => found,
+        Err(stop) => {
+            let late = ended(Err(stop))?;
+            ending = if ending == Ending::Finished { late } else { ending };
+            run.history.current
+        }
+    };
+    conclude(agents, task, ending, run.account(found)).await
+}
+
+/// One run: what it works with, and what it knows so far.
+struct Run<'a, A> {
+    task: &'a Task,
+    options: &'a Options,
+    agents: &'a A,
+    history: History<'a>,
+    gates: Gates<'a>,
+    prior: Option<LabelPrior>,
+    warnings: Vec<String>,
+    /// Failed repairs that an example outlived.
+    outlived: BTreeMap<String, u32>,
+    /// Confirmations in which an example could not be measured.
+    unmeasured: BTreeMap<String, u32>,
+    /// Synthetic examples whose votes were asked again.
+    reviewed: BTreeSet<String>,
+    /// Stretches of repairs that an error was part of.
+    stretches: BTreeMap<String, u32>,
+}
+
+impl<'a, A: Agents> Run<'a, A> {
+    fn new(task: &'a Task, options: &'a Options, agents: &'a A) -> Result<Self, Stop> {
+        let labels = &task.brief.labels;
+        let known: Vec<String> = task
+            .train
+            .iter()
+            .filter_map(|example| task.metric.label_of(&example.target, labels))
+            .collect();
+        Ok(Run {
+            task,
+            options,
+            agents,
+            history: History::new(task),
+            gates: Gates::new(task).map_err(Stop::Halted)?,
+            prior: LabelPrior::estimate(labels, known.iter().map(String::as_str)),
+            warnings: Vec::new(),
+            outlived: BTreeMap::new(),
+            unmeasured: BTreeMap::new(),
+            reviewed: BTreeSet::new(),
+            stretches: BTreeMap::new(),
+        })
+    }
+
+    /// The method.
+    async fn improve(&mut self) -> Result<(), Stop> {
+        self.score_seed().await?;
+        if self.options.repair_seed_errors {
+            self.repair(self.history.errors(), 0).await?;
+        } else {
+            self.study(self.history.errors()).await?;
+        }
+        for step in 1..=self.options.levels {
+            let level = self.options.curriculum.level(step, self.options.levels);
+            let examples = self.synthesize(step, level).await?;
+            let errors = self.challenge(&examples).await?;
+            self.repair(self.outstanding(errors), level).await?;
+        }
+        self.tell_what_is_left().await
+    }
+
+    /// How the seed prompt does on the train examples: its first known weaknesses, and what must not be lost.
+    async fn score_seed(&mut self) -> Result<(), Stop> {
+        let train: Vec<String> = self.task.train.iter().map(|example| example.id.clone()).collect();
+        let trials = self.try_all(0, &train).await?;
+        let score = Score::of(trials.iter().map(|trial| &trial.mark));
+        self.agents.tell(scored("train", "seed", score)).await
+    }
+
+    /// The learner tries new examples with the current prompt; gives those that it answers wrongly.
+    async fn challenge(&mut self, examples: &[String]) -> Result<Vec<String>, Stop> {
+        let version = self.history.current;
+        let trials = self.try_all(version, examples).await?;
+        for (id, trial) in examples.iter().zip(&trials) {
+            let challenged = Telling::Challenged {
+                example: id.clone(),
+                version,
+                mark: trial.mark.clone(),
+            };
+            self.agents.tell(challenged).await?;
+        }
+        let wrong = examples
+            .iter()
+            .zip(&trials)
+            .filter(|(_, trial)| trial.mark == Mark::Wrong);
+        Ok(wrong.map(|(id, _)| id.clone()).collect())
+    }
+
+    /// New errors, and with them older ones that were not given up yet.
+    fn outstanding(&self, new: Vec<String>) -> Vec<String> {
+        let hopeful = |id: &String| self.stretches.get(id).is_none_or(|stretches| *stretches < STRETCHES);
+        let old = self
+            .history
+            .errors()
+            .into_iter()
+            .filter(|id| !new.contains(id) && hopeful(id));
+        let old: Vec<String> = if self.options.repair_seed_errors {
+            old.collect()
+        } else {
+            old.filter(|id| self.history.synthetic(id).is_some()).collect()
+        };
+        new.into_iter().chain(old).collect()
+    }
+
+    /// `argmax s_D(p)` over the prompts that were accepted, where D is everything the run has seen; the newest among equals. A
+    /// prompt whose known errors already outweigh is not asked any further.
+    async fn best_by_history(&mut self) -> Result<u32, Stop> {
+        let ids = self.history.ids();
+        let mut best: Option<(u32, Score)> = None;
+        for version in self.history.line() {
+            let errors = self.history.known_errors(version, &ids);
+            if best.is_some_and(|(_, score)| errors >= score.wrong as usize) {
+                continue;
+            }
+            let trials = self.try_all(version, &ids).await?;
+            let score = Score::of(trials.iter().map(|trial| &trial.mark));
+            self.agents.tell(scored("history", &version.to_string(), score)).await?;
+            if best.is_none_or(|(_, known)| score.accuracy() > known.accuracy()) {
+                best = Some((version, score));
+            }
+        }
+        Ok(best.map_or(self.history.current, |(version, _)| version))
+    }
+
+    /// Tries a prompt version on examples, in their order, all in flight at once. What was measured before is not asked again; what
+    /// could not be measured is asked again as the next sample.
+    async fn try_all(&mut self, version: u32, ids: &[String]) -> Result<Vec<Trial>, Stop> {
+        let mut asked: Vec<&str> = Vec::new();
+        let mut trials = Vec::new();
+        let text = self.history.text(version);
+        for id in ids {
+            let sample = match self.history.trial(version, id).map(|trial| &trial.mark) {
+                None => 0,
+                Some(Mark::NotMeasured(_)) => 2,
+                Some(Mark::Right | Mark::Wrong) => continue,
+            };
+            if let Some(example) = self.history.example(id) {
+                asked.push(id);
+                trials.push(examine(self.agents, self.task, text, example, sample));
+            }
+        }
+        let trials = join_all(trials)
+            .await
+            .into_iter()
+            .collect::<Result<Vec<Trial>, Stop>>()?;
+        for (id, trial) in asked
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+            .iter()
+            .zip(trials)
+        {
+            self.history.remember(version, id, trial);
+        }
+        Ok(ids
+            .iter()
+            .filter_map(|id| self.history.trial(version, id).cloned())
+            .collect())
+    }
+
+    async fn tell_what_is_left(&mut self) -> Result<(), Stop> {
+        let errors = self.history.errors();
+        if errors.is_empty() {
+            return Ok(());
+        }
+        let mut text = format!(
+            "{} examples are still answered wrongly: {}",
+            errors.len(),
+            errors.join(", ")
+        );
+        if let Some(analysis) = self.history.weaknesses.last() {
+            text.push_str(&format!(". The last error analysis: {analysis}"));
+        }
+        self.warn(text).await
+    }
+
+    /// Says something that the user should know, once.
+    async fn warn(&mut self, text: String) -> Result<(), Stop> {
+        if self.warnings.contains(&text) {
+            return Ok(());
+        }
+        self.warnings.push(text.clone());
+        self.agents.tell(Telling::Warning { text }).await
+    }
+
+    /// Randomness for one purpose at one step: never shared, so that no part of a run disturbs another.
+    fn random(&self, purpose: Purpose, step: u32) -> ChaCha8Rng {
+        let mut random = ChaCha8Rng::seed_from_u64(self.task.seed);
+        random.set_stream(((purpose as u64) << 32) | u64::from(step));
+        random
+    }
+
+    fn account(self, found: u32) -> Account {
+        let label_kl = self
+            .prior
+            .as_ref()
+            .map(|prior| prior.divergence(&self.history.label_counts(prior)));
+        Account {
+            prompts: self.history.prompts,
+            found,
+            synthetic: self.history.synthetic,
+            corrections: self.history.corrections,
+            label_kl,
+            warnings: self.warnings,
+        }
+    }
+}
+
+/// What randomness is for.
+#[derive(Debug, Clone, Copy)]
+enum Purpose {
+    Labels = 1,
+    Noise = 2,
+    Sample = 3,
+}
+
+fn scored(set: &str, arm: &str, score: Score) -> Telling {
+    Telling::Scored {
+        set: set.to_owned(),
+        arm: arm.to_owned(),
+        score,
+    }
+}
+
+fn ended(result: Result<(), Stop>) -> Result<Ending, Stop> {
+    match result {
+        Ok(()) => Ok(Ending::Finished),
+        Err(Stop::BudgetExhausted(cap)) => Ok(Ending::BudgetExhausted(cap)),
+        Err(Stop::StoppedEarly) => Ok(Ending::StoppedEarly),
+        Err(Stop::Halted(why)) => Err(Stop::Halted(why)),
+    }
+}
+
+/// Expected: every level accepts nearly all drafts, and every other one needs a repair. Least: baselines, one example, one repair.
+pub fn forecast(task: &Task, options: &Options) -> Forecast {
+    let train = task.train.len() as u64;
+    let drafts =
+        u64::from(options.levels) * u64::from(options.examples_per_level) * u64::from(options.candidates_per_level);
+    let sample = u64::from(options.confirm_seed_sample).min(train);
+    let repairs = if options.repairs_per_level == 0 {
+        0
+    } else {
+        3 + u64::from(options.levels) / 2
+    };
+    let history = u64::from(options.levels) * u64::from(options.examples_per_level) / 2;
+    let steps = if options.analysis == Analysis::Full { 3 } else { 1 };
+    let confirmed = match options.confirmation {
+        Confirmation::LocalGlobal => sample + history + 3,
+        Confirmation::Local => 3,
+        Confirmation::None => 0,
+    };
+    let calls = |drafts: u64, repairs: u64, answers: u64| {
+        let mut calls = Calls::new();
+        add_answers(&mut calls, task, answers);
+        *calls.entry(Role::Generator).or_default() += drafts;
+        if options.voters {
+            *calls.entry(Role::Checker).or_default() += drafts * u64::from(options.checkers);
+            *calls.entry(Role::Verifier).or_default() += drafts;
+        }
+        *calls.entry(Role::Optimizer).or_default() += repairs * steps;
+        calls
+    };
+    let conclusion = conclusion_answers(task);
+    let redrafted = drafts + drafts.div_ceil(5);
+    Forecast {
+        expected: calls(redrafted, repairs, train + drafts + repairs * confirmed + conclusion),
+        least: calls(1, 1, 2 * train + 2 + conclusion),
+        conclusion_answers: conclusion,
+    }
+}

@@ -1,0 +1,523 @@
+//! Repair: error analysis, recommendation, refinement, and the confirmations that a revision must pass (SIPDO sections 3.2, 3.3).
+//!
+//! What was accepted is never lost: a revision that breaks what was right is rejected and kept with the names of what it broke, and
+//! a stretch of repairs that comes to nothing leaves the last accepted prompt in force.
+
+use super::{
+    Acceptance, Analysis, Base, Confirmation, Purpose, Run,
+    history::right,
+    texts::{Failure, Material, Step, TRY_AGAIN, TriedBefore, request},
+};
+use crate::{Agents, Stop};
+use rand::seq::SliceRandom;
+use sipdo_domain::{Ask, Edit, EditRequest, Example, Mark, Standing, Telling, guards::Guards, outcome::Correction};
+
+/// Errors shown to the optimizer at a time.
+const BATCH: usize = 5;
+
+/// Rejected revisions told to the next one.
+const TRIED: usize = 3;
+
+/// Failures told of each rejected revision.
+const TRIED_FAILURES: usize = 3;
+
+/// A stretch of repairs, as long as accepted revisions keep coming, is this many times the cap on failures in a row.
+const LONGEST: u32 = 3;
+
+/// One stretch of repairs.
+struct Repairs {
+    level: u32,
+    /// Errors of the current prompt.
+    goal: Vec<String>,
+    /// The version that the next revision is written from: the paper's p~.
+    base: u32,
+    /// The errors that the base makes: the paper's E.
+    errors: Vec<String>,
+    tried: Vec<TriedBefore>,
+    /// Failed repairs in a row.
+    failed: u32,
+    total: u32,
+}
+
+/// A revision of the prompt and what was behind it.
+struct Revision {
+    version: u32,
+    analysis: String,
+    recommendation: String,
+}
+
+/// What confirmation came to.
+enum Confirmed {
+    /// Fixed these, broke nothing.
+    Yes {
+        fixed: Vec<String>,
+    },
+    No(Rejection),
+}
+
+/// Why a revision is not accepted.
+struct Rejection {
+    stage: &'static str,
+    reason: String,
+    /// Examples that it failed or broke, by id.
+    broke: Vec<String>,
+    /// Errors that it makes: E, should it become the base.
+    errors: Vec<String>,
+}
+
+/// Trials of one version by their outcome.
+#[derive(Default)]
+struct Tally {
+    wrong: Vec<String>,
+    lost: Vec<String>,
+}
+
+impl<A: Agents> Run<'_, A> {
+    /// Revises the prompt until it makes none of these errors, or the cap is met.
+    pub(super) async fn repair(&mut self, errors: Vec<String>, level: u32) -> Result<(), Stop> {
+        let mut repairs = Repairs {
+            level,
+            goal: errors.clone(),
+            base: self.history.current,
+            errors,
+            tried: Vec::new(),
+            failed: 0,
+            total: 0,
+        };
+        let cap = self.options.repairs_per_level;
+        for id in &repairs.goal {
+            *self.stretches.entry(id.clone()).or_default() += 1;
+        }
+        while !repairs.errors.is_empty() && repairs.failed < cap && repairs.total < LONGEST * cap {
+            repairs.total += 1;
+            match self.revise(&mut repairs).await? {
+                None => repairs.failed += 1,
+                Some(revision) => match self.confirm(&revision, &mut repairs).await? {
+                    Confirmed::Yes { fixed } => self.accept(revision, fixed, &mut repairs).await?,
+                    Confirmed::No(rejection) => self.reject(revision, rejection, &mut repairs).await?,
+                },
+            }
+        }
+        let given_up = repairs.failed > 0 && repairs.failed >= cap;
+        let left = if given_up { repairs.goal } else { Vec::new() };
+        self.review(&left).await
+    }
+
+    /// Learns the weaknesses behind errors without repairing them.
+    pub(super) async fn study(&mut self, errors: Vec<String>) -> Result<(), Stop> {
+        if errors.is_empty() || self.options.analysis == Analysis::TryAgain {
+            return Ok(());
+        }
+        let version = self.history.current;
+        let batch: Vec<String> = errors.into_iter().take(BATCH).collect();
+        let failures = self.failures(version, &batch);
+        let Some(analysis) = self.analyse(version, &failures).await? else {
+            return Ok(());
+        };
+        let analysed = Telling::ErrorsAnalysed {
+            examples: batch,
+            version,
+            analysis,
+            recommendation: String::new(),
+        };
+        self.agents.tell(analysed).await
+    }
+
+    /// Error analysis, recommendation, refinement. None where a step gave nothing, or the guards refused what it gave.
+    async fn revise(&mut self, repairs: &mut Repairs) -> Result<Option<Revision>, Stop> {
+        let batch = repairs.batch();
+        let failures = self.failures(repairs.base, &batch);
+        let Some((analysis, recommendation)) = self.advise(repairs, &batch, &failures).await? else {
+            return Ok(None);
+        };
+        let material = Material {
+            failures: &failures,
+            analysis: "",
+            recommendation: &recommendation,
+            tried: &repairs.tried,
+        };
+        let Some(text) = self.edit(Step::Refinement, repairs.base, &material, 0).await? else {
+            return Ok(None);
+        };
+        let guarded = self.guard(&text, repairs.base);
+        let reason = recommendation.chars().take(300).collect();
+        let version = self.history.propose(repairs.base, text, reason, repairs.level);
+        let revision = Revision {
+            version,
+            analysis,
+            recommendation,
+        };
+        let Err(refusal) = guarded else {
+            return Ok(Some(revision));
+        };
+        self.record_rejection(&revision, "guard", &refusal, &[], repairs)
+            .await?;
+        Ok(None)
+    }
+
+    /// Error analysis and recommendation, or what takes their place.
+    async fn advise(
+        &mut self,
+        repairs: &Repairs,
+        batch: &[String],
+        failures: &[Failure],
+    ) -> Result<Option<(String, String)>, Stop> {
+        if self.options.analysis == Analysis::TryAgain {
+            return Ok(Some((String::new(), TRY_AGAIN.to_owned())));
+        }
+        let Some(analysis) = self.analyse(repairs.base, failures).await? else {
+            return Ok(None);
+        };
+        let material = Material {
+            failures,
+            analysis: &analysis,
+            recommendation: "",
+            tried: &repairs.tried,
+        };
+        // Samples in pairs: the first ask, and the one after an answer that was not measured.
+        let sample = 2 * repairs.total;
+        let Some(recommendation) = self.edit(Step::Recommendation, repairs.base, &material, sample).await? else {
+            return Ok(None);
+        };
+        let analysed = Telling::ErrorsAnalysed {
+            examples: batch.to_vec(),
+            version: repairs.base,
+            analysis: analysis.clone(),
+            recommendation: recommendation.clone(),
+        };
+        self.agents.tell(analysed).await?;
+        Ok(Some((analysis, recommendation)))
+    }
+
+    /// Error analysis. What it finds is a known weakness from now on, and the generator's aim.
+    async fn analyse(&mut self, version: u32, failures: &[Failure]) -> Result<Option<String>, Stop> {
+        let material = Material {
+            failures,
+            ..Material::default()
+        };
+        let analysis = self.edit(Step::ErrorAnalysis, version, &material, 0).await?;
+        if let Some(analysis) = analysis.as_ref().filter(|new| !self.history.weaknesses.contains(new)) {
+            self.history.weaknesses.push(analysis.clone());
+        }
+        Ok(analysis)
+    }
+
+    async fn edit(
+        &mut self,
+        step: Step,
+        version: u32,
+        material: &Material<'_>,
+        sample: u32,
+    ) -> Result<Option<String>, Stop> {
+        let prompt = self.history.text(version);
+        let request: EditRequest = request(step, self.task, prompt, self.options.max_prompt_chars, material)?;
+        let name = request.step.clone();
+        match self.ask_firmly::<Edit>(Ask::Edit(request), sample).await? {
+            Ok(signed) => Ok(Some(signed.value.text)),
+            Err(why) => {
+                self.warn(format!("a repair failed at the step `{name}`: {why}"))
+                    .await?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn failures(&self, version: u32, ids: &[String]) -> Vec<Failure> {
+        let failure = |id: &String| {
+            let example = self.history.example(id)?;
+            let trial = self
+                .history
+                .trial(version, id)
+                .or_else(|| self.history.trial(self.history.current, id));
+            let answer = trial.map_or("", |trial| trial.answer.as_str());
+            Some(Failure::new(&example.input, answer, &example.target))
+        };
+        ids.iter().filter_map(failure).collect()
+    }
+
+    fn guard(&self, text: &str, parent: u32) -> Result<(), String> {
+        let tried: Vec<&str> = self.history.prompts.iter().map(|prompt| prompt.text.as_str()).collect();
+        let train = self.task.train.iter().map(|example| example.input.as_str());
+        let synthetic = self.history.synthetic.iter().map(|one| one.example.input.as_str());
+        let inputs: Vec<&str> = train.chain(synthetic).collect();
+        let guards = Guards {
+            seed: &self.task.prompt,
+            parent: self.history.text(parent),
+            tried: &tried,
+            inputs: &inputs,
+            max_chars: self.options.max_prompt_chars as usize,
+        };
+        guards.check(text)
+    }
+
+    /// Local confirmation: the current errors. Global confirmation: everything that was right.
+    async fn confirm(&mut self, revision: &Revision, repairs: &mut Repairs) -> Result<Confirmed, Stop> {
+        if self.options.confirmation == Confirmation::None {
+            return Ok(Confirmed::Yes { fixed: Vec::new() });
+        }
+        let errors = repairs.errors.clone();
+        let local = self.tally(revision.version, &errors, repairs).await?;
+        let unfixed = local.wrong.len() + local.lost.len();
+        let enough = match self.options.acceptance {
+            Acceptance::All => unfixed == 0,
+            Acceptance::Progress => unfixed < repairs.errors.len(),
+        };
+        if !enough {
+            return Ok(Confirmed::No(local_rejection(local, repairs)));
+        }
+        let mut broken: Vec<String> = Vec::new();
+        if self.options.confirmation == Confirmation::LocalGlobal {
+            let guarded = self.guarded(repairs);
+            let global = self.tally(revision.version, &guarded, repairs).await?;
+            if !global.lost.is_empty() {
+                return Ok(Confirmed::No(unconfirmed(global, repairs)));
+            }
+            let wrong = global.wrong.into_iter().chain(local.wrong);
+            broken = wrong.filter(|id| self.history.is_right(id) == Some(true)).collect();
+        }
+        let outcome = |id: &String| self.history.trial(revision.version, id).and_then(right);
+        let (fixed, still): (Vec<String>, Vec<String>) =
+            repairs.goal.iter().cloned().partition(|id| outcome(id) == Some(true));
+        if !broken.is_empty() {
+            return Ok(Confirmed::No(global_rejection(broken, still)));
+        }
+        if fixed.is_empty() || (self.options.acceptance == Acceptance::All && !still.is_empty()) {
+            let still = Tally {
+                wrong: still,
+                lost: Vec::new(),
+            };
+            return Ok(Confirmed::No(local_rejection(still, repairs)));
+        }
+        Ok(Confirmed::Yes { fixed })
+    }
+
+    /// What a global confirmation asks beyond the current errors: all synthetic history, a sample of the train examples that were
+    /// right, and the errors that this stretch set out to fix.
+    fn guarded(&self, repairs: &Repairs) -> Vec<String> {
+        let mut train: Vec<String> = (self.history.train())
+            .filter(|example| self.history.is_right(&example.id) == Some(true))
+            .map(|example| example.id.clone())
+            .collect();
+        let most = self.options.confirm_seed_sample as usize;
+        if train.len() > most {
+            train.shuffle(&mut self.random(Purpose::Sample, repairs.level));
+            train.truncate(most);
+        }
+        let synthetic = self.history.accepted().map(|one| one.example.id.clone());
+        let mut ids: Vec<String> = Vec::new();
+        for id in synthetic.chain(train).chain(repairs.goal.iter().cloned()) {
+            if !repairs.errors.contains(&id) && !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        ids
+    }
+
+    /// Tries a version on examples. Those that have stood in the way too often are reviewed, and drop out if they are quarantined.
+    async fn tally(&mut self, version: u32, ids: &[String], repairs: &mut Repairs) -> Result<Tally, Stop> {
+        self.try_all(version, ids).await?;
+        let trials = self.try_all(version, ids).await?;
+        let of = |wanted: fn(&Mark) -> bool| {
+            let found = ids.iter().zip(&trials).filter(|(_, trial)| wanted(&trial.mark));
+            found.map(|(id, _)| id.clone()).collect::<Vec<String>>()
+        };
+        let mut tally = Tally {
+            wrong: of(|mark| *mark == Mark::Wrong),
+            lost: of(|mark| matches!(mark, Mark::NotMeasured(_))),
+        };
+        let mut blockers = Vec::new();
+        for id in &tally.wrong {
+            let outlived = self.outlived.entry(id.clone()).or_default();
+            *outlived += 1;
+            if *outlived >= self.options.repairs_before_review {
+                blockers.push(id.clone());
+            }
+        }
+        self.review(&blockers).await?;
+        tally.lost = self.set_lost_aside(tally.lost, ids.len()).await?;
+        let counts = self.history.ids();
+        for list in [&mut tally.wrong, &mut repairs.goal, &mut repairs.errors] {
+            list.retain(|id| counts.contains(id));
+        }
+        Ok(tally)
+    }
+
+    /// An example that could not be measured in two confirmations is set aside, so that it cannot block a run, unless most of them
+    /// are lost at once: then the fault is not theirs. Gives those that stay in doubt.
+    async fn set_lost_aside(&mut self, lost: Vec<String>, of: usize) -> Result<Vec<String>, Stop> {
+        let few = lost.len() == 1 || 2 * lost.len() <= of;
+        let mut doubtful = Vec::new();
+        for id in lost {
+            let times = self.unmeasured.entry(id.clone()).or_default();
+            *times += 1;
+            if few && *times > 1 {
+                self.quarantine(&id, "it cannot be measured".to_owned()).await?;
+                self.warn(format!("{id} cannot be measured and is set aside")).await?;
+            } else {
+                doubtful.push(id);
+            }
+        }
+        Ok(doubtful)
+    }
+
+    async fn accept(&mut self, revision: Revision, fixed: Vec<String>, repairs: &mut Repairs) -> Result<(), Stop> {
+        let corrections: Vec<Correction> = fixed.iter().filter_map(|id| self.correction(&revision, id)).collect();
+        self.history
+            .settle(revision.version, Standing::Accepted { fixed: fixed.clone() });
+        self.tell_judged(revision.version).await?;
+        if !corrections.is_empty() {
+            self.history.corrections.extend(corrections.iter().cloned());
+            self.agents.tell(Telling::Corrected { corrections }).await?;
+        }
+        repairs.base = revision.version;
+        repairs.failed = 0;
+        repairs.goal.retain(|id| !fixed.contains(id));
+        if self.options.confirmation == Confirmation::None {
+            // Nobody looked: nothing is known of the errors until a later level shows them again.
+            repairs.goal.drain(..).for_each(|id| self.history.forget(&id));
+        }
+        repairs.errors = repairs.goal.clone();
+        Ok(())
+    }
+
+    fn correction(&self, revision: &Revision, id: &str) -> Option<Correction> {
+        let from = self.history.current;
+        let Example { input, target, .. } = self.history.example(id)?.clone();
+        let answer = |version| self.history.trial(version, id).map(|trial| trial.answer.clone());
+        Some(Correction {
+            example: id.to_owned(),
+            input,
+            target,
+            wrong_answer: answer(from).unwrap_or_default(),
+            right_answer: answer(revision.version)?,
+            from_version: from,
+            to_version: revision.version,
+            analysis: revision.analysis.clone(),
+            recommendation: revision.recommendation.clone(),
+        })
+    }
+
+    async fn reject(&mut self, revision: Revision, rejection: Rejection, repairs: &mut Repairs) -> Result<(), Stop> {
+        let Rejection {
+            stage,
+            reason,
+            broke,
+            errors,
+        } = rejection;
+        self.record_rejection(&revision, stage, &reason, &broke, repairs)
+            .await?;
+        repairs.failed += 1;
+        let build_on_it = match self.options.base {
+            Base::Revised => true,
+            Base::Unbroken => stage == LOCAL,
+            Base::Accepted => false,
+        };
+        (repairs.base, repairs.errors) = if build_on_it {
+            (revision.version, errors)
+        } else {
+            (self.history.current, repairs.goal.clone())
+        };
+        Ok(())
+    }
+
+    async fn record_rejection(
+        &mut self,
+        revision: &Revision,
+        stage: &str,
+        reason: &str,
+        broke: &[String],
+        repairs: &mut Repairs,
+    ) -> Result<(), Stop> {
+        let shown: Vec<String> = broke.iter().take(TRIED_FAILURES).cloned().collect();
+        repairs.tried.push(TriedBefore {
+            recommendation: revision.recommendation.clone(),
+            outcome: reason.to_owned(),
+            failed: self.failures(revision.version, &shown),
+        });
+        if repairs.tried.len() > TRIED {
+            repairs.tried.remove(0);
+        }
+        let standing = Standing::Rejected {
+            stage: stage.to_owned(),
+            reason: reason.to_owned(),
+            broke: broke.to_vec(),
+        };
+        self.history.settle(revision.version, standing);
+        self.tell_judged(revision.version).await
+    }
+
+    async fn tell_judged(&self, version: u32) -> Result<(), Stop> {
+        match self.history.prompts.get(version as usize) {
+            Some(prompt) => {
+                self.agents
+                    .tell(Telling::CandidateJudged { prompt: prompt.clone() })
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Repairs {
+    /// The next errors to show; after a failure others, where there are more.
+    fn batch(&self) -> Vec<String> {
+        let first = self.failed as usize * BATCH % self.errors.len().max(1);
+        self.errors
+            .iter()
+            .cycle()
+            .skip(first)
+            .take(BATCH.min(self.errors.len()))
+            .cloned()
+            .collect()
+    }
+}
+
+/// The stage of a rejection for errors that were not fixed.
+const LOCAL: &str = "local";
+
+/// The stage of a rejection for something that was broken, or could not be confirmed.
+const GLOBAL: &str = "global";
+
+fn local_rejection(tally: Tally, repairs: &Repairs) -> Rejection {
+    let of = repairs.errors.len().max(tally.wrong.len() + tally.lost.len());
+    let mut reason = match of {
+        0 => "its errors were set aside".to_owned(),
+        of => format!("{} of {of} errors are not fixed", tally.wrong.len()),
+    };
+    if !tally.lost.is_empty() {
+        reason.push_str(&format!(", {} could not be measured", tally.lost.len()));
+    }
+    let mut errors = tally.wrong.clone();
+    errors.extend(tally.lost);
+    Rejection {
+        stage: LOCAL,
+        reason,
+        broke: tally.wrong,
+        errors,
+    }
+}
+
+fn global_rejection(broken: Vec<String>, still: Vec<String>) -> Rejection {
+    let reason = match broken.len() {
+        1 => "1 example that was right before is wrong now".to_owned(),
+        many => format!("{many} examples that were right before are wrong now"),
+    };
+    let mut errors = broken.clone();
+    errors.extend(still.into_iter().filter(|id| !broken.contains(id)));
+    Rejection {
+        stage: GLOBAL,
+        reason,
+        broke: broken,
+        errors,
+    }
+}
+
+/// So much could not be measured that nothing can be said: not accepted, and nothing is named as broken.
+fn unconfirmed(tally: Tally, repairs: &Repairs) -> Rejection {
+    Rejection {
+        stage: GLOBAL,
+        reason: format!("not confirmed: {} examples could not be measured", tally.lost.len()),
+        broke: Vec::new(),
+        errors: repairs.errors.clone(),
+    }
+}
