@@ -220,6 +220,11 @@ fn after_last(text: &str, marker: &str) -> Option<String> {
 
 /// A free text without a lone code fence's marks, and without an explanation that follows the answer.
 fn body(text: &str) -> &str {
+    // a quotation in Markdown; without words `>` is part of the answer
+    let text = text
+        .strip_prefix("> ")
+        .filter(|quoted| quoted.contains(char::is_alphanumeric))
+        .unwrap_or(text);
     let mut fences = FENCE.captures_iter(text);
     if let (Some(only), None) = (fences.next(), fences.next())
         && let Some(inner) = only.get(1)

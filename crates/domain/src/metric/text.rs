@@ -28,7 +28,6 @@ pub(super) fn unwrap(text: &str) -> &str {
     let mut text = text.trim();
     loop {
         let before = text;
-        text = text.trim_start_matches("> ").trim();
         for (open, close) in PAIRS {
             let inner = text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
             if let Some(inner) = inner.filter(|inner| !inner.is_empty() && !inner.contains(open)) {
