@@ -87,7 +87,7 @@ pub struct NatsServerOptions {
     /// The binary; found by [`find_binary`] if not given.
     pub binary: Option<PathBuf>,
     /// Whether every message is on the disk before it is acknowledged. Without it a power failure, not a crash of a
-    /// process, may lose the last moments.
+    /// process, may lose the last five seconds.
     pub sync_always: bool,
     /// Largest message in bytes.
     pub max_payload: usize,
@@ -277,7 +277,7 @@ impl NatsServer {
     fn config(&self) -> String {
         let folder = self.options.folder.display();
         let port = if self.port == 0 { -1 } else { i32::from(self.port) };
-        let sync = if self.options.sync_always { "always" } else { "2m" };
+        let sync = if self.options.sync_always { "always" } else { "5s" };
         let jetstream = if self.options.jetstream {
             format!("jetstream {{\n  store_dir: \"{folder}\"\n  sync_interval: {sync}\n}}\n")
         } else {
