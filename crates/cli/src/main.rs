@@ -1,2 +1,7 @@
-//! The `sipdo` command.
-fn main() {}
+//! The `sipdo` process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sipdo_cli::main()
+}

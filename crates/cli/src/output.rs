@@ -187,7 +187,7 @@ pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -263,7 +263,9 @@ impl Table {
 
     /// Adds a row. Cells are cleaned: they may hold what a model or a server wrote.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        let cleaned = cells.into_iter().map(|cell| clean(&cell.replace(['\n', '\r', '\t'], " ")));
+        let cleaned = cells
+            .into_iter()
+            .map(|cell| clean(&cell.replace(['\n', '\r', '\t'], " ")));
         self.rows.push(cleaned.collect());
     }
 

@@ -76,12 +76,14 @@ impl Story {
             }
             Kind::Claimed(claimed) => taken_over.then(|| format!("taken over by coordinator {}", claimed.coordinator)),
             Kind::Issued(_) => None,
-            Kind::Told(told) => return told
-                .telling
-                .as_ref()?
-                .telling
-                .as_ref()
-                .map(|telling| self.tell(telling)),
+            Kind::Told(told) => {
+                return told
+                    .telling
+                    .as_ref()?
+                    .telling
+                    .as_ref()
+                    .map(|telling| self.tell(telling));
+            }
             Kind::Exhausted(exhausted) => Some(format!(
                 "budget: the cap on {} is met, concluding with the best so far",
                 exhausted.cap
@@ -534,9 +536,10 @@ pub fn score_words(score: &pb::Score) -> String {
 fn listed(ids: &[String]) -> String {
     match ids {
         [] => "nothing".into(),
-        [rest @ ..] if rest.len() <= 4 => rest.join(", "),
-        [first, second, third, rest @ ..] => format!("{first}, {second}, {third} and {} more", rest.len()),
-        [rest @ ..] => rest.join(", "),
+        [first, second, third, rest @ ..] if rest.len() > 1 => {
+            format!("{first}, {second}, {third} and {} more", rest.len())
+        }
+        few => few.join(", "),
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::Serialize;
+use sipdo_datasets::export::{self, Which};
 use sipdo_protocol::pb::{self, decision};
 
 use crate::{
@@ -250,6 +251,26 @@ impl Report {
         }
         // The headings of this table are empty: their line is left out.
         text.extend(facts.render(false).split_inclusive('\n').skip(1));
+        for warning in &self.warnings {
+            let _ = writeln!(text, "warning: {}", clean_line(warning));
+        }
+        text
+    }
+
+    /// The report of `sipdo eval` for a terminal: scores of the given prompts, and what they cost.
+    pub fn eval_text(&self) -> String {
+        let mut text = String::new();
+        if self.simulated {
+            let _ = writeln!(text, "{SIMULATED}");
+        }
+        if !self.failure.is_empty() {
+            let _ = writeln!(text, "The run failed: {}", clean_line(&self.failure));
+        }
+        text.push_str(&self.scores());
+        let _ = writeln!(text, "spent {}, run {}", self.spent.words(), self.run);
+        for (reason, number) in &self.not_measured {
+            let _ = writeln!(text, "not measured: {reason} {number}");
+        }
         for warning in &self.warnings {
             let _ = writeln!(text, "warning: {}", clean_line(warning));
         }
@@ -518,39 +539,29 @@ pub fn write_files(run: &pb::Run, report: &Report, folder: &Path) -> Result<File
         move |error: std::io::Error| Failure::new(Exit::Failure, format!("cannot write {path}: {error}"))
     };
     std::fs::create_dir_all(folder).map_err(failed(folder))?;
-    let json = serde_json::to_string_pretty(report).map_err(anyhow::Error::from)?;
-    let mut files = vec![
-        ("prompt.txt", report.prompt.clone()),
-        ("report.json", json + "\n"),
-        ("report.md", report.markdown()),
-    ];
-    if let Some(outcome) = &run.outcome {
-        files.push(("synthetic.jsonl", lines("SyntheticExample", &outcome.synthetic)?));
-        files.push(("corrections.jsonl", lines("Correction", &outcome.corrections)?));
-    }
     let mut names = Vec::new();
-    for (name, text) in files {
+    let mut write = |name: &str, bytes: &[u8]| {
         let path = folder.join(name);
-        std::fs::write(&path, text).map_err(failed(&path))?;
         names.push(name.to_owned());
+        std::fs::write(&path, bytes).map_err(failed(&path))
+    };
+    // The prompt is what a user came for: it is written first, whatever becomes of the rest.
+    write("prompt.txt", report.prompt.as_bytes())?;
+    let json = serde_json::to_string_pretty(report).map_err(anyhow::Error::from)?;
+    write("report.json", (json + "\n").as_bytes())?;
+    write("report.md", report.markdown().as_bytes())?;
+    if let Some(outcome) = &run.outcome {
+        let outcome = sipdo_domain::Outcome::try_from(outcome.clone()).map_err(anyhow::Error::from)?;
+        let (mut synthetic, mut corrections) = (Vec::new(), Vec::new());
+        export::write_synthetic(&outcome, Which::All, &mut synthetic)?;
+        export::write_corrections(&outcome, &mut corrections)?;
+        write("synthetic.jsonl", &synthetic)?;
+        write("corrections.jsonl", &corrections)?;
     }
     Ok(Files {
         folder: folder.to_owned(),
         names,
     })
-}
-
-fn lines<M: prost::Message>(name: &str, messages: &[M]) -> Result<String, Failure> {
-    let mut text = String::new();
-    for message in messages {
-        let _ = writeln!(text, "{}", crate::json::message(name, message)?);
-    }
-    Ok(text)
-}
-
-/// One line that says where the files are.
-pub fn files_words(files: &Files) -> String {
-    format!("written to {}: {}", files.folder.display(), files.names.join(", "))
 }
 
 /// One line for a list of runs: the held-out gain, or what stands there so far.
@@ -595,6 +606,7 @@ mod tests {
                 by: by.into(),
                 reason: String::new(),
             }),
+            example: Some(pb::Example::default()),
             quarantined,
             ..Default::default()
         }
@@ -627,16 +639,19 @@ mod tests {
                 ..Default::default()
             }),
             outcome: Some(pb::Outcome {
+                ending: pb::outcome::Ending::Finished.into(),
                 best: 2,
                 found: 2,
                 prompts: vec![
                     pb::Prompt {
                         version: 0,
                         text: "Count.".into(),
+                        standing: pb::prompt::Standing::Seed.into(),
                         ..Default::default()
                     },
                     pb::Prompt {
                         version: 2,
+                        standing: pb::prompt::Standing::Accepted.into(),
                         text: "Add the ```quantities```.".into(),
                         ..Default::default()
                     },

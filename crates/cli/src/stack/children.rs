@@ -61,11 +61,17 @@ pub fn find_program(name: &str) -> Result<PathBuf, Failure> {
     let beside = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned()));
     let path = env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = beside.iter().cloned().chain(env::split_paths(&path)).collect();
-    folders.iter().map(|folder| folder.join(name)).find(|file| file.is_file()).ok_or_else(|| {
-        let beside = beside.map(|folder| format!("in {} or ", folder.display())).unwrap_or_default();
-        Failure::new(Exit::Failure, format!("{name} is not {beside}on PATH"))
-            .hint("build or install all of sipdo's programs: `cargo build --workspace` makes them in one folder")
-    })
+    folders
+        .iter()
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+        .ok_or_else(|| {
+            let beside = beside
+                .map(|folder| format!("in {} or ", folder.display()))
+                .unwrap_or_default();
+            Failure::new(Exit::Failure, format!("{name} is not {beside}on PATH"))
+                .hint("build or install all of sipdo's programs: `cargo build --workspace` makes them in one folder")
+        })
 }
 
 /// Starts a process in a group of its own (a Ctrl-C meant for us must not reach it), with stderr and stdout in its log.
@@ -79,7 +85,8 @@ pub fn start(layout: &Layout, start: &Start<'_>) -> Result<Running, Failure> {
         // The log before this one is worth keeping: it may tell of a crash. Where it cannot be kept it is overwritten.
         let _ = fs::rename(&path, layout.log(&format!("{}.old", start.name)));
     }
-    let failed = |error: std::io::Error| Failure::new(Exit::Failure, format!("cannot start {}: {error}", program.display()));
+    let failed =
+        |error: std::io::Error| Failure::new(Exit::Failure, format!("cannot start {}: {error}", program.display()));
     let log = fs::File::create(&path).map_err(failed)?;
     let mut command = Command::new(&program);
     command.args(&start.args).process_group(0).stdin(Stdio::null());
@@ -106,7 +113,7 @@ impl Running {
     /// It has ended.
     pub fn check(&mut self, layout: &Layout) -> Result<(), Failure> {
         match self.child.try_wait() {
-            Ok(Some(status)) => Err(self.failure(layout, &format!("ended at once ({status})"))),
+            Ok(Some(status)) => Err(self.failure(layout, &format!("ended by itself ({status})"))),
             _ => Ok(()),
         }
     }
@@ -115,8 +122,16 @@ impl Running {
     pub fn failure(&self, layout: &Layout, what: &str) -> Failure {
         let log = layout.log(&self.process.name);
         let tail = tail(&log);
-        let tail = if tail.is_empty() { "  (its log is empty)".into() } else { tail };
-        Failure::unavailable(format!("{} {what}; the end of its log ({}):\n{tail}", self.process.name, log.display()))
+        let tail = if tail.is_empty() {
+            "  (its log is empty)".into()
+        } else {
+            tail
+        };
+        Failure::unavailable(format!(
+            "{} {what}; the end of its log ({}):\n{tail}",
+            self.process.name,
+            log.display()
+        ))
     }
 }
 
@@ -125,7 +140,11 @@ pub fn tail(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().rev().take(LOG_TAIL).collect();
-    let lines: Vec<String> = lines.into_iter().rev().map(|line| format!("  {}", clean(line))).collect();
+    let lines: Vec<String> = lines
+        .into_iter()
+        .rev()
+        .map(|line| format!("  {}", clean(line)))
+        .collect();
     lines.join("\n")
 }
 
@@ -170,7 +189,12 @@ mod tests {
     fn child(dir: &Path, script: &str) -> (Layout, Running) {
         let layout = Layout::new(Some(dir), false).unwrap();
         layout.make().unwrap();
-        let start = Start { name: "child", program: "sh", args: vec!["-c".into(), script.into()], without_models: true };
+        let start = Start {
+            name: "child",
+            program: "sh",
+            args: vec!["-c".into(), script.into()],
+            without_models: true,
+        };
         let running = super::start(&layout, &start).unwrap();
         (layout, running)
     }
@@ -188,7 +212,7 @@ mod tests {
             assert!(Instant::now() < deadline, "it never ended");
         };
         assert_eq!(failure.exit, Exit::Unavailable);
-        assert!(failure.message.contains("child ended at once"), "{failure}");
+        assert!(failure.message.contains("child ended by itself"), "{failure}");
         assert!(failure.message.contains("no such \\u{1b}[1mmodel"), "{failure}");
     }
 
@@ -207,7 +231,11 @@ mod tests {
             assert!(Instant::now() < deadline, "it still lives");
             tokio::time::sleep(POLL).await;
         }
-        assert!(end(std::slice::from_ref(&running.process), Duration::from_secs(1)).await.is_empty());
+        assert!(
+            end(std::slice::from_ref(&running.process), Duration::from_secs(1))
+                .await
+                .is_empty()
+        );
     }
 
     #[test]
@@ -215,7 +243,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("port");
         assert_eq!(told_port(&file), None);
-        for (text, port) in [("", None), ("7070\n", Some(7070)), ("127.0.0.1:80", Some(80)), ("0", None), ("x", None)] {
+        for (text, port) in [
+            ("", None),
+            ("7070\n", Some(7070)),
+            ("127.0.0.1:80", Some(80)),
+            ("0", None),
+            ("x", None),
+        ] {
             fs::write(&file, text).unwrap();
             assert_eq!(told_port(&file), port, "{text:?}");
         }
@@ -224,6 +258,9 @@ mod tests {
     #[test]
     fn a_missing_program_says_where_it_was_looked_for() {
         let failure = find_program("sipdo-nothing").unwrap_err();
-        assert!(failure.message.contains("PATH") && failure.hint.contains("cargo build"), "{failure}");
+        assert!(
+            failure.message.contains("PATH") && failure.hint.contains("cargo build"),
+            "{failure}"
+        );
     }
 }

@@ -113,7 +113,13 @@ impl Layout {
     /// # Errors
     /// One cannot be made.
     pub fn make(&self) -> Result<(), Failure> {
-        for folder in [self.root.clone(), self.nats(), self.logs(), self.root.join("spool"), self.root.join("ports")] {
+        for folder in [
+            self.root.clone(),
+            self.nats(),
+            self.logs(),
+            self.root.join("spool"),
+            self.root.join("ports"),
+        ] {
             fs::create_dir_all(&folder).map_err(|error| {
                 Failure::new(Exit::Failure, format!("cannot make {}: {error}", folder.display()))
                     .hint(format!("name another folder with --data-dir or {DATA_VARIABLE}"))
@@ -148,11 +154,22 @@ mod tests {
     #[test]
     fn the_data_folder_follows_the_xdg_rules() {
         let with = |pairs: &'static [(&str, &str)]| {
-            user_data(move |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+            user_data(move |name| {
+                pairs
+                    .iter()
+                    .find(|(key, _)| *key == name)
+                    .map(|(_, value)| (*value).to_owned())
+            })
         };
         assert_eq!(with(&[("HOME", "/h")]), Some("/h/.local/share/sipdo".into()));
-        assert_eq!(with(&[("HOME", "/h"), ("XDG_DATA_HOME", "/d")]), Some("/d/sipdo".into()));
-        assert_eq!(with(&[("HOME", "/h"), ("XDG_DATA_HOME", "rel")]), Some("/h/.local/share/sipdo".into()));
+        assert_eq!(
+            with(&[("HOME", "/h"), ("XDG_DATA_HOME", "/d")]),
+            Some("/d/sipdo".into())
+        );
+        assert_eq!(
+            with(&[("HOME", "/h"), ("XDG_DATA_HOME", "rel")]),
+            Some("/h/.local/share/sipdo".into())
+        );
         assert_eq!(with(&[]), None);
     }
 

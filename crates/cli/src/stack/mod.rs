@@ -119,7 +119,11 @@ impl Stack {
                 agents: !plan.agents.is_empty(),
                 config: plan.config.clone(),
                 owner: plan.private.then(|| Process::now("sipdo", std::process::id())),
-                processes: nats.pid().map(|pid| Process::now("nats-server", pid)).into_iter().collect(),
+                processes: nats
+                    .pid()
+                    .map(|pid| Process::now("nats-server", pid))
+                    .into_iter()
+                    .collect(),
             },
             layout,
             nats,
@@ -153,8 +157,16 @@ impl Stack {
                 without_models: false,
             },
         )?);
-        for (role, number) in plan.agents.iter().flat_map(|(&role, &count)| (1..=count).map(move |n| (role, n))) {
-            let name = if number == 1 { role.name().to_owned() } else { format!("{role}-{number}") };
+        for (role, number) in plan
+            .agents
+            .iter()
+            .flat_map(|(&role, &count)| (1..=count).map(move |n| (role, n)))
+        {
+            let name = if number == 1 {
+                role.name().to_owned()
+            } else {
+                format!("{role}-{number}")
+            };
             let start = Start {
                 name: &name,
                 program: &format!("sipdo-{role}"),
@@ -185,13 +197,18 @@ impl Stack {
         let mut args = vec![
             ("--nats-url", self.state.nats.clone()),
             ("--admin-listen", "127.0.0.1:0".into()),
-            ("--admin-port-file", self.layout.port_file(&format!("{name}.admin")).display().to_string()),
+            (
+                "--admin-port-file",
+                self.layout.port_file(&format!("{name}.admin")).display().to_string(),
+            ),
             ("--spool-dir", self.layout.spool(name).display().to_string()),
         ];
         if let Some(config) = &self.state.config {
             args.push(("--config", config.display().to_string()));
         }
-        args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
+        args.into_iter()
+            .flat_map(|(flag, value)| [flag.to_owned(), value])
+            .collect()
     }
 
     async fn wait_until_ready(&mut self) -> Result<(), Failure> {
@@ -202,7 +219,9 @@ impl Stack {
                 for child in &mut self.children {
                     child.check(&self.layout)?;
                 }
-                let Some(child) = self.children.get_mut(index) else { break };
+                let Some(child) = self.children.get_mut(index) else {
+                    break;
+                };
                 if child.process.name == "simulator" {
                     break;
                 }
@@ -229,13 +248,20 @@ impl Stack {
 
     fn note_children(&mut self) -> Result<(), Failure> {
         self.state.processes.truncate(1);
-        self.state.processes.extend(self.children.iter().map(|child| child.process.clone()));
+        self.state
+            .processes
+            .extend(self.children.iter().map(|child| child.process.clone()));
         self.state.save(&self.layout)
     }
 
-    /// Whether a process of the stack has ended by itself, told with the end of its log.
-    pub fn trouble(&mut self) -> Option<Failure> {
-        self.children.iter_mut().find_map(|child| child.check(&self.layout).err())
+    /// Processes that have ended by themselves since the last look: their names, told with the end of their logs.
+    pub fn ended(&mut self) -> Vec<(String, Failure)> {
+        let layout = &self.layout;
+        let look = |child: &mut Running| Some((child.process.name.clone(), child.check(layout).err()?));
+        let ended: Vec<_> = self.children.iter_mut().filter_map(look).collect();
+        self.children
+            .retain(|child| ended.iter().all(|(name, _)| *name != child.process.name));
+        ended
     }
 
     /// Takes the stack down: agents and simulator, then the coordinator, then the server that they all need.
@@ -301,8 +327,10 @@ fn simulated_config(port: u16) -> String {
 
 /// Ends agents and simulator, then the coordinator. Returns the names of those that had to be killed.
 async fn end_in_order(processes: &[Process]) -> Vec<String> {
-    let (coordinators, others): (Vec<_>, Vec<_>) =
-        processes.iter().cloned().partition(|process| process.name == "coordinator");
+    let (coordinators, others): (Vec<_>, Vec<_>) = processes
+        .iter()
+        .cloned()
+        .partition(|process| process.name == "coordinator");
     let mut killed = children::end(&others, AGENT_PATIENCE).await;
     killed.extend(children::end(&coordinators, PATIENCE).await);
     killed
@@ -316,18 +344,25 @@ async fn end_children(children: &[Running]) {
 fn tell_killed(names: &[String]) {
     if !names.is_empty() {
         let names = names.join(", ");
-        output::warning(&format!("had to be killed: {names}; what was bought is kept and goes on at the next start"));
+        output::warning(&format!(
+            "had to be killed: {names}; what was bought is kept and goes on at the next start"
+        ));
     }
 }
 
 /// Ends what an earlier command left behind in this folder. Only processes that are surely that command's are touched.
 async fn end_left_behind(layout: &Layout) -> Result<(), Failure> {
     if let Some(old) = State::load(layout) {
-        let ours: Vec<Process> =
-            old.processes.into_iter().filter(|process| process.name != "nats-server" && process.lives()).collect();
+        let ours: Vec<Process> = old
+            .processes
+            .into_iter()
+            .filter(|process| process.name != "nats-server" && process.lives())
+            .collect();
         tell_killed(&end_in_order(&ours).await);
     }
-    stop_left_behind(&layout.nats()).await.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
+    stop_left_behind(&layout.nats())
+        .await
+        .map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
     State::forget(layout);
     Ok(())
 }
@@ -346,9 +381,16 @@ pub async fn take_down(layout: &Layout) -> Result<bool, Failure> {
         return Ok(false);
     }
     let state = State::load(layout);
-    if let Some(owner) = state.as_ref().filter(|state| state.is_owned()).and_then(|state| state.owner.as_ref()) {
-        return Err(Failure::unavailable(format!("the stack belongs to a running command (process {})", owner.pid))
-            .hint("press Ctrl-C there: once to stop the run early and keep its best, twice to leave it for later"));
+    if let Some(owner) = state
+        .as_ref()
+        .filter(|state| state.is_owned())
+        .and_then(|state| state.owner.as_ref())
+    {
+        return Err(Failure::unavailable(format!(
+            "the stack belongs to a running command (process {})",
+            owner.pid
+        ))
+        .hint("press Ctrl-C there: once to stop the run early and keep its best, twice to leave it for later"));
     }
     let _lock = Lock::take(layout)?;
     end_left_behind(layout).await?;
@@ -365,11 +407,18 @@ mod tests {
         let settings = Settings::parse("simulated.toml".as_ref(), &simulated_config(1234)).unwrap();
         for role in Role::ALL {
             let model = settings.model(role).unwrap();
-            let expected = if role == Role::Learner { "sim-weak" } else { "sim-teacher" };
+            let expected = if role == Role::Learner {
+                "sim-weak"
+            } else {
+                "sim-teacher"
+            };
             assert_eq!((model.endpoint.as_str(), model.model.as_str()), ("simulator", expected));
             assert!(settings.endpoints["simulator"].prices.contains_key(expected));
         }
-        assert_eq!(settings.endpoints["simulator"].base_url.as_deref(), Some("http://127.0.0.1:1234/v1"));
+        assert_eq!(
+            settings.endpoints["simulator"].base_url.as_deref(),
+            Some("http://127.0.0.1:1234/v1")
+        );
     }
 
     #[tokio::test]
@@ -378,7 +427,12 @@ mod tests {
         let layout = Layout::new(Some(dir.path()), false).unwrap();
         assert!(!take_down(&layout).await.unwrap());
         layout.make().unwrap();
-        let start = Start { name: "learner", program: "sleep", args: vec!["60".into()], without_models: false };
+        let start = Start {
+            name: "learner",
+            program: "sleep",
+            args: vec!["60".into()],
+            without_models: false,
+        };
         let ours = children::start(&layout, &start).unwrap();
         let mut stranger = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let state = State {
@@ -392,7 +446,12 @@ mod tests {
             processes: vec![
                 ours.process.clone(),
                 // The id of another process that was born at another time.
-                Process { name: "checker".into(), pid: stranger.id(), birth: "long ago".into(), admin: None },
+                Process {
+                    name: "checker".into(),
+                    pid: stranger.id(),
+                    birth: "long ago".into(),
+                    admin: None,
+                },
             ],
         };
         state.save(&layout).unwrap();

@@ -95,7 +95,10 @@ pub fn birth(pid: u32) -> Option<String> {
         let start = fields.nth(18)?;
         return (!matches!(state, "Z" | "X")).then(|| format!("{}/{start}", boot.trim()));
     }
-    let told = Command::new("ps").args(["-o", "lstart=", "-p", &pid.to_string()]).output().ok()?;
+    let told = Command::new("ps")
+        .args(["-o", "lstart=", "-p", &pid.to_string()])
+        .output()
+        .ok()?;
     let told = String::from_utf8_lossy(&told.stdout).trim().to_owned();
     (!told.is_empty()).then_some(told)
 }
@@ -113,9 +116,14 @@ impl State {
     pub fn save(&self, layout: &Layout) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(self).map_err(anyhow::Error::from)?;
         let draft = layout.root.join("stack.json.new");
-        fs::write(&draft, text + "\n").and_then(|()| fs::rename(&draft, layout.state())).map_err(|error| {
-            Failure::new(Exit::Failure, format!("cannot write {}: {error}", layout.state().display()))
-        })
+        fs::write(&draft, text + "\n")
+            .and_then(|()| fs::rename(&draft, layout.state()))
+            .map_err(|error| {
+                Failure::new(
+                    Exit::Failure,
+                    format!("cannot write {}: {error}", layout.state().display()),
+                )
+            })
     }
 
     /// Forgets `stack.json`.
@@ -159,11 +167,18 @@ impl Lock {
         let path = layout.lock();
         let failed =
             |error: std::io::Error| Failure::new(Exit::Failure, format!("cannot lock {}: {error}", path.display()));
-        let mut file =
-            File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {
-                file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).map_err(failed)?;
+                file.set_len(0)
+                    .and_then(|()| write!(file, "{}", std::process::id()))
+                    .map_err(failed)?;
                 Ok(Lock { _file: file })
             }
             Err(TryLockError::WouldBlock) => {
@@ -175,7 +190,9 @@ impl Lock {
                     holder.trim(),
                     layout.root.display()
                 ))
-                .hint("wait for it, or start one stack for both with `sipdo up`, or name another folder with --data-dir"))
+                .hint(
+                    "wait for it, or start one stack for both with `sipdo up`, or name another folder with --data-dir",
+                ))
             }
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
@@ -195,7 +212,10 @@ mod tests {
     fn a_process_is_known_by_its_birth_and_not_by_its_id() {
         let us = Process::now("us", std::process::id());
         assert!(us.lives());
-        let other = Process { birth: "another time".into(), ..us };
+        let other = Process {
+            birth: "another time".into(),
+            ..us
+        };
         assert!(!other.lives());
         // Would end this test if it were believed.
         other.kill();
@@ -240,7 +260,12 @@ mod tests {
             agents: true,
             config: None,
             owner: Some(Process::now("sipdo", std::process::id())),
-            processes: vec![Process { name: "nats-server".into(), pid: 1, birth: "long ago".into(), admin: None }],
+            processes: vec![Process {
+                name: "nats-server".into(),
+                pid: 1,
+                birth: "long ago".into(),
+                admin: None,
+            }],
         };
         state.save(&layout).unwrap();
         let read = State::load(&layout).unwrap();

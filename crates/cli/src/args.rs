@@ -1,0 +1,148 @@
+//! The command line: global flags here, each command's own beside the command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{agents, completions, diff, doctor, eval, init, models, optimize, prompt, runs, stack};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0    done
+  1    something failed
+  2    wrong usage, or a bad input file
+  3    the run ended but found nothing better than the seed prompt
+  4    no such run or prompt
+  5    the coordinator refused the token
+  6    something needed does not answer, or not in time
+  7    the run ended at a cap of its budget
+  130  interrupted
+
+Data goes to stdout, messages to stderr. NO_COLOR and TERM=dumb are honoured.";
+
+/// Optimizes prompts: synthesizes test cases at the current prompt's weak points, has them voted on, and repairs what fails.
+#[derive(Debug, Parser)]
+#[command(name = "sipdo", version, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Global {
+    /// Coordinator to speak to, as http://host:port [default: the local stack]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "SIPDO_COORDINATOR",
+        help_heading = "Where"
+    )]
+    pub coordinator: Option<String>,
+    /// File with the coordinator's token
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "SIPDO_TOKEN_FILE",
+        help_heading = "Where"
+    )]
+    pub token_file: Option<PathBuf>,
+    /// Folder of the local stack's data [default: sipdo in the user's data directory]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "SIPDO_DATA_DIR",
+        help_heading = "Where"
+    )]
+    pub data_dir: Option<PathBuf>,
+    /// Use simulated models (no key, no account; the scores say nothing of real models), with data of their own
+    #[arg(long, global = true, help_heading = "Where")]
+    pub simulated: bool,
+    /// Write JSON to stdout; one object a line where things come one after another
+    #[arg(long, global = true, help_heading = "Output")]
+    pub json: bool,
+    /// Only data and errors
+    #[arg(long, short, global = true, help_heading = "Output")]
+    pub quiet: bool,
+    /// More of what happens inside; twice for all of it
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
+    pub verbose: u8,
+    /// No colour
+    #[arg(long, global = true, help_heading = "Output")]
+    pub no_color: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a task folder to start from, by asking or by flags
+    Init(init::InitArgs),
+    /// Optimize the prompt of a task
+    Optimize(Box<optimize::OptimizeArgs>),
+    /// Score a prompt on a task's examples, alone or against a second one
+    Eval(Box<eval::EvalArgs>),
+    /// Look at runs and control them
+    #[command(subcommand)]
+    Runs(runs::RunsCommand),
+    /// Print a run's prompt, plain
+    Prompt(prompt::PromptArgs),
+    /// Show what changed between two versions of a run's prompt
+    Diff(diff::DiffArgs),
+    /// List the agents that answer: role, model, load
+    Agents(agents::AgentsArgs),
+    /// Look at, set or unset the model of a role, at once and without a restart
+    #[command(subcommand)]
+    Models(models::ModelsCommand),
+    /// Start a local stack that stays: nats-server, coordinator, one agent per role
+    Up(stack::UpArgs),
+    /// Take the local stack down
+    Down,
+    /// Say what runs on this machine
+    Status,
+    /// Check everything a run needs, and say what is missing
+    Doctor(doctor::DoctorArgs),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_documents_every_exit_code() {
+        use crate::failure::Exit;
+        let help = Cli::command().render_long_help().to_string();
+        for exit in [
+            Exit::Ok,
+            Exit::Failure,
+            Exit::Usage,
+            Exit::NothingBetter,
+            Exit::NotFound,
+            Exit::Auth,
+            Exit::Unavailable,
+            Exit::BudgetExhausted,
+            Exit::Interrupted,
+        ] {
+            let code = exit as u8;
+            assert!(
+                help.lines()
+                    .any(|line| line.trim_start().starts_with(&format!("{code} "))),
+                "{code} in\n{help}"
+            );
+        }
+    }
+}

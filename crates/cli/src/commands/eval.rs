@@ -1,0 +1,256 @@
+//! `sipdo eval`: a prompt on a task's examples, alone or against a second one on the same examples. Nothing is optimized.
+
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+use sipdo_domain::Task;
+use uuid::Uuid;
+
+use super::{optimize, runs::Caps};
+use crate::{
+    args::Global,
+    failure::{Failure, Outcome},
+    launch::{Goal, Order, launch},
+    operator::{self, StackArgs},
+    output,
+};
+
+const AFTER_HELP: &str = "\
+Examples:
+  sipdo eval task.toml                                  the seed prompt on the held-out examples
+  sipdo prompt latest | sipdo eval task.toml --prompt - --against-seed
+  sipdo eval task.toml --prompt a.txt --against b.txt --split all
+  sipdo eval task.toml --prompt a.txt --data others.jsonl
+
+With a second prompt the gain is the first one's score minus the second one's, paired on the same examples.";
+
+/// The examples that a prompt is tried on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Split {
+    /// The held-out examples.
+    Test,
+    /// The seed examples.
+    Train,
+    /// Both.
+    All,
+}
+
+/// Flags of `sipdo eval`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct EvalArgs {
+    /// The task file: data, metric and seed prompt
+    #[arg(value_name = "TASK.toml")]
+    task: PathBuf,
+    /// File with the prompt; `-` reads stdin [default: the task's seed prompt]
+    #[arg(long, value_name = "FILE", group = "first")]
+    prompt: Option<PathBuf>,
+    /// The prompt itself
+    #[arg(long, value_name = "TEXT", group = "first")]
+    text: Option<String>,
+    /// File with a second prompt, tried on the same examples; `-` reads stdin
+    #[arg(long, value_name = "FILE", group = "second")]
+    against: Option<PathBuf>,
+    /// The second prompt itself
+    #[arg(long, value_name = "TEXT", group = "second")]
+    against_text: Option<String>,
+    /// Take the task's seed prompt as the second one
+    #[arg(long, group = "second")]
+    against_seed: bool,
+    /// Another data set in the same form as the task's, instead of its held-out examples
+    #[arg(long, value_name = "FILE", conflicts_with = "split")]
+    data: Option<PathBuf>,
+    /// Which of the task's examples
+    #[arg(long, value_name = "SPLIT", default_value = "test")]
+    split: Split,
+    /// Only the first N of them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    #[command(flatten)]
+    caps: Caps,
+    #[command(flatten)]
+    stack: StackArgs,
+}
+
+/// Scores the prompts.
+///
+/// # Errors
+/// Whatever is wrong with task, prompts, models or stack.
+pub async fn run(global: &Global, args: &EvalArgs) -> Outcome {
+    let mut file = optimize::load(&args.task)?;
+    let (prompts, baseline) = prompts(args, &file.task)?;
+    if let Some(data) = &args.data {
+        let examples = sipdo_datasets::load_examples(data, &file.mapping);
+        file.task.test = examples.map_err(|error| Failure::usage(output::clean(&error.to_string())))?;
+    }
+    choose(&mut file.task, args)?;
+    let mut options = json!({ "prompts": prompts });
+    if let Some(baseline) = baseline {
+        options["baseline"] = Value::String(baseline);
+    }
+    let forecast = optimize::check(&file.task, "eval", &options)?;
+    let config = operator::operator_file(&args.stack, args.task.parent())?;
+    output::note(&format!(
+        "{} on {}",
+        output::plural(prompts.len() as u64, "prompt"),
+        output::plural(file.task.test.len() as u64, "example")
+    ));
+    let order = Order {
+        models: optimize::models(&file, &[])?,
+        task: file.task,
+        strategy: "eval".into(),
+        options,
+        budget: args.caps.over(sipdo_domain::Budget::default()),
+        roles: optimize::roles(&forecast),
+        request_id: Uuid::now_v7().to_string(),
+        out: None,
+        detach: false,
+        require_independent: false,
+        goal: Goal::Eval,
+    };
+    launch(global, &args.stack, config, order).await
+}
+
+/// The prompts by name, and the name of the one that the other is compared with.
+fn prompts(args: &EvalArgs, task: &Task) -> Result<(Map<String, Value>, Option<String>), Failure> {
+    let named = |file: &Path| match file.file_stem() {
+        Some(stem) if file != Path::new("-") => stem.to_string_lossy().into_owned(),
+        _ => "stdin".into(),
+    };
+    let first = match (&args.prompt, &args.text) {
+        (Some(file), _) => (named(file), read(file)?),
+        (None, Some(text)) => ("prompt".into(), text.clone()),
+        (None, None) => ("seed".into(), task.prompt.clone()),
+    };
+    let second = match (&args.against, &args.against_text) {
+        (Some(file), _) => Some((named(file), read(file)?)),
+        (None, Some(text)) => Some(("against".into(), text.clone())),
+        (None, None) => args.against_seed.then(|| ("seed".to_owned(), task.prompt.clone())),
+    };
+    let Some((mut name, text)) = second else {
+        return Ok(([(first.0, Value::String(first.1))].into_iter().collect(), None));
+    };
+    if name == first.0 {
+        name.push_str("-2");
+    }
+    let both = [(name.clone(), Value::String(text)), (first.0, Value::String(first.1))];
+    Ok((both.into_iter().collect(), Some(name)))
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    let failed = |error: std::io::Error| Failure::usage(format!("{}: {error}", file.display()));
+    let mut bytes = Vec::new();
+    if file == Path::new("-") {
+        std::io::stdin().read_to_end(&mut bytes).map_err(failed)?;
+    } else {
+        bytes = std::fs::read(file).map_err(failed)?;
+    }
+    let text =
+        String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{}: is not UTF-8 text", file.display())))?;
+    if text.trim().is_empty() {
+        return Err(Failure::usage(format!("{}: holds no prompt", file.display())));
+    }
+    Ok(text)
+}
+
+/// Puts the chosen examples where the strategy tests.
+fn choose(task: &mut Task, args: &EvalArgs) -> Result<(), Failure> {
+    match args.split {
+        Split::Test => {}
+        Split::Train => task.test.clone_from(&task.train),
+        Split::All => task.test.extend(task.train.iter().cloned()),
+    }
+    if let Some(limit) = args.limit {
+        task.test.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    }
+    // Nothing is learnt from the seed examples here, and an example must not count as both.
+    task.train.clear();
+    if task.test.is_empty() {
+        return Err(Failure::usage("the task has no held-out examples")
+            .hint("give it a [data.test], or try the seed examples with --split train"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use sipdo_domain::{Example, TaskBrief, task::TaskGates};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: EvalArgs,
+    }
+
+    fn args(line: &[&str]) -> EvalArgs {
+        Line::try_parse_from([&["eval", "t.toml"], line].concat()).unwrap().args
+    }
+
+    fn task() -> Task {
+        let example = |id: &str| Example {
+            id: id.into(),
+            input: id.into(),
+            target: "1".into(),
+            aliases: vec![],
+        };
+        Task {
+            name: "t".into(),
+            brief: TaskBrief {
+                description: "d".into(),
+                answer_format: String::new(),
+                labels: vec![],
+            },
+            prompt: "the seed".into(),
+            metric: serde_json::from_value(json!({"kind": "exact"})).unwrap(),
+            train: vec![example("train-1"), example("train-2")],
+            test: vec![example("test-1")],
+            gates: TaskGates::default(),
+            corpus: vec![],
+            seed: 0,
+        }
+    }
+
+    #[test]
+    fn the_second_prompt_is_the_baseline() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("better.txt");
+        std::fs::write(&file, "count well").unwrap();
+        let file = file.to_str().unwrap();
+        let names = |line: &[&str]| {
+            let (prompts, baseline) = prompts(&args(line), &task()).unwrap();
+            let mut names: Vec<String> = prompts.keys().cloned().collect();
+            names.sort();
+            (names.join(" "), baseline)
+        };
+        assert_eq!(names(&[]), ("seed".into(), None));
+        assert_eq!(names(&["--prompt", file]), ("better".into(), None));
+        assert_eq!(
+            names(&["--prompt", file, "--against-seed"]),
+            ("better seed".into(), Some("seed".into()))
+        );
+        assert_eq!(
+            names(&["--prompt", file, "--against", file]),
+            ("better better-2".into(), Some("better-2".into()))
+        );
+        assert!(prompts(&args(&["--prompt", "/no/such"]), &task()).is_err());
+    }
+
+    #[test]
+    fn the_split_decides_the_examples() {
+        let chosen = |line: &[&str]| {
+            let mut task = task();
+            choose(&mut task, &args(line)).map(|()| task.test.iter().map(|e| e.id.clone()).collect::<Vec<_>>())
+        };
+        assert_eq!(chosen(&[]).unwrap(), ["test-1"]);
+        assert_eq!(chosen(&["--split", "train", "--limit", "1"]).unwrap(), ["train-1"]);
+        assert_eq!(chosen(&["--split", "all"]).unwrap().len(), 3);
+        let mut empty = Task { test: vec![], ..task() };
+        assert!(choose(&mut empty, &args(&[])).is_err());
+    }
+}

@@ -1,0 +1,13 @@
+//! The commands, one file each: flags, what they do, what they print.
+
+pub mod agents;
+pub mod completions;
+pub mod diff;
+pub mod doctor;
+pub mod eval;
+pub mod init;
+pub mod models;
+pub mod optimize;
+pub mod prompt;
+pub mod runs;
+pub mod stack;

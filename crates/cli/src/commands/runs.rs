@@ -1,0 +1,452 @@
+//! `sipdo runs`: look at runs, watch them, control them, take their results out.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use sipdo_protocol::pb::{self, control::Kind};
+
+use crate::{
+    args::Global,
+    client::Api,
+    failure::{Exit, Failure, Outcome},
+    follow::{End, FirstInterrupt, control, follow},
+    json,
+    launch::{self, Goal},
+    operator::StackArgs,
+    output::{self, Table},
+    progress::{amount_words, is_over, prompt_name, score_words, state_name},
+    report::{self, Report},
+    session::{get_run, run_named, shown},
+};
+
+/// The commands of `sipdo runs`.
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// List runs, newest first
+    List(ListArgs),
+    /// Show one run: where it stands, its prompts, what it cost
+    Show(RunArg),
+    /// Watch a run from its start; Ctrl-C stops watching, the run goes on
+    Watch(RunArg),
+    /// End a run now, with nothing concluded
+    Cancel(RunArg),
+    /// End a run early: keep the best prompt and test it
+    Stop(RunArg),
+    /// Issue nothing new until it is resumed
+    Pause(RunArg),
+    /// Let a paused or left run go on, and watch it; starts a local stack where none runs
+    Resume(ResumeArgs),
+    /// Replace the caps of a run
+    #[command(after_help = "Example: sipdo runs budget latest --budget-calls 2000")]
+    Budget(BudgetArgs),
+    /// Write a run's prompt, report and data into a folder
+    Export(ExportArgs),
+}
+
+/// Names a run.
+#[derive(Debug, Args)]
+pub struct RunArg {
+    /// The run, or `latest`
+    run: String,
+}
+
+/// Flags of `sipdo runs list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// At most this many
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+    limit: u32,
+}
+
+/// Flags of `sipdo runs resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The run, or `latest`
+    run: String,
+    /// Only ask; do not watch
+    #[arg(long)]
+    detach: bool,
+    /// Folder for the results [default: ./sipdo-out/RUN]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    stack: StackArgs,
+}
+
+/// Caps of a run.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Caps {
+    /// Most model calls
+    #[arg(long = "budget-calls", value_name = "N", help_heading = "Budget")]
+    pub calls: Option<u64>,
+    /// Most tokens, input and output
+    #[arg(long = "budget-tokens", value_name = "N", help_heading = "Budget")]
+    pub tokens: Option<u64>,
+    /// Most US dollars; every model needs a price then
+    #[arg(long = "budget-usd", value_name = "USD", value_parser = nano_usd, help_heading = "Budget")]
+    pub nano_usd: Option<u64>,
+    /// Most seconds from the run's creation
+    #[arg(long = "budget-seconds", value_name = "N", help_heading = "Budget")]
+    pub seconds: Option<u64>,
+}
+
+/// Flags of `sipdo runs budget`.
+#[derive(Debug, Args)]
+pub struct BudgetArgs {
+    /// The run, or `latest`
+    run: String,
+    #[command(flatten)]
+    caps: Caps,
+}
+
+/// Flags of `sipdo runs export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The run, or `latest`
+    run: String,
+    /// The folder [default: ./sipdo-out/RUN]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// US dollars with up to nine decimals, as billionths.
+fn nano_usd(text: &str) -> Result<u64, String> {
+    text.parse::<sipdo_llm::UsdPerMillion>()
+        .map(|usd| usd.0)
+        .map_err(|_| format!("{text:?} is not an amount in US dollars, such as 2.50"))
+}
+
+impl Caps {
+    /// These caps, and where one is not set, that of `base`.
+    pub fn over(&self, base: sipdo_domain::Budget) -> sipdo_domain::Budget {
+        sipdo_domain::Budget {
+            calls: self.calls.or(base.calls),
+            tokens: self.tokens.or(base.tokens),
+            nano_usd: self.nano_usd.or(base.nano_usd),
+            seconds: self.seconds.or(base.seconds),
+        }
+    }
+}
+
+/// Does what is asked.
+///
+/// # Errors
+/// The coordinator does not answer, there is no such run, or it has ended.
+pub async fn run(global: &Global, command: &RunsCommand) -> Outcome {
+    match command {
+        RunsCommand::List(args) => list(global, args).await,
+        RunsCommand::Show(args) => show(global, &args.run).await,
+        RunsCommand::Watch(args) => watch(global, &args.run).await,
+        RunsCommand::Cancel(args) => ask(global, &args.run, Kind::Cancel, None).await,
+        RunsCommand::Stop(args) => ask(global, &args.run, Kind::Stop, None).await,
+        RunsCommand::Pause(args) => ask(global, &args.run, Kind::Pause, None).await,
+        RunsCommand::Resume(args) => resume(global, args).await,
+        RunsCommand::Budget(args) => budget(global, args).await,
+        RunsCommand::Export(args) => export(global, args).await,
+    }
+}
+
+async fn list(global: &Global, args: &ListArgs) -> Outcome {
+    global
+        .with_api(None, async |api| {
+            let runs = newest(api, args.limit).await?;
+            if output::json() {
+                let runs: Result<Vec<_>, _> = runs.iter().map(|summary| json::message("Summary", summary)).collect();
+                output::json_line(&json!({ "runs": runs? }))?;
+            } else if runs.is_empty() {
+                output::note("there is no run yet");
+            } else {
+                output::data(&table(&runs).render(output::stdout_color()))?;
+            }
+            Ok(Exit::Ok)
+        })
+        .await
+}
+
+/// The newest runs, at most `limit`.
+///
+/// # Errors
+/// The coordinator does not answer.
+pub async fn newest(api: &mut Api, limit: u32) -> Result<Vec<pb::Summary>, Failure> {
+    let mut runs: Vec<pb::Summary> = Vec::new();
+    let mut page_token = String::new();
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    while runs.len() < limit {
+        let page_size = i32::try_from((limit - runs.len()).min(500)).unwrap_or(500);
+        let page = api
+            .list_runs(pb::ListRunsRequest { page_size, page_token })
+            .await?
+            .into_inner();
+        runs.extend(page.runs);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    Ok(runs)
+}
+
+fn table(runs: &[pb::Summary]) -> Table {
+    let mut table = Table::new(&[
+        "run", "task", "strategy", "state", "level", "prompt", "held-out", "calls", "created",
+    ])
+    .right(&[7]);
+    for run in runs {
+        let level = if run.levels == 0 {
+            "-".into()
+        } else {
+            format!("{}/{}", run.level, run.levels)
+        };
+        table.row([
+            run.run.clone(),
+            run.task.clone(),
+            run.strategy.clone(),
+            state_name(run.state()).into(),
+            level,
+            format!("v{}", run.prompt_version),
+            report::summary_gain(run),
+            report::summary_calls(run),
+            output::when(run.created_ms),
+        ]);
+    }
+    table
+}
+
+async fn show(global: &Global, name: &str) -> Outcome {
+    global
+        .with_api(Some(name), async |api| {
+            let run = get_run(api, name).await?;
+            if output::json() {
+                output::json_line(&json::message("Run", &run)?)?;
+            } else if run.summary.as_ref().is_some_and(|summary| is_over(summary.state())) {
+                output::data(&Report::of(&run, false).text())?;
+                output::data(&lineage(&run))?;
+            } else {
+                output::data(&standing(&run))?;
+                output::data(&lineage(&run))?;
+            }
+            Ok(Exit::Ok)
+        })
+        .await
+}
+
+/// A run that has not ended, in a few lines.
+fn standing(run: &pb::Run) -> String {
+    let summary = run.summary.clone().unwrap_or_default();
+    let spent = summary.spent.unwrap_or_default();
+    let mut lines = vec![
+        format!(
+            "Run {}: task {}, strategy {}, {}",
+            summary.run,
+            summary.task,
+            summary.strategy,
+            state_name(summary.state())
+        ),
+        format!(
+            "level {}/{}, prompt v{}, examples {} accepted, {} rejected",
+            summary.level, summary.levels, summary.prompt_version, summary.accepted, summary.rejected
+        ),
+        format!("spent {}", amount_words(&spent, summary.unpriced_calls)),
+    ];
+    if let Some(score) = &summary.seed_score {
+        lines.push(format!("held-out {}: {}", prompt_name("seed"), score_words(score)));
+    }
+    if !summary.waiting.is_empty() {
+        lines.push(format!("waiting: {}", summary.waiting));
+    }
+    if !summary.coordinator.is_empty() {
+        lines.push(format!("led by {}", summary.coordinator));
+    }
+    lines.extend(run.warnings.iter().map(|warning| format!("warning: {warning}")));
+    lines.iter().map(|line| output::clean_line(line) + "\n").collect()
+}
+
+/// Every prompt with what became of it.
+fn lineage(run: &pb::Run) -> String {
+    let prompts = run.outcome.as_ref().map_or(&run.prompts, |outcome| &outcome.prompts);
+    let mut table = Table::new(&["prompt", "from", "level", "standing", "why"]).right(&[2]);
+    for prompt in prompts {
+        let (standing, why) = match prompt.standing() {
+            pb::prompt::Standing::Seed => ("seed".to_owned(), &prompt.reason),
+            pb::prompt::Standing::Rejected => (format!("rejected at {}", prompt.stage), &prompt.rejection),
+            _ => ("accepted".to_owned(), &prompt.reason),
+        };
+        table.row([
+            format!("v{}", prompt.version),
+            prompt.parent.map_or("-".into(), |parent| format!("v{parent}")),
+            prompt.level.to_string(),
+            standing,
+            output::short(why, 80),
+        ]);
+    }
+    if table.is_empty() {
+        String::new()
+    } else {
+        format!("\n{}", table.render(output::stdout_color()))
+    }
+}
+
+async fn watch(global: &Global, name: &str) -> Outcome {
+    let mut session = global.reach(Some(name)).await?;
+    let outcome = watch_with(&mut session, name).await;
+    session.close().await;
+    outcome
+}
+
+async fn watch_with(session: &mut crate::session::Session, name: &str) -> Outcome {
+    let run = run_named(&mut session.api, name).await?;
+    let summary = get_run(&mut session.api, &run).await?.summary.unwrap_or_default();
+    if session.stack.is_some() && !is_over(summary.state()) {
+        return Err(
+            Failure::unavailable(format!("no agents run, so run {run} does not go on")).hint(format!(
+                "`sipdo runs resume {run}` starts a local stack and watches it; `sipdo up` starts one that stays"
+            )),
+        );
+    }
+    match follow(&mut session.api, &run, None, FirstInterrupt::LeavesRun).await? {
+        End::Over(run) => launch::tell_end(&run, session.simulated(), None, Goal::Optimize),
+        End::Left => {
+            output::note(&format!("the run goes on: `sipdo runs watch {run}` watches again"));
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
+async fn ask(global: &Global, name: &str, kind: Kind, budget: Option<pb::Budget>) -> Outcome {
+    global
+        .with_api(Some(name), async |api| {
+            let run = run_named(api, name).await?;
+            control(api, &run, kind, budget).await?;
+            output::note(&format!("{run}: asked; `sipdo runs show {run}` says where it stands"));
+            Ok(Exit::Ok)
+        })
+        .await
+}
+
+async fn budget(global: &Global, args: &BudgetArgs) -> Outcome {
+    let caps = args.caps.over(sipdo_domain::Budget::default());
+    if caps == sipdo_domain::Budget::default() {
+        return Err(Failure::usage("no cap is given")
+            .hint("give --budget-calls, --budget-tokens, --budget-usd or --budget-seconds"));
+    }
+    global
+        .with_api(Some(&args.run), async |api| {
+            let run = get_run(api, &args.run).await?;
+            let summary = run.summary.unwrap_or_default();
+            // A cap that is not named stays as it is.
+            let budget = args.caps.over(summary.budget.map(Into::into).unwrap_or_default());
+            control(api, &summary.run, Kind::SetBudget, Some(budget.into())).await?;
+            output::note(&format!("{}: new caps asked", summary.run));
+            Ok(Exit::Ok)
+        })
+        .await
+}
+
+async fn resume(global: &Global, args: &ResumeArgs) -> Outcome {
+    let mut session = launch::reach_with_agents(global, &args.stack, Some(&args.run)).await?;
+    let outcome = resume_with(&mut session, args).await;
+    session.close().await;
+    outcome
+}
+
+async fn resume_with(session: &mut crate::session::Session, args: &ResumeArgs) -> Outcome {
+    let run = run_named(&mut session.api, &args.run).await?;
+    let state = get_run(&mut session.api, &run)
+        .await?
+        .summary
+        .unwrap_or_default()
+        .state();
+    if state == pb::State::Paused {
+        control(&mut session.api, &run, Kind::Resume, None).await?;
+    }
+    if args.detach && session.stack.is_none() {
+        output::note(&format!("{run} goes on; `sipdo runs watch {run}` watches it"));
+        return Ok(Exit::Ok);
+    }
+    launch::watch_to_end(session, &run, args.out.as_deref(), Goal::Optimize).await
+}
+
+async fn export(global: &Global, args: &ExportArgs) -> Outcome {
+    global
+        .with_api(Some(&args.run), async |api| {
+            let run = get_run(api, &args.run).await?;
+            let report = Report::of(&run, false);
+            let folder = args.out.clone().unwrap_or_else(|| launch::default_out(&report.run));
+            let files = report::write_files(&run, &report, &folder)?;
+            if output::json() {
+                output::json_line(&json!({ "folder": files.folder, "files": files.names }))?;
+            } else {
+                output::note(&format!(
+                    "written to {}: {}",
+                    shown(&files.folder),
+                    files.names.join(", ")
+                ));
+            }
+            Ok(Exit::Ok)
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dollars_are_read_exactly() {
+        assert_eq!(nano_usd("2.5"), Ok(2_500_000_000));
+        assert_eq!(nano_usd("0.000000001"), Ok(1));
+        assert!(nano_usd("-1").is_err() && nano_usd("1e3").is_err() && nano_usd("").is_err());
+    }
+
+    #[test]
+    fn a_cap_that_is_not_named_stays() {
+        let caps = Caps {
+            calls: Some(5),
+            ..Caps::default()
+        };
+        let base = sipdo_domain::Budget {
+            calls: Some(1),
+            tokens: Some(2),
+            ..Default::default()
+        };
+        assert_eq!(
+            caps.over(base),
+            sipdo_domain::Budget {
+                calls: Some(5),
+                tokens: Some(2),
+                ..Default::default()
+            }
+        );
+    }
+
+    #[test]
+    fn every_prompt_is_listed_with_what_became_of_it() {
+        let prompt = |version, standing: pb::prompt::Standing, reason: &str| pb::Prompt {
+            version,
+            parent: version.checked_sub(1),
+            standing: standing.into(),
+            reason: reason.into(),
+            stage: "local".into(),
+            rejection: "fixes nothing".into(),
+            ..Default::default()
+        };
+        let run = pb::Run {
+            prompts: vec![
+                prompt(0, pb::prompt::Standing::Seed, "seed prompt"),
+                prompt(1, pb::prompt::Standing::Rejected, "count"),
+                prompt(2, pb::prompt::Standing::Accepted, "add the\nnumbers"),
+            ],
+            ..Default::default()
+        };
+        let text = lineage(&run);
+        assert!(
+            text.contains("v1      v0        0  rejected at local  fixes nothing"),
+            "{text}"
+        );
+        assert!(
+            text.contains("v2      v1        0  accepted           add the numbers"),
+            "{text}"
+        );
+    }
+}

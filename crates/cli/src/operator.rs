@@ -1,0 +1,286 @@
+//! The operator's side of a run on this machine: the file with endpoints and models, looked through before anything is bought.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Parser};
+use sipdo_agent::settings::{AgentFlags, AgentSettings, CONFIG_VARIABLE, FILE_NAME};
+use sipdo_domain::Role;
+use sipdo_llm::{EndpointClient, Model, Price, Spend};
+use tokio::task::JoinSet;
+
+use crate::{
+    failure::{Exit, Failure},
+    output,
+};
+
+/// Flags of commands that may start a local stack.
+#[derive(Debug, Clone, Default, Args)]
+pub struct StackArgs {
+    /// The operator's file with endpoints and models, for a stack started here [default: ./sipdo.toml, the task's folder, then
+    /// sipdo/sipdo.toml in the user's configuration directory]
+    #[arg(long, value_name = "FILE", env = CONFIG_VARIABLE, help_heading = "Where")]
+    pub config: Option<PathBuf>,
+    /// Do not ask the endpoints, before the start, whether they are there and know the models
+    #[arg(long, help_heading = "Where")]
+    pub no_probe: bool,
+}
+
+/// What an operator must write, at the least.
+const EXAMPLE: &str = "\
+Write for example this into ./sipdo.toml (`sipdo init` writes one with comments):
+
+  [endpoints.openai]
+  provider = \"openai\"            # or anything that speaks its API, with base_url
+  api_key_env = \"OPENAI_API_KEY\"
+
+  [models.default]
+  endpoint = \"openai\"
+  model = \"gpt-5-mini\"
+
+  [models.learner]               # the model that the prompt is for
+  model = \"gpt-5-nano\"
+
+or try everything without a model first: add --simulated";
+
+/// The operator's file to use: named, or found near the task or in the user's configuration. None where there is none: flags and
+/// environment may still name a model.
+///
+/// # Errors
+/// The named file is not there.
+pub fn operator_file(args: &StackArgs, task_folder: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+    if let Some(file) = &args.config {
+        return if file.is_file() {
+            Ok(Some(std::path::absolute(file)?))
+        } else {
+            Err(Failure::usage(format!("{}: there is no such file", file.display())))
+        };
+    }
+    let places = [
+        Some(PathBuf::from(FILE_NAME)),
+        task_folder.map(|folder| folder.join(FILE_NAME)),
+        user_file(),
+    ];
+    let found = places.into_iter().flatten().find(|file| file.is_file());
+    Ok(found.map(std::path::absolute).transpose()?)
+}
+
+fn user_file() -> Option<PathBuf> {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CONFIG_HOME").filter(|path| path.is_absolute());
+    let base = base.or_else(|| set("HOME").map(|home| home.join(".config")))?;
+    Some(base.join("sipdo").join(FILE_NAME))
+}
+
+/// Reads an agent's flags from the environment alone, as the agent itself will.
+#[derive(Debug, Parser)]
+struct AsAgent {
+    #[command(flatten)]
+    flags: AgentFlags,
+}
+
+/// What an agent of `role` would resolve its settings to.
+fn settings(role: Role, config: Option<&Path>) -> Result<AgentSettings, String> {
+    let mut flags = AsAgent::try_parse_from(["agent"])
+        .map_err(|error| error.to_string())?
+        .flags;
+    flags.config = config.map(Path::to_owned).or(flags.config);
+    flags
+        .resolve(role, |name| env::var(name).ok())
+        .map_err(|error| error.to_string())
+}
+
+/// The settings of every one of `roles` on this machine.
+///
+/// # Errors
+/// The file is wrong, or a role has no model, no endpoint or no key: told with what to write.
+pub fn check_models(config: Option<&Path>, roles: &[Role]) -> Result<BTreeMap<Role, AgentSettings>, Failure> {
+    sipdo_llm::install_crypto_provider();
+    let mut found = BTreeMap::new();
+    for &role in roles {
+        let wrong = |problem: String| {
+            let place = config
+                .map(|file| format!("{}: ", crate::session::shown(file)))
+                .unwrap_or_default();
+            let place = if problem.contains(FILE_NAME) {
+                String::new()
+            } else {
+                place
+            };
+            Failure::usage(format!("{place}{problem}")).hint(EXAMPLE)
+        };
+        let settings = settings(role, config).map_err(wrong)?;
+        let endpoint = settings.endpoints.get(&settings.model.endpoint).cloned();
+        let endpoint = endpoint.ok_or_else(|| wrong(format!("no endpoint for the {role}")))?;
+        EndpointClient::new(&settings.model.endpoint, endpoint)
+            .map_err(|error| wrong(format!("{error} (needed by the {role})")))?;
+        found.insert(role, settings);
+    }
+    Ok(found)
+}
+
+/// The price of a role's model, where the operator supplies one.
+pub fn price(settings: &AgentSettings) -> Option<Price> {
+    settings
+        .endpoints
+        .get(&settings.model.endpoint)?
+        .prices
+        .get(&settings.model.model)
+        .copied()
+}
+
+/// What asking an endpoint came to.
+#[derive(Debug, Clone)]
+pub struct Probed {
+    /// `endpoint/model`.
+    pub label: String,
+    /// Roles that use it.
+    pub roles: Vec<Role>,
+    /// It answers and knows the model (in words), or why not.
+    pub finding: Result<String, String>,
+}
+
+/// Asks every endpoint once, without buying anything, whether it is there, takes the key and lists the model.
+pub async fn probe(settings: &BTreeMap<Role, AgentSettings>) -> Vec<Probed> {
+    let mut distinct: BTreeMap<String, (Vec<Role>, &AgentSettings)> = BTreeMap::new();
+    for (&role, settings) in settings {
+        let label = format!("{}/{}", settings.model.endpoint, settings.model.model);
+        distinct
+            .entry(label)
+            .or_insert_with(|| (Vec::new(), settings))
+            .0
+            .push(role);
+    }
+    let mut probes = JoinSet::new();
+    for (label, (roles, settings)) in distinct {
+        let model = model(settings);
+        probes.spawn(async move {
+            let finding = match model {
+                Ok(model) => model.probe(Spend::Nothing).await.map_err(|error| error.to_string()),
+                Err(error) => Err(error),
+            };
+            let finding = finding.and_then(|probe| match (probe.listed, probe.others.is_empty()) {
+                (Some(false), false) => Err(format!(
+                    "the endpoint does not list this model; it lists {}",
+                    probe.others.join(", ")
+                )),
+                (Some(false), true) => Err("the endpoint does not know this model".into()),
+                (Some(true), _) => Ok(format!("answers in {} ms, knows the model", probe.latency.as_millis())),
+                (None, _) => Ok(format!(
+                    "answers in {} ms, has no list of models",
+                    probe.latency.as_millis()
+                )),
+            });
+            Probed { label, roles, finding }
+        });
+    }
+    let mut found = probes.join_all().await;
+    found.sort_by(|a, b| a.label.cmp(&b.label));
+    found
+}
+
+fn model(settings: &AgentSettings) -> Result<Model, String> {
+    let name = &settings.model.endpoint;
+    let endpoint = settings
+        .endpoints
+        .get(name)
+        .cloned()
+        .ok_or_else(|| format!("no endpoint {name}"))?;
+    let client = EndpointClient::new(name, endpoint).map_err(|error| error.to_string())?;
+    Model::new(client, settings.model.clone()).map_err(|error| error.to_string())
+}
+
+/// Fails on the first model that does not answer.
+///
+/// # Errors
+/// With every trouble that was found, and how to go on all the same.
+pub fn require_answers(probed: &[Probed]) -> Result<(), Failure> {
+    let troubles: Vec<String> = probed
+        .iter()
+        .filter_map(|probed| {
+            let roles: BTreeSet<&str> = probed.roles.iter().map(|role| role.name()).collect();
+            let roles: Vec<&str> = roles.into_iter().collect();
+            let trouble = probed.finding.as_ref().err()?;
+            Some(format!(
+                "{} (for {}): {}",
+                probed.label,
+                roles.join(", "),
+                output::clean_line(trouble)
+            ))
+        })
+        .collect();
+    if troubles.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Unavailable, troubles.join("\n"))
+        .hint("nothing was started or bought; correct sipdo.toml, or go on all the same with --no-probe"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        std::fs::write(&path, text).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn a_role_without_a_model_is_named_with_what_to_write() {
+        let (_dir, path) = file("[endpoints.local]\nprovider = \"openai\"\nbase_url = \"http://127.0.0.1:1/v1\"\n");
+        let failure = check_models(Some(&path), &[Role::Verifier]).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(
+            failure.message.contains("verifier") && failure.hint.contains("--simulated"),
+            "{failure}"
+        );
+    }
+
+    #[test]
+    fn a_missing_key_is_named_by_its_variable() {
+        let (_dir, path) = file(
+            "[endpoints.cloud]\nprovider = \"openai\"\napi_key_env = \"SIPDO_TEST_NO_SUCH_KEY\"\n[models.default]\nmodel = \"m\"\n",
+        );
+        let failure = check_models(Some(&path), &[Role::Learner]).unwrap_err();
+        assert!(failure.message.contains("SIPDO_TEST_NO_SUCH_KEY"), "{failure}");
+    }
+
+    #[test]
+    fn the_example_that_we_show_is_one_that_loads() {
+        let text: String = EXAMPLE
+            .lines()
+            .filter_map(|line| line.strip_prefix("  "))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let settings = sipdo_agent::settings::Settings::parse(Path::new(FILE_NAME), &text).unwrap();
+        for role in Role::ALL {
+            settings.model(role).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_is_not_there_is_told_before_anything_is_bought() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let (_dir, path) = file(&format!(
+            "[endpoints.local]\nprovider = \"openai\"\nbase_url = \"http://127.0.0.1:{port}/v1\"\n[models.default]\nmodel = \"m\"\n"
+        ));
+        let settings = check_models(Some(&path), &[Role::Learner, Role::Checker]).unwrap();
+        let probed = probe(&settings).await;
+        assert_eq!(probed.len(), 1, "one endpoint and model is asked once");
+        let failure = require_answers(&probed).unwrap_err();
+        assert_eq!(failure.exit, Exit::Unavailable);
+        assert!(
+            failure.message.starts_with("local/m (for checker, learner): "),
+            "{failure}"
+        );
+    }
+}
