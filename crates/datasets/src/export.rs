@@ -47,3 +47,91 @@ pub fn write_corrections(outcome: &Outcome, out: &mut impl Write) -> io::Result<
     }
     Ok(outcome.corrections.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Mapping, load_examples};
+    use sipdo_domain::{Ending, Example, SyntheticExample, outcome::Correction};
+
+    fn synthetic(id: u32, decision: Decision, quarantined: bool) -> SyntheticExample {
+        SyntheticExample {
+            example: Example {
+                id: format!("synthetic-{id}"),
+                input: format!("question {id}\nwith lines"),
+                target: "B".into(),
+                aliases: vec![],
+            },
+            level: 2,
+            rationale: String::new(),
+            votes: vec![],
+            decision,
+            prompt_version: 0,
+            quarantined,
+        }
+    }
+
+    fn outcome() -> Outcome {
+        let refused = Decision::Rejected {
+            by: "votes".into(),
+            reason: "ambiguous".into(),
+        };
+        Outcome {
+            ending: Ending::Finished,
+            best: 0,
+            found: 0,
+            prompts: vec![],
+            synthetic: vec![
+                synthetic(1, Decision::Accepted, false),
+                synthetic(2, refused, false),
+                synthetic(3, Decision::Accepted, true),
+            ],
+            corrections: vec![Correction {
+                example: "synthetic-1".into(),
+                input: "q".into(),
+                target: "B".into(),
+                wrong_answer: "A".into(),
+                right_answer: "B".into(),
+                from_version: 0,
+                to_version: 1,
+                analysis: "why".into(),
+                recommendation: "how".into(),
+            }],
+            arms: vec![],
+            gain: None,
+            reverted: false,
+            label_kl: None,
+            warnings: vec![],
+        }
+    }
+
+    #[test]
+    fn exported_examples_can_be_read_as_data() {
+        let path = tempfile::tempdir().unwrap().keep().join("synthetic.jsonl");
+        let mut file = std::fs::File::create(&path).unwrap();
+        assert_eq!(write_synthetic(&outcome(), Which::Accepted, &mut file).unwrap(), 1);
+        let mapping = Mapping {
+            id: Some("id".into()),
+            ..Mapping::default()
+        };
+        let read = load_examples(&path, &mapping).unwrap();
+        assert_eq!(
+            (read[0].id.as_str(), read[0].input.as_str()),
+            ("synthetic-1", "question 1\nwith lines")
+        );
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+
+        let mut all = Vec::new();
+        assert_eq!(write_synthetic(&outcome(), Which::All, &mut all).unwrap(), 3);
+        let lines = String::from_utf8(all).unwrap();
+        assert!(lines.lines().nth(1).unwrap().contains("ambiguous"));
+    }
+
+    #[test]
+    fn corrections_are_one_line_each() {
+        let mut out = Vec::new();
+        assert_eq!(write_corrections(&outcome(), &mut out).unwrap(), 1);
+        let line: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(line["wrong_answer"], "A");
+    }
+}

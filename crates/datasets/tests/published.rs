@@ -1,5 +1,7 @@
 //! The published data sets load with the task files in `examples/datasets`. Skipped, aloud, where the data is absent.
 
+#![expect(clippy::panic, reason = "a failure should show the whole refusal")]
+
 use sipdo_datasets::{LoadOptions, TaskFile, load_with};
 use sipdo_domain::{Comparison, Mark};
 use std::path::{Path, PathBuf};
