@@ -1,1 +1,20 @@
-//! The cross-crate tests and their kit.
+//! The kit of the cross-crate tests and benchmarks: a cluster of real processes on this machine, and ways to hurt it.
+
+pub mod cluster;
+pub mod process;
+pub mod simulator;
+pub mod task;
+
+pub use cluster::{Cluster, Setup};
+pub use process::Process;
+pub use simulator::Ledger;
+
+use std::path::{Path, PathBuf};
+
+/// The folder with the public benchmark files, where the machine has it: `SIPDO_SHARED`, or `shared` beside the workspace.
+pub fn shared_data() -> Option<PathBuf> {
+    let named = std::env::var_os("SIPDO_SHARED").map(PathBuf::from);
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.parent()?.join("shared");
+    let data = named.unwrap_or(beside).join("data");
+    data.is_dir().then_some(data)
+}

@@ -1,0 +1,253 @@
+//! A cluster on this machine: nats-server, simulator, coordinators, agents; each a real process that can be hurt alone.
+
+use crate::{
+    process::{Process, eventually},
+    simulator::Ledger,
+};
+use anyhow::{Context as _, Result, bail};
+use sipdo_bus::local::{NatsServer, NatsServerOptions};
+use sipdo_protocol::pb::{self, run_service_client::RunServiceClient};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+/// The roles of agents.
+pub const ROLES: [&str; 5] = ["generator", "checker", "verifier", "learner", "optimizer"];
+
+/// How a cluster is made.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Arguments of the simulator.
+    pub simulator: Vec<String>,
+    /// Jobs that an agent works on at a time.
+    pub slots: u32,
+    /// Coordinators to start.
+    pub coordinators: usize,
+    /// Agents of each role to start.
+    pub agents: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup { simulator: Vec::new(), slots: 16, coordinators: 1, agents: 1 }
+    }
+}
+
+/// The processes.
+pub struct Cluster {
+    /// Where everything is kept.
+    pub folder: TempDir,
+    /// The server.
+    pub nats: NatsServer,
+    /// The simulated models.
+    pub simulator: Process,
+    /// Address of the simulator.
+    pub models: SocketAddr,
+    /// The coordinators.
+    pub coordinators: Vec<(Process, SocketAddr)>,
+    /// The agents by role.
+    pub agents: Vec<(&'static str, Process)>,
+    slots: u32,
+    started: usize,
+}
+
+/// A client of one coordinator.
+pub type Client = RunServiceClient<Channel>;
+
+impl Cluster {
+    /// Starts everything and waits until it is ready.
+    ///
+    /// # Errors
+    /// Something does not start.
+    pub async fn start(setup: &Setup) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let nats = NatsServer::start(NatsServerOptions::new(folder.path().join("nats"))).await?;
+        let port_file = folder.path().join("simulator.port");
+        let mut args = vec!["--port".to_owned(), "0".into(), "--port-file".into(), text(&port_file)];
+        args.extend(setup.simulator.iter().cloned());
+        let mut simulator = Process::start("sipdo-simulator", "simulator", &args, folder.path())?;
+        let models = simulator.until("address", || address(&port_file)).await?;
+        fs::write(folder.path().join("sipdo.toml"), operator_file(models, setup.slots))?;
+        let mut cluster = Cluster {
+            folder,
+            nats,
+            simulator,
+            models,
+            coordinators: Vec::new(),
+            agents: Vec::new(),
+            slots: setup.slots,
+            started: 0,
+        };
+        for _ in 0..setup.coordinators {
+            cluster.start_coordinator().await?;
+        }
+        for role in ROLES {
+            for _ in 0..setup.agents {
+                cluster.start_agent(role, &[])?;
+            }
+        }
+        cluster.agents_answer(ROLES.len() * setup.agents).await?;
+        Ok(cluster)
+    }
+
+    /// Starts one more coordinator and waits for its API.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_coordinator(&mut self) -> Result<()> {
+        self.started += 1;
+        let label = format!("coordinator-{}", self.started);
+        let port_file = self.folder.path().join(format!("{label}.port"));
+        let args = ["--nats-url", &self.nats.url(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--port-file"];
+        let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+        args.push(text(&port_file));
+        let mut process = Process::start("sipdo-coordinator", &label, &args, self.folder.path())?;
+        let api = process.until("address of the API", || address(&port_file)).await?;
+        self.coordinators.push((process, api));
+        Ok(())
+    }
+
+    /// Starts one more agent with these further arguments. Does not wait for it.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_agent(&mut self, role: &'static str, more: &[&str]) -> Result<()> {
+        self.started += 1;
+        let label = format!("{role}-{}", self.started);
+        let config = text(&self.folder.path().join("sipdo.toml"));
+        // Every agent has a spool of its own, kept when it is started again in the place of the old one.
+        let spool = text(&self.folder.path().join(format!("spool-{role}")));
+        let mut args: Vec<String> = vec!["--nats-url".into(), self.nats.url(), "--spool-dir".into(), spool];
+        if !more.contains(&"--base-url") {
+            args.extend(["--config".to_owned(), config]);
+        }
+        args.extend(["--slots".to_owned(), self.slots.to_string()]);
+        args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        let process = Process::start(&format!("sipdo-{role}"), &label, &args, self.folder.path())?;
+        self.agents.push((role, process));
+        Ok(())
+    }
+
+    /// A client of the first coordinator.
+    ///
+    /// # Errors
+    /// There is none, or it does not answer.
+    pub async fn client(&self) -> Result<Client> {
+        let (_, api) = self.coordinators.first().context("no coordinator was started")?;
+        connect(*api).await
+    }
+
+    /// Waits until this many agents answer a roll call.
+    ///
+    /// # Errors
+    /// They do not.
+    pub async fn agents_answer(&self, count: usize) -> Result<()> {
+        if self.coordinators.is_empty() {
+            return Ok(());
+        }
+        let client = self.client().await?;
+        eventually(&format!("{count} agents"), || {
+            let mut client = client.clone();
+            async move {
+                let agents = client.list_agents(pb::ListAgentsRequest { wait_ms: 200 }).await?.into_inner().agents;
+                let agents = agents.iter().filter(|card| card.role != "coordinator").count();
+                Ok((agents >= count).then_some(()))
+            }
+        })
+        .await
+    }
+
+    /// What the simulator has seen.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub async fn ledger(&self) -> Result<Ledger> {
+        Ledger::read(self.models).await
+    }
+
+    /// Kills everything but the simulator (it stands for the outside world), as a power cut of the process table would.
+    ///
+    /// # Errors
+    /// A process cannot be waited for.
+    pub async fn kill_all(&mut self) -> Result<()> {
+        self.nats.kill().await?;
+        for (process, _) in &mut self.coordinators {
+            process.kill()?;
+        }
+        for (_, process) in &mut self.agents {
+            process.kill()?;
+        }
+        self.coordinators.clear();
+        self.agents.clear();
+        Ok(())
+    }
+
+    /// Starts what [`Cluster::kill_all`] killed, on the same data.
+    ///
+    /// # Errors
+    /// Something does not start.
+    pub async fn start_all(&mut self, setup: &Setup) -> Result<()> {
+        self.nats.start_again().await?;
+        for _ in 0..setup.coordinators {
+            self.start_coordinator().await?;
+        }
+        for role in ROLES {
+            for _ in 0..setup.agents {
+                self.start_agent(role, &[])?;
+            }
+        }
+        self.agents_answer(ROLES.len() * setup.agents).await
+    }
+}
+
+/// A client of the coordinator at this address.
+///
+/// # Errors
+/// It does not answer.
+pub async fn connect(api: SocketAddr) -> Result<Client> {
+    let channel = Channel::from_shared(format!("http://{api}"))?.connect().await?;
+    Ok(RunServiceClient::new(channel).max_decoding_message_size(256 << 20).max_encoding_message_size(256 << 20))
+}
+
+/// Waits for the end of a run and gives it whole.
+///
+/// # Errors
+/// It does not end in time.
+pub async fn ended(client: &Client, run: &str, within: Duration) -> Result<pb::Run> {
+    let start = Instant::now();
+    loop {
+        let mut client = client.clone();
+        let run = client.get_run(pb::GetRunRequest { run: run.to_owned() }).await?.into_inner();
+        let state = run.summary.as_ref().map(pb::Summary::state).unwrap_or_default();
+        let ended = ![pb::State::Pending, pb::State::Running, pb::State::Paused].contains(&state);
+        if ended {
+            return Ok(run);
+        }
+        if start.elapsed() > within {
+            bail!("the run is still {} after {within:?}: {:?}", state.as_str_name(), run.summary);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn operator_file(models: SocketAddr, slots: u32) -> String {
+    format!(
+        "[endpoints.simulator]\nprovider = \"openai\"\nbase_url = \"http://{models}/v1\"\n\n\
+         [models.default]\nendpoint = \"simulator\"\nmodel = \"sim-teacher\"\nconcurrency = {slots}\n\n\
+         [models.learner]\nmodel = \"sim-weak\"\n"
+    )
+}
+
+fn address(file: &Path) -> Option<SocketAddr> {
+    let text = fs::read_to_string(file).ok()?;
+    text.trim().parse().ok()
+}
+
+fn text(path: &Path) -> String {
+    PathBuf::from(path).display().to_string()
+}

@@ -1,0 +1,147 @@
+//! One of our programs as a child process, killed when dropped.
+
+use anyhow::{Context as _, Result, bail};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+/// How long anything in a test may take before it has failed.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+
+/// A running program.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+/// The path of one of the workspace's programs, built with the same profile as the caller.
+///
+/// # Errors
+/// It is not there: `cargo build --workspace` makes it.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let exe = env::current_exe()?;
+    // A test stands in `deps`, a benchmark beside the programs.
+    let folders = exe.ancestors().skip(1).take(2);
+    let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.with_context(|| format!("{name} is not built: run `cargo build --workspace --bins` with the same profile first"))
+}
+
+impl Process {
+    /// Starts a program; its output goes to `<folder>/<label>.log`.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(name: &str, label: &str, args: &[String], folder: &Path) -> Result<Self> {
+        let log = folder.join(format!("{label}.log"));
+        let file = fs::OpenOptions::new().create(true).append(true).open(&log)?;
+        let child = Command::new(program(name)?)
+            .args(args)
+            .env("SIPDO_LOG_FORMAT", "pretty")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        Ok(Process { child, log })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything it has printed so far.
+    pub fn output(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Kills it as the kernel would for want of memory.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn kill(&mut self) -> Result<()> {
+        drop(self.child.kill());
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Sends a signal by name: `TERM`, `INT`, `STOP`, `CONT`.
+    ///
+    /// # Errors
+    /// `kill` failed.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status()?;
+        if !status.success() {
+            bail!("kill -{name} {} failed", self.pid());
+        }
+        Ok(())
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It has not ended in time: its log is part of the error.
+    pub async fn wait(&mut self, within: Duration) -> Result<ExitStatus> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if start.elapsed() > within {
+                bail!("still running after {within:?}:\n{}", self.output());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until `condition` gives a value.
+    ///
+    /// # Errors
+    /// It has ended, or the deadline has passed: its log is part of the error.
+    pub async fn until<T>(&mut self, what: &str, mut condition: impl FnMut() -> Option<T>) -> Result<T> {
+        let start = Instant::now();
+        loop {
+            if let Some(value) = condition() {
+                return Ok(value);
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("ended ({status}) before {what}:\n{}", self.output());
+            }
+            if start.elapsed() > DEADLINE {
+                bail!("no {what} after {DEADLINE:?}:\n{}", self.output());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.kill());
+    }
+}
+
+/// Waits until `condition` gives a value, asked again and again.
+///
+/// # Errors
+/// The deadline has passed.
+pub async fn eventually<T, F>(what: &str, mut condition: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<Option<T>>>,
+{
+    let start = Instant::now();
+    loop {
+        if let Some(value) = condition().await? {
+            return Ok(value);
+        }
+        if start.elapsed() > DEADLINE {
+            bail!("not in {DEADLINE:?}: {what}");
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}

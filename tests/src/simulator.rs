@@ -1,0 +1,61 @@
+//! The simulator's own ledger of calls: the oracle of what was bought, which none of our agents writes.
+
+use anyhow::{Context as _, Result};
+use sipdo_simulator::{Call, Totals};
+use std::{collections::BTreeMap, net::SocketAddr};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// What the simulator has seen.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Ledger {
+    /// Sums.
+    pub totals: Totals,
+    /// Every call, oldest first.
+    pub calls: Vec<Call>,
+}
+
+impl Ledger {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// The simulator cannot be reached.
+    pub async fn read(simulator: SocketAddr) -> Result<Self> {
+        let body = http(simulator, "GET", "/admin/ledger", "").await?;
+        serde_json::from_str(&body).context("the simulator's ledger cannot be read")
+    }
+
+    /// Requests that were answered with a whole completion more than once.
+    pub fn bought_twice(&self) -> Vec<(String, usize)> {
+        let mut answered: BTreeMap<&str, usize> = BTreeMap::new();
+        for call in self.calls.iter().filter(|call| call.outcome == "answered") {
+            *answered.entry(&call.request).or_default() += 1;
+        }
+        answered.into_iter().filter(|(_, times)| *times > 1).map(|(request, times)| (request.to_owned(), times)).collect()
+    }
+}
+
+/// Scripts faults, as `POST /admin/faults` takes them.
+///
+/// # Errors
+/// The simulator cannot be reached or does not take them.
+pub async fn script_faults(simulator: SocketAddr, faults: &serde_json::Value) -> Result<()> {
+    http(simulator, "POST", "/admin/faults", &faults.to_string()).await.map(drop)
+}
+
+/// One HTTP/1.0 request; the body of a 2xx answer.
+async fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+    anyhow::ensure!(head.contains(" 200 ") || head.contains(" 204 "), "{method} {path}: {head}\n{body}");
+    Ok(body.to_owned())
+}
