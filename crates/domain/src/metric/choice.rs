@@ -94,7 +94,10 @@ impl Options {
         let mixes = mentions_of_marks(told, self)
             .iter()
             .any(|mention| mention.option != at && mention.strong);
-        (!mixes && (self.text(at).is_empty() || rest.starts_with(self.text(at)))).then_some(Some(at))
+        // the text, or the text with a word or two: a line that argues about an option does not choose it
+        let told = self.text(at).is_empty()
+            || rest.starts_with(self.text(at)) && words(&rest).len() <= words(self.text(at)).len() + 3;
+        (!mixes && told).then_some(Some(at))
     }
 
     /// The option that an answer chooses.
@@ -191,7 +194,13 @@ impl Options {
             ([only], _) => Some(Some(*only)),
             ([], [denied]) if self.0.len() == 2 => Some(Some(1 - *denied)),
             ([], _) => None,
-            _ => Some(None),
+            // "False or True = True"
+            _ => Some(
+                clause
+                    .rsplit_once('=')
+                    .and_then(|(_, result)| self.in_clause(result))
+                    .flatten(),
+            ),
         }
     }
 

@@ -128,7 +128,7 @@ static TAGGED: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?is)<(?:final_?)?an
 static FENCE: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?s)```[\w+-]*[ \t]*\n?(.*?)```"));
 static EXPLANATION: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"(?i)^[\s#*_>-]*(?:(?:explanation|reasoning|rationale|justification|reason|working|steps|notes?)\W*(?::|$)|here'?s (?:why|how)|because\b|this is because|let me explain)",
+        r"(?i)^[\s#*_>-]*(?:(?:explanation|reasoning|rationale|justification|reason|working|steps|notes?)\W*(?::|$)|here'?s (?:why|how)|this is because|let me explain)",
     )
 });
 
@@ -234,7 +234,9 @@ fn body(text: &str) -> &str {
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         let before = text.get(..at).unwrap_or_default();
-        if EXPLANATION.is_match(line) && has_content(before) {
+        // an answer of a line or two: after more than that it is a step of the reasoning
+        let lines = before.lines().filter(|line| has_content(line)).count();
+        if EXPLANATION.is_match(line) && (1..=2).contains(&lines) {
             return before.trim();
         }
         at += line.len();

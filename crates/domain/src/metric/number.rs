@@ -24,6 +24,7 @@ static FRACTION: LazyLock<Regex> = LazyLock::new(|| pattern(r"\\d?frac\s*\{([^{}
 static SIGN: LazyLock<Regex> = LazyLock::new(|| {
     pattern(r"(?i)(?:^|[\s(\[{=:*$])[-−–][$€£¥]?$|(?:^|[=:(]|\bis)\s*(?:[-−–]|minus\b|negative\b)\s*[$€£¥]?\s*$")
 });
+static BRACKETS: LazyLock<Regex> = LazyLock::new(|| pattern(r"\([^()]*\)"));
 static WORDS: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)[a-z]+"));
 static VERB: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
@@ -80,6 +81,9 @@ fn last_sentence(line: &str) -> &str {
 }
 
 fn in_sentence(line: &str) -> Option<f64> {
+    // "5 (2 flutes, 3 drums)": what stands in brackets explains
+    let outside = BRACKETS.replace_all(line, " ");
+    let line = if numbers(&outside).is_empty() { line } else { &outside };
     let mut found = numbers(line);
     if found.iter().any(|number| number.digits) {
         found.retain(|number| number.digits);

@@ -79,6 +79,11 @@ fn choices_are_found_in_what_models_write() {
         "Answer - (B)",
         "the answer's (B)",
         "Ada finished last, so (B).",
+        "Mel is first.\nAna is second.\nBecause one is left, Ada is last. So (B).",
+        "Option (A): Mel is first, so it fails.\nOption (B): Ada is last, as it says. So (B).",
+        "(B) is correct because (A) and (C) are false.",
+        "My answer: B (Ada finished last)",
+        "Option (A) says Mel. Option (B) says Ada. Option (C) says Ana. The second fits, so it is option (B).",
     ];
     for answer in cases {
         assert!(
@@ -161,6 +166,18 @@ fn options_without_letters_are_chosen_by_text() {
             "{answer:?} should not be {other}"
         );
     }
+    let polar: Metric = Comparison::Choice {
+        options: vec!["False".into(), "True".into()],
+    }
+    .into();
+    for (answer, target) in [
+        ("not (True) = False. So the answer is False.", "False"),
+        ("not True = False, then False or True = True.", "True"),
+        ("False\n\nThe expression negates True.", "False"),
+        ("The result of the expression is: **False**", "False"),
+    ] {
+        assert!(right(&polar, answer, "not ( True ) is", target), "{answer}");
+    }
     for undecided in [
         "There is no way to tell",
         "Yes or no",
@@ -231,6 +248,8 @@ fn numbers_are_found_in_what_models_write() {
         ("There are 5 fruits out of 12 objects.", "5", true),
         ("There are 5 fruits out of 12 objects.", "12", false),
         ("Therefore she has 20 dollars left after 3 days.", "20", true),
+        ("5 (2 nectarines, 1 strawberry, 1 peach, 1 grape)", "5", true),
+        ("A = -7 * 3 = -21\nB = 4\nA * B = -84\n\nAnswer: -84", "-84", true),
         ("I count 2 flutes and 3 drums.\n\nTotal: 5", "5", true),
         ("You have seven musical instruments.", "7", true),
         ("-3", "3", false),
@@ -306,6 +325,12 @@ fn words_are_compared_without_their_clothes() {
         ("It is not **Paris**.", "Paris", false),
         ("Yes, because it holds.", "yes", true),
         ("No", "yes", false),
+        ("Goal tending is part of basketball. So yes.", "yes", true),
+        (
+            "Hence, we have sorted them. So costume counterpart oven.",
+            "costume counterpart oven",
+            true,
+        ),
         ("the Eiffel Tower", "Eiffel Tower", true),
         ("C++", "C", false),
         ("non-entailment", "entailment", false),

@@ -134,6 +134,8 @@ static LEADING_WORD: LazyLock<Regex> = LazyLock::new(|| {
 });
 static LABELLED: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[A-Za-z][A-Za-z ()']{0,50}:\**\s+(\S.*)$"));
 static COPULA: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i).*\b(?:is|are|was|were|equals|to)\s+(\S.*)$"));
+static CONCLUSION: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?i)^(?:.*[.!?]\s+)?(?:so|therefore|thus|hence)\b,?:?\s+(\S.*)$"));
 static NEGATION: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?i)\b(not|never|neither|nor|rather than|instead of)\b|n't\b"));
 
@@ -149,6 +151,9 @@ pub(super) fn forms(span: &str) -> Vec<String> {
         forms.push(lead.as_str().to_owned());
     }
     if let Some(rest) = LABELLED.captures(first.trim()).and_then(|found| found.get(1)) {
+        forms.push(unwrap(rest.as_str()).to_owned());
+    }
+    if let Some(rest) = CONCLUSION.captures(span.trim()).and_then(|found| found.get(1)) {
         forms.push(unwrap(rest.as_str()).to_owned());
     }
     if !NEGATION.is_match(first) {
