@@ -219,10 +219,7 @@ async fn handle(agent: Arc<Agent>, delivery: Delivery) {
         () = agent.abandon.cancelled() => Settle::HandBack(Duration::ZERO),
     };
     let settled = match settle {
-        Settle::Ack => {
-            agent.tally.finished();
-            delivery.ack().await
-        }
+        Settle::Ack => delivery.ack().await.inspect(|()| agent.tally.finished()),
         Settle::HandBack(delay) => delivery.hand_back(delay).await,
         Settle::DeadLetter(reason) => delivery.dead_letter(&reason).await,
     };

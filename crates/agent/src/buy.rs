@@ -2,7 +2,8 @@
 //! paid for is lost, and nothing is paid for twice.
 //!
 //! 1. Create the attempt's record, which is the right to buy. Who finds one buys nothing: the result is there (done), its owner lives
-//!    (hand back), or its owner is dead (report the attempt as lost; whether to buy again is for the run's leader to say).
+//!    (hand back), or its owner is dead (bring its answer if it lies in the spool of this machine, else report the attempt as lost;
+//!    whether to buy again is for the run's leader to say).
 //! 2. Meanwhile look into the completion store: the same request may have been answered already.
 //! 3. Call the model, and write the answer to the spool.
 //! 4. Put it into the completion store and create the result, at the same time: the spool covers both.
@@ -23,6 +24,7 @@ use sipdo_domain::{Ask, Measured, NotMeasured, Provenance, Reason};
 use sipdo_llm::ChatRequest;
 use sipdo_protocol::{JobOutcome, pb};
 use sipdo_telemetry::names;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 use tracing::Instrument as _;
@@ -230,8 +232,8 @@ impl Agent {
                 }
                 Liveness::Silent | Liveness::Dead => {}
             }
-            // Its last words may have come while we asked for it.
-            if result().await?.is_some() {
+            // Its last words may have come while we asked for it, or lie in the spool of this machine.
+            if result().await?.is_some() || self.bring_left_behind(work).await {
                 return Ok(Settle::Ack);
             }
         }
@@ -323,7 +325,7 @@ impl Agent {
     }
 
     /// Writes to the spool. Where that fails the answer is still in memory, and goes to the bus without this safety.
-    async fn keep(&self, kept: &Kept) -> Option<std::path::PathBuf> {
+    async fn keep(&self, kept: &Kept) -> Option<PathBuf> {
         self.spool
             .keep(kept)
             .map_err(|error| tracing::error!(%error, "an answer cannot be kept in the spool"))
@@ -359,14 +361,33 @@ impl Agent {
             folder: self.settings.spool_dir.display().to_string(),
             source,
         })?;
-        for (file, Kept { key, result }) in kept {
-            match self.publish(&result, key.as_deref()).await {
-                Settle::Ack => tracing::info!(run = result.run, job = result.job, "brought an answer from the spool"),
-                other => tracing::error!(file = %file.display(), ?other, "an answer in the spool is of no use"),
-            }
-            Spool::forget(&file);
+        for (file, kept) in kept {
+            self.bring(&file, &kept).await;
         }
         Ok(())
+    }
+
+    /// Brings the answer to this attempt if a process that died has left it in the spool that we share with it.
+    async fn bring_left_behind(&self, work: &Work) -> bool {
+        match self.spool.of(work.run.as_str(), work.job.as_str(), work.wire.attempt) {
+            Ok(Some((file, kept))) => {
+                self.bring(&file, &kept).await;
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!(%error, "the spool cannot be searched");
+                false
+            }
+        }
+    }
+
+    async fn bring(&self, file: &Path, Kept { key, result }: &Kept) {
+        match self.publish(result, key.as_deref()).await {
+            Settle::Ack => tracing::info!(run = result.run, job = result.job, "brought an answer from the spool"),
+            other => tracing::error!(file = %file.display(), ?other, "an answer in the spool is of no use"),
+        }
+        Spool::forget(file);
     }
 
     /// Marks the attempt as worked on by this process until the mark is dropped. None where it is already.

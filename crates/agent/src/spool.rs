@@ -42,10 +42,11 @@ impl Spool {
     /// Keeps an answer and returns its file.
     pub fn keep(&self, kept: &Kept) -> io::Result<PathBuf> {
         let pb::JobResult { run, job, attempt, .. } = &kept.result;
-        // Names of runs and jobs may be too long for a file's name; the content tells them.
-        let place = Sha256::digest(format!("{run}.{job}.{attempt}").as_bytes());
-        let place: String = place.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let name = format!("{place}-{}", kept.key.as_deref().unwrap_or(NO_KEY));
+        let name = format!(
+            "{}-{}",
+            place(run, job, *attempt),
+            kept.key.as_deref().unwrap_or(NO_KEY)
+        );
         let (unfinished, path) = (
             self.folder.join(format!("{name}.part")),
             self.folder.join(format!("{name}{WHOLE}")),
@@ -55,24 +56,37 @@ impl Spool {
         Ok(path)
     }
 
-    /// Whatever is kept, by file. A file that cannot be read is moved aside, so that it is neither lost nor met again.
+    /// Whatever is kept, by file.
     pub fn all(&self) -> io::Result<Vec<(PathBuf, Kept)>> {
+        self.matching("")
+    }
+
+    /// The answer to one attempt, if some process of this machine has left it.
+    pub fn of(&self, run: &str, job: &str, attempt: u32) -> io::Result<Option<(PathBuf, Kept)>> {
+        Ok(self.matching(&place(run, job, attempt))?.pop())
+    }
+
+    /// What is kept under names that begin so. A file that cannot be read is put aside, so that it is neither lost nor met again.
+    fn matching(&self, start: &str) -> io::Result<Vec<(PathBuf, Kept)>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(WHOLE)) else {
+            let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(WHOLE));
+            let Some(name) = name.filter(|name| name.starts_with(start)) else {
                 continue;
             };
-            let key = name
-                .split_once('-')
-                .map(|(_, key)| key)
-                .filter(|key| *key != NO_KEY)
-                .map(str::to_owned);
-            let read = fs::read(&path).map_err(|error| error.to_string());
-            match read.and_then(|bytes| pb::JobResult::decode(bytes.as_slice()).map_err(|error| error.to_string())) {
+            let key = name.split_once('-').map(|(_, key)| key).filter(|key| *key != NO_KEY);
+            let key = key.map(str::to_owned);
+            let bytes = match fs::read(&path) {
+                Ok(bytes) => bytes,
+                // Another process has brought it to the bus meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            match pb::JobResult::decode(bytes.as_slice()) {
                 Ok(result) => found.push((path, Kept { key, result })),
                 Err(error) => {
-                    tracing::error!(file = %path.display(), error, "a file of the spool cannot be read and is put aside");
+                    tracing::error!(file = %path.display(), %error, "a file of the spool cannot be read and is put aside");
                     fs::rename(&path, path.with_extension("unreadable"))?;
                 }
             }
@@ -88,6 +102,12 @@ impl Spool {
             tracing::warn!(file = %path.display(), %error, "cannot delete a file of the spool");
         }
     }
+}
+
+/// The part of a file's name that tells the attempt. Names of runs and jobs may be too long for it; the content tells them.
+fn place(run: &str, job: &str, attempt: u32) -> String {
+    let hash = Sha256::digest(format!("{run}.{job}.{attempt}").as_bytes());
+    hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -129,6 +149,9 @@ mod tests {
                 .is_empty(),
             "each role has its own"
         );
+        let (run, job) = (&result("j").run, &result("j").job);
+        assert!(again.of(run, job, 1).unwrap().is_none());
+        assert_eq!(again.of(run, job, 2).unwrap().map(|(file, _)| file), Some(path.clone()));
         Spool::forget(&path);
         Spool::forget(&path);
         assert_eq!(again.all().unwrap().len(), 1);
