@@ -160,8 +160,12 @@ impl Options {
             return self.named(polar.as_str());
         }
         let end = sentence.find([',', ';', ':', '—', '–', '!'])?;
+        let rest = sentence.get(end..).unwrap_or_default();
+        // "Option (A): .." begins a discussion of it
+        let discussed =
+            |at: &usize| rest.starts_with(':') && self.0.get(*at).is_some_and(|choice| choice.mark.is_some());
         self.named(sentence.get(..end)?)
-            .filter(|_| !SEVERAL.is_match(sentence.get(end..).unwrap_or_default()))
+            .filter(|at| !SEVERAL.is_match(rest) && !discussed(at))
     }
 
     /// None: the clause mentions no option. `Some(None)`: it does, and leaves open which.
