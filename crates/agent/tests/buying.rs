@@ -1,6 +1,13 @@
 //! Buying, over a real nats-server and a real HTTP provider: whatever step an agent dies at, what is paid for is not lost and not paid
 //! for twice. The provider counts.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of a test may fail it"
+)]
+
 mod support;
 
 use prost::Message as _;

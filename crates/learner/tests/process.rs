@@ -1,6 +1,8 @@
 //! The real process `sipdo-learner`, started by hand with nothing but a NATS URL, an endpoint and a model: it joins, answers, and goes.
 //! What holds for this process holds for every role's: they differ in their texts alone.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of a test may fail it")]
+
 use axum::routing::post;
 use axum::{Json, Router};
 use prost::Message as _;
