@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectOptions, Event, RequestErrorKind, ServerAddr};
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::error::{BusError, OLDEST_SERVER};
 use crate::message::NewMessage;
 use crate::settings::{BusSettings, without_password};
+use crate::subjects::{self, AgentId};
 
 const PING: Duration = Duration::from_secs(2);
 const REQUEST: Duration = Duration::from_secs(3);
@@ -126,15 +128,20 @@ impl Bus {
         (info.server_name, info.version)
     }
 
-    /// Sends what is still waiting to be sent, acknowledgements above all. Call it before a process ends.
+    /// Waits until the server has seen everything sent so far: subscriptions, acknowledgements. Call it before a process
+    /// ends. The client's own flush only tells that the bytes have left.
     ///
     /// # Errors
     /// The server cannot be reached.
     pub async fn flush(&self) -> Result<(), BusError> {
-        let doing = "sending the last messages";
-        match tokio::time::timeout(REQUEST, self.inner.client.flush()).await {
-            Ok(flushed) => flushed.map_err(|error| BusError::failed(doing, error)),
-            Err(_) => Err(BusError::failed(doing, "no answer from the server")),
+        // The server takes one thing of a connection after the other, and answers at once for a process that is nobody.
+        let nobody = subjects::ping(&AgentId::new(self.unique())?);
+        match self.client().request(nobody, Bytes::new()).await {
+            Err(error) if error.kind() != RequestErrorKind::NoResponders => Err(BusError::failed(
+                "waiting for the server to have seen everything",
+                error,
+            )),
+            _ => Ok(()),
         }
     }
 

@@ -256,7 +256,13 @@ impl NatsServer {
     /// # Errors
     /// The system refuses.
     pub async fn pause(&self) -> Result<(), LocalError> {
-        self.signal("STOP").await
+        self.signal("STOP").await?;
+        // The signal reaches one thread after the other, and a thread not yet reached still answers.
+        let deadline = Instant::now() + STOP;
+        while self.pid().is_some_and(|pid| !is_stopped(pid)) && Instant::now() < deadline {
+            sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
     }
 
     /// Lets it run again (SIGCONT).
@@ -463,6 +469,21 @@ async fn is_our_server(pid: u32, folder: &Path) -> bool {
             .unwrap_or_default()
     };
     args.contains(BINARY) && args.contains(&*folder.to_string_lossy())
+}
+
+/// Whether all threads of a process are stopped, where the system tells (Linux); else it is taken for granted.
+fn is_stopped(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return true;
+    };
+    // The state follows the name, which is in brackets and may itself hold some.
+    let stopped = |stat: &str| {
+        stat.rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+    };
+    threads
+        .flatten()
+        .all(|thread| std::fs::read_to_string(thread.path().join("stat")).is_ok_and(|stat| stopped(&stat)))
 }
 
 async fn signal(pid: u32, name: &str) -> Result<(), LocalError> {

@@ -331,7 +331,7 @@ impl Puller {
         loop {
             let free = self.shared.free.swap(0, Ordering::AcqRel);
             if free > 0 {
-                let ask = pull_request(free, EXPIRES, HEARTBEAT, false);
+                let ask = pull_request(free, EXPIRES, HEARTBEAT);
                 if session.asked == 0 {
                     session.heard = Instant::now();
                 }

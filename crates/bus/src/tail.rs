@@ -84,7 +84,7 @@ impl Tail {
             self.open().await?;
             let Some(session) = &mut self.session else { continue };
             if session.asked < BATCH / 2 {
-                let ask = pull_request(BATCH, EXPIRES, HEARTBEAT, false);
+                let ask = pull_request(BATCH, EXPIRES, HEARTBEAT);
                 let sent = self
                     .bus
                     .client()
@@ -275,7 +275,7 @@ impl Bus {
             if asked == 0 {
                 // Not waiting for more: the server says so when there is nothing left. Counting instead would never end
                 // if a message expired in between.
-                let ask = pull_request(BATCH, EXPIRES, Duration::ZERO, true);
+                let ask = pull_request_now(BATCH);
                 let sent = self
                     .client()
                     .publish_with_reply(next_message(stream, &name), inbox.clone(), ask)
@@ -330,15 +330,17 @@ async fn make_reader(
 }
 
 /// A request for messages of a pull consumer, as the server reads it.
-pub(crate) fn pull_request(batch: usize, expires: Duration, heartbeat: Duration, no_wait: bool) -> Bytes {
-    let mut request = serde_json::json!({ "batch": batch, "expires": nanos(expires) });
-    if heartbeat > Duration::ZERO {
-        request["idle_heartbeat"] = nanos(heartbeat).into();
-    }
-    if no_wait {
-        request["no_wait"] = true.into();
-    }
+pub(crate) fn pull_request(batch: usize, expires: Duration, heartbeat: Duration) -> Bytes {
+    let (expires, heartbeat) = (nanos(expires), nanos(heartbeat));
+    let request = serde_json::json!({ "batch": batch, "expires": expires, "idle_heartbeat": heartbeat });
     request.to_string().into()
+}
+
+/// A request for what a pull consumer has at the moment; the server says when that was all.
+fn pull_request_now(batch: usize) -> Bytes {
+    serde_json::json!({ "batch": batch, "no_wait": true })
+        .to_string()
+        .into()
 }
 
 fn nanos(duration: Duration) -> u64 {

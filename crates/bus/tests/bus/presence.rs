@@ -26,7 +26,7 @@ async fn everybody_shows_a_card_of_the_moment() {
         ));
     }
     load.store(5, Ordering::Relaxed);
-    let mut cards = bus.roll_call(Duration::from_millis(400)).await.unwrap();
+    let mut cards = bus.roll_call(WAIT).await.unwrap();
     cards.sort();
     assert_eq!(cards, ["a 5", "b 5", "c 5"]);
     assert_eq!(

@@ -60,6 +60,21 @@ async fn completions_are_found_by_anybody() {
 }
 
 #[tokio::test]
+async fn a_listing_ends_also_where_a_batch_does() {
+    let (_server, bus) = bus().await;
+    let models = bus.models();
+    // The server is asked for a thousand at a time.
+    for count in [1000, 2000] {
+        let puts = (count - 1000..count).map(|n| {
+            let models = models.clone();
+            async move { models.put(&format!("role-{n}"), "x").await.unwrap() }
+        });
+        futures::future::join_all(puts).await;
+        assert_eq!(models.list().await.unwrap().len(), count);
+    }
+}
+
+#[tokio::test]
 async fn a_heartbeat_moves_its_revision() {
     let (_server, bus) = bus().await;
     let coordinators = bus.coordinators();
