@@ -127,7 +127,10 @@ async fn reach(
     }
     // A run that was begun with simulated models goes on with simulated models, whether or not that is said again.
     let kept_simulated = match run {
-        Some(run) if !global.simulated && global.coordinator.is_none() => global.layout(true)?.remembers(run),
+        Some(run) if !global.simulated && global.coordinator.is_none() => {
+            let (real, simulated) = (global.layout(false)?, global.layout(true)?);
+            simulated.remembers(run) || (simulated.has_data() && !real.has_data())
+        }
         _ => false,
     };
     let here = Global {
@@ -135,8 +138,18 @@ async fn reach(
         ..global.clone()
     };
     let layout = here.layout(here.simulated)?;
-    let runs_here = here.coordinator.is_some() || stack::running(&layout).is_some();
-    if runs_here && let Some(session) = here.running(run).await? {
+    let local = stack::running(&layout).filter(|_| here.coordinator.is_none());
+    if let Some(owner) = local.as_ref().and_then(|state| state.owner.as_ref()) {
+        return Err(Failure::unavailable(format!(
+            "the stack in {} belongs to a command that is at work (process {}), and ends with it",
+            layout.root.display(),
+            owner.pid
+        ))
+        .hint("wait for it, or start one stack for both with `sipdo up` afterwards, or name another folder with --data-dir"));
+    }
+    if (here.coordinator.is_some() || local.is_some())
+        && let Some(session) = here.running(run).await?
+    {
         if stack.config.is_some() {
             output::warning("--config is not used: the stack that runs already has its own models");
         }

@@ -250,7 +250,10 @@ async fn models(findings: &mut Findings, global: &Global, stack: &StackArgs) {
         Err(failure) => findings.add(
             if config.is_some() { Grade::Bad } else { Grade::Note },
             "models",
-            failure.to_string(),
+            format!(
+                "{}\n`sipdo init` writes a sipdo.toml to fill in; --simulated works without any model",
+                failure.message
+            ),
         ),
         Ok(settings) if stack.no_probe => {
             findings.add(

@@ -367,9 +367,11 @@ async fn end_left_behind(layout: &Layout) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A stack that runs in this folder and can be spoken to, whoever started it.
+/// A stack that runs in this folder and can be spoken to. One whose owner has died is none: the next start ends it, and its runs
+/// go on from there.
 pub fn running(layout: &Layout) -> Option<State> {
-    State::load(layout).filter(|state| state.lives() && !state.coordinator.is_empty())
+    let abandoned = |state: &State| state.owner.is_some() && !state.is_owned();
+    State::load(layout).filter(|state| state.lives() && !state.coordinator.is_empty() && !abandoned(state))
 }
 
 /// Takes down the stack of `sipdo up`, or what is left of one. Returns whether there was anything.
@@ -461,6 +463,32 @@ mod tests {
         assert!(State::load(&layout).is_none());
         stranger.kill().unwrap();
         stranger.wait().unwrap();
+    }
+
+    #[test]
+    fn a_stack_whose_owner_died_is_not_one_that_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(Some(dir.path()), false).unwrap();
+        layout.make().unwrap();
+        let us = |name: &str| Process::now(name, std::process::id());
+        let mut state = State {
+            coordinator: "http://127.0.0.1:1".into(),
+            nats: String::new(),
+            simulator: None,
+            simulated: false,
+            agents: true,
+            config: None,
+            owner: Some(us("sipdo")),
+            processes: vec![us("nats-server"), us("coordinator")],
+        };
+        state.save(&layout).unwrap();
+        assert!(running(&layout).is_some());
+        state.owner = Some(Process {
+            birth: "long ago".into(),
+            ..us("sipdo")
+        });
+        state.save(&layout).unwrap();
+        assert!(running(&layout).is_none());
     }
 
     #[tokio::test]
