@@ -1,6 +1,8 @@
 //! A private nats-server as a child process: for the stack on one machine, and for tests. The same server that a
 //! cluster runs, on a free port of the loopback, with its data where the caller wants it.
 
+mod find;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,15 +12,13 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::connection::version;
-use crate::error::OLDEST_SERVER;
+use self::find::check_version;
+pub use self::find::{binary_version, find_binary};
 
 /// Largest message of a private server, in bytes. Generous: prompts with many examples are large.
 pub const MAX_PAYLOAD: usize = 4 << 20;
 
 const BINARY: &str = "nats-server";
-const VARIABLE: &str = "NATS_SERVER_BIN";
-const TOOLS: &str = ".tools/bin";
 const PID_FILE: &str = "nats-server.pid";
 const URL_FILE: &str = "nats-server.url";
 const LOG_FILE: &str = "nats-server.log";
@@ -329,92 +329,6 @@ impl NatsServer {
     }
 }
 
-/// The nats-server to use: `NATS_SERVER_BIN`; else `.tools/bin/nats-server` in the current folder or one above it, or in
-/// a folder above this program; else the first on `PATH`.
-///
-/// # Errors
-/// [`LocalError::NoBinary`], which lists where it was looked for.
-pub fn find_binary() -> Result<PathBuf, LocalError> {
-    let named = std::env::var_os(VARIABLE)
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from);
-    let here = std::env::current_dir().ok();
-    let program = std::env::current_exe().ok();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    find_binary_in(
-        named,
-        &[here, program],
-        &std::env::split_paths(&path).collect::<Vec<_>>(),
-    )
-}
-
-fn find_binary_in(named: Option<PathBuf>, below: &[Option<PathBuf>], path: &[PathBuf]) -> Result<PathBuf, LocalError> {
-    let mut looked = Vec::new();
-    if let Some(named) = named {
-        // Somebody who names one wants that one: no other is taken instead.
-        return if named.is_file() {
-            Ok(named)
-        } else {
-            Err(LocalError::NoBinary {
-                looked: vec![format!("{VARIABLE}={}", named.display())],
-            })
-        };
-    }
-    looked.push(format!("{VARIABLE} (not set)"));
-    for start in below.iter().flatten() {
-        let found = start
-            .ancestors()
-            .map(|folder| folder.join(TOOLS).join(BINARY))
-            .find(|file| file.is_file());
-        if let Some(found) = found {
-            return Ok(found);
-        }
-        looked.push(format!("{TOOLS} in {} and above", start.display()));
-    }
-    if let Some(found) = path
-        .iter()
-        .map(|folder| folder.join(BINARY))
-        .find(|file| file.is_file())
-    {
-        return Ok(found);
-    }
-    looked.push("PATH".to_owned());
-    Err(LocalError::NoBinary { looked })
-}
-
-/// The version that a nats-server binary tells, for example `2.15.1`.
-///
-/// # Errors
-/// It cannot be run, or is not a nats-server.
-pub async fn binary_version(binary: &Path) -> Result<String, LocalError> {
-    let doing = || format!("asking {} for its version", binary.display());
-    let told = Command::new(binary)
-        .arg("--version")
-        .output()
-        .await
-        .map_err(|error| io(doing(), error))?;
-    let told = String::from_utf8_lossy(&told.stdout).into_owned();
-    let found = told
-        .rsplit(['v', ' '])
-        .next()
-        .map(str::trim)
-        .filter(|text| version(text).is_some());
-    found
-        .map(str::to_owned)
-        .ok_or_else(|| io(doing(), std::io::Error::other(format!("it says {told:?}"))))
-}
-
-async fn check_version(binary: &Path) -> Result<(), LocalError> {
-    let found = binary_version(binary).await?;
-    if version(&found).is_some_and(|version| version >= OLDEST_SERVER) {
-        return Ok(());
-    }
-    Err(LocalError::TooOld {
-        binary: binary.to_owned(),
-        found,
-    })
-}
-
 /// The process id and URL of the server that runs in `folder`, if one does, whoever has started it.
 pub async fn running(folder: &Path) -> Option<(u32, String)> {
     let pid = std::fs::read_to_string(folder.join(PID_FILE))
@@ -534,37 +448,6 @@ fn io(doing: String, error: std::io::Error) -> LocalError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_binary_is_found_nearest_first() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path();
-        let make = |path: &str| {
-            let file = root.join(path);
-            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-            std::fs::write(&file, "").unwrap();
-            file
-        };
-        let deep = root.join("project/target/debug/sipdo");
-        let none = find_binary_in(None, &[Some(deep.clone())], &[root.join("usr/bin")])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            none.contains("project/target") && none.contains("get-nats-server.sh"),
-            "{none}"
-        );
-
-        let on_path = make("usr/bin/nats-server");
-        let tools = make("project/.tools/bin/nats-server");
-        let find = |named, below: &[Option<PathBuf>]| find_binary_in(named, below, &[root.join("usr/bin")]);
-        assert_eq!(find(None, &[]).unwrap(), on_path);
-        assert_eq!(find(None, &[None, Some(deep)]).unwrap(), tools);
-        assert_eq!(find(Some(on_path.clone()), &[]).unwrap(), on_path);
-        assert!(
-            find(Some(root.join("nowhere")), &[]).is_err(),
-            "one that is named and missing is not replaced"
-        );
-    }
 
     #[test]
     fn the_port_is_read_from_what_the_server_writes() {
