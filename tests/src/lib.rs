@@ -1,5 +1,6 @@
 //! The kit of the cross-crate tests and benchmarks: a cluster of real processes on this machine, and ways to hurt it.
 
+pub mod bench;
 pub mod cluster;
 pub mod process;
 pub mod simulator;

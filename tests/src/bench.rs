@@ -1,0 +1,142 @@
+//! What the benchmarks share: tasks from the public data, one run each, figures as one line each.
+
+use crate::cluster::{Client, ended};
+use anyhow::{Context as _, Result};
+use sipdo_datasets::{LoadOptions, load_with};
+use sipdo_protocol::pb::{self, State};
+use std::{fs, path::Path, time::Duration};
+
+/// Longest run of a benchmark.
+pub const RUN: Duration = Duration::from_secs(900);
+
+/// A question family as the benchmarks use it: BIG-Bench Hard file, metric, description and form of the answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Family {
+    /// Name in figures.
+    pub name: &'static str,
+    /// File in `data/bbh`, without its ending.
+    pub file: &'static str,
+    metric: &'static str,
+    description: &'static str,
+    answer_format: &'static str,
+}
+
+/// The eight families.
+pub const FAMILIES: [Family; 8] = [
+    Family {
+        name: "object_counting",
+        file: "object_counting",
+        metric: "numeric",
+        description: "Count how many things of one category are listed.",
+        answer_format: "a whole number in digits",
+    },
+    Family {
+        name: "boolean_expressions",
+        file: "boolean_expressions",
+        metric: "choice",
+        description: "Find the value of a Boolean expression.",
+        answer_format: "True or False",
+    },
+    Family {
+        name: "multistep_arithmetic_two",
+        file: "multistep_arithmetic_two",
+        metric: "numeric",
+        description: "Work out an arithmetic expression with brackets.",
+        answer_format: "a whole number in digits",
+    },
+    Family {
+        name: "word_sorting",
+        file: "word_sorting",
+        metric: "normalized",
+        description: "Sort the words alphabetically.",
+        answer_format: "the words in order, separated by single blanks",
+    },
+    Family {
+        name: "logical_deduction",
+        file: "logical_deduction_five_objects",
+        metric: "choice",
+        description: "Choose the option that follows from the statements about an order of objects.",
+        answer_format: "the letter of the right option in brackets, such as (B)",
+    },
+    Family {
+        name: "tracking_shuffled_objects",
+        file: "tracking_shuffled_objects_five_objects",
+        metric: "choice",
+        description: "Follow who holds what through a series of swaps and choose the option that is right at the end.",
+        answer_format: "the letter of the right option in brackets, such as (B)",
+    },
+    Family {
+        name: "navigate",
+        file: "navigate",
+        metric: "choice",
+        description: "Say whether a walk ends where it began.",
+        answer_format: "Yes or No",
+    },
+    Family {
+        name: "web_of_lies",
+        file: "web_of_lies",
+        metric: "choice",
+        description: "Say whether the last person named tells the truth.",
+        answer_format: "Yes or No",
+    },
+];
+
+/// Reads a family's task from the public file: a one-line seed prompt, 30 seed examples, 150 held out.
+///
+/// # Errors
+/// The file is not there or does not read as the task says.
+pub fn task(family: &Family, data: &Path, folder: &Path, seed: u64) -> Result<pb::Task> {
+    let path = folder.join(format!("{}.toml", family.name));
+    let text = format!(
+        "[task]\nname = \"{}\"\ndescription = \"{}\"\nprompt = \"Answer the question.\"\nanswer_format = \"{}\"\n\n\
+         [data]\nfile = \"bbh/{}.json\"\npointer = \"/examples\"\ninput = \"{{{{ input }}}}\"\ntarget = \"{{{{ target }}}}\"\n\
+         train = 30\ntest = 150\n\n[metric]\nkind = \"{}\"\n\n[strategy]\nname = \"sipdo\"\nseed = {seed}\n",
+        family.name.replace('_', "-"),
+        family.description,
+        family.answer_format,
+        family.file,
+        family.metric
+    );
+    fs::write(&path, text)?;
+    let loaded = load_with(&path, &LoadOptions { data_dir: Some(data.to_owned()) })?;
+    Ok(loaded.task.try_into()?)
+}
+
+/// Runs a task to its end.
+///
+/// # Errors
+/// It does not end well.
+pub async fn run(client: &Client, task: pb::Task, strategy: &str, options: &serde_json::Value) -> Result<pb::Run> {
+    let request = crate::task::request(task, strategy, options, None);
+    let created = client.clone().create_run(request).await?.into_inner();
+    let name = created.summary.context("a run without a summary")?.run;
+    let run = ended(client, &name, RUN).await?;
+    let state = run.summary.as_ref().map(pb::Summary::state).unwrap_or_default();
+    anyhow::ensure!(state == State::Finished, "run {name}: {} {}", state.as_str_name(), run.failure);
+    Ok(run)
+}
+
+/// Accuracy of an arm in percent.
+pub fn accuracy(run: &pb::Run, arm: &str) -> Option<f64> {
+    let score = run.outcome.as_ref()?.arms.iter().find(|known| known.name == arm)?.score?;
+    let measured = score.right + score.wrong;
+    (measured > 0).then(|| 100.0 * f64::from(score.right) / f64::from(measured))
+}
+
+/// The machine, in words.
+pub fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let model = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = model.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown processor");
+    format!("{cores} cores,{}", model.trim_start().trim_start_matches(':'))
+}
+
+/// Prints one figure.
+pub fn figure(name: &str, value: impl std::fmt::Display, unit: &str) {
+    println!("figure {name} {value} {unit}");
+}
+
+/// What to print where the public data is absent.
+pub fn no_data(benchmark: &str) {
+    println!("{benchmark}: skipped, the public benchmark files are not here (SIPDO_SHARED names the folder that holds data/bbh)");
+}

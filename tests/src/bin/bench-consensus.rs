@@ -1,0 +1,88 @@
+//! `make bench-consensus`: with 15 % of the generator's labels falsified on purpose, how many wrong ones get past the voters, and
+//! what does it cost in accuracy?
+
+use anyhow::{Context as _, Result};
+use sipdo_protocol::pb::{self, decision::Kind};
+use sipdo_simulator::families::exact_answer;
+use sipdo_tests::{
+    Cluster, Setup,
+    bench::{FAMILIES, accuracy, figure, machine, no_data, run, task},
+    shared_data,
+};
+
+const NOISE: f64 = 0.15;
+/// More levels than a run needs, for more examples to count.
+const LEVELS: u32 = 20;
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Count {
+    accepted: usize,
+    wrong: usize,
+    refused: usize,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let Some(data) = shared_data() else {
+        no_data("bench-consensus");
+        return Ok(());
+    };
+    println!("Strategy sipdo, {LEVELS} levels, unanimous vote of generator, checker and verifier; {:.0} % of the generator's", NOISE * 100.0);
+    println!("claims falsified before the vote, against the same run without; labels counted with the simulator's exact solver;");
+    println!("BIG-Bench Hard files, simulated models at their default settings; {}.", machine());
+    println!("These are scores of a simulated model: they say nothing of any real model.\n");
+    println!("{:<26} {:>9} {:>9} {:>9} {:>8} {:>8}", "family", "accepted", "of them", "refused", "final", "final");
+    println!("{:<26} {:>9} {:>9} {:>9} {:>8} {:>8}", "", "", "wrong", "", "clean", "noisy");
+    let cluster = Cluster::start(&Setup { slots: 32, ..Setup::default() }).await?;
+    let client = cluster.client().await?;
+    let (mut all, mut drops) = (Count::default(), Vec::new());
+    for family in &FAMILIES {
+        let task = task(family, &data, cluster.folder.path(), 7)?;
+        let clean = run(&client, task.clone(), "sipdo", &serde_json::json!({"levels": LEVELS})).await?;
+        let noisy = run(&client, task, "sipdo", &serde_json::json!({"levels": LEVELS, "label_noise": NOISE})).await?;
+        let count = count(&noisy).with_context(|| format!("family {}", family.name))?;
+        let finals = [&clean, &noisy].map(|run| accuracy(run, "final").unwrap_or(f64::NAN));
+        println!(
+            "{:<26} {:>9} {:>9} {:>9} {:>7.1}% {:>7.1}%",
+            family.name, count.accepted, count.wrong, count.refused, finals[0], finals[1]
+        );
+        all = Count {
+            accepted: all.accepted + count.accepted,
+            wrong: all.wrong + count.wrong,
+            refused: all.refused + count.refused,
+        };
+        drops.push(finals[0] - finals[1]);
+    }
+    println!("\n{} accepted, {} of them wrong; {} refused", all.accepted, all.wrong, all.refused);
+    let wrong = 100.0 * all.wrong as f64 / all.accepted.max(1) as f64;
+    let worst = drops.into_iter().fold(f64::NEG_INFINITY, f64::max);
+    figure("consensus.wrong_accepted", format!("{wrong:.2}"), "percent");
+    figure("consensus.final_drop", format!("{worst:.1}"), "points");
+    Ok(())
+}
+
+fn count(run: &pb::Run) -> Result<Count> {
+    let outcome = run.outcome.as_ref().context("a run without an outcome")?;
+    let mut count = Count::default();
+    for synthetic in &outcome.synthetic {
+        let accepted = synthetic.decision.as_ref().is_some_and(|decision| decision.kind() == Kind::Accepted);
+        let example = synthetic.example.as_ref().context("a synthetic example without its text")?;
+        match accepted {
+            false => count.refused += 1,
+            true => {
+                count.accepted += 1;
+                let exact = exact_answer(&example.input).context("a question that the exact solver cannot read")?;
+                count.wrong += usize::from(!same(&exact, &example.target));
+            }
+        }
+    }
+    Ok(count)
+}
+
+/// Whether two answers are the same but for brackets, case and blanks.
+fn same(one: &str, other: &str) -> bool {
+    let plain = |text: &str| -> String {
+        text.chars().filter(|c| !matches!(c, '(' | ')')).collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+    };
+    plain(one) == plain(other)
+}
