@@ -2,10 +2,10 @@
 BIN := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
 BINARIES := sipdo sipdo-coordinator sipdo-generator sipdo-checker sipdo-verifier sipdo-learner sipdo-optimizer sipdo-simulator
-TASK ?= examples/object_counting/task.toml
+TASK ?= examples/object-counting/task.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build bench bench-quality bench-consensus bench-speed install clean nats
+.PHONY: help demo test lint build bench bench-quality bench-consensus bench-speed release install clean nats
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -25,17 +25,19 @@ build: ## every binary, for development
 
 bench: bench-quality bench-consensus bench-speed ## all three benchmarks
 
-bench-quality: nats ## accuracy from a one-line prompt on every simulated family, with calls and tokens
-	cargo run --release --locked -p sipdo-tests --bin bench-quality
+bench-quality: nats release ## accuracy from a one-line prompt on every simulated family, with calls and tokens
+	$(BIN)/release/sipdo-bench quality
 
-bench-consensus: nats ## wrong labels that get past the three voters
-	cargo run --release --locked -p sipdo-tests --bin bench-consensus
+bench-consensus: nats release ## wrong labels that get past the three voters
+	$(BIN)/release/sipdo-bench consensus
 
-bench-speed: nats ## jobs per second end to end, CPU, memory, jobs in flight
-	cargo run --release --locked -p sipdo-tests --bin bench-speed
+bench-speed: nats release ## jobs per second end to end, CPU, memory, jobs in flight
+	$(BIN)/release/sipdo-bench speed
 
-install: ## release binaries into $(PREFIX)/bin
+release: ## every binary, optimized
 	cargo build --workspace --bins --locked --release
+
+install: release ## release binaries into ~/.local/bin, or PREFIX/bin
 	install -d $(PREFIX)/bin && install $(addprefix $(BIN)/release/,$(BINARIES)) $(PREFIX)/bin
 
 clean: ## what was built; the tools in .tools stay
