@@ -26,13 +26,13 @@ build: ## every binary, for development
 bench: bench-quality bench-consensus bench-speed ## all three benchmarks
 
 bench-quality: nats release ## accuracy from a one-line prompt on every simulated family, with calls and tokens
-	$(BIN)/release/sipdo-bench quality
+	$(BIN)/release/bench-quality
 
 bench-consensus: nats release ## wrong labels that get past the three voters
-	$(BIN)/release/sipdo-bench consensus
+	$(BIN)/release/bench-consensus
 
 bench-speed: nats release ## jobs per second end to end, CPU, memory, jobs in flight
-	$(BIN)/release/sipdo-bench speed
+	$(BIN)/release/bench-speed
 
 release: ## every binary, optimized
 	cargo build --workspace --bins --locked --release
