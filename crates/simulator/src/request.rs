@@ -19,7 +19,7 @@ pub struct ChatRequest {
     pub temperature: Option<f64>,
     /// Sampling seed; part of the request's identity only.
     #[serde(default)]
-    pub seed: Option<i64>,
+    pub seed: Option<serde_json::Number>,
     /// Most tokens of the answer.
     #[serde(default)]
     pub max_tokens: Option<u64>,
@@ -140,7 +140,11 @@ impl ChatRequest {
             parts.push(message.role.clone().into_bytes());
             parts.push(message.text().into_bytes());
         }
-        parts.push(self.seed.unwrap_or(i64::MIN).to_le_bytes().to_vec());
+        parts.push(
+            self.seed
+                .as_ref()
+                .map_or_else(Vec::new, |seed| seed.to_string().into_bytes()),
+        );
         parts.push(self.temperature.unwrap_or(-1.0).to_le_bytes().to_vec());
         parts.push(self.schema_name().unwrap_or_default().as_bytes().to_vec());
         Draw::new(server_seed, parts.iter().map(Vec::as_slice))
