@@ -14,7 +14,7 @@ use sipdo_bus::{
     RunReader, RunSubject,
 };
 use sipdo_domain::{Amount, Ending, NotMeasured, Outcome, Provenance, Reason, Role, Task};
-use sipdo_protocol::{JobOutcome, pb, pb::State, pb::event::Event};
+use sipdo_protocol::{JobOutcome, pb, pb::State, pb::event::Event, schema};
 use sipdo_strategies::Stop;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -28,6 +28,8 @@ use tokio::{
 
 /// A job without a result for this long is published again; its agents know whether it is still at work.
 const OVERDUE: Duration = Duration::from_secs(120);
+/// How long a role may have no agent before the run says that it waits for one: at a start all are late.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the leader looks at its agents and at its clock.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -171,6 +173,7 @@ struct Leader<'a> {
     full: Vec<String>,
     acks: FuturesUnordered<Ack>,
     told: Vec<Told>,
+    missing: BTreeMap<Role, Instant>,
 }
 
 impl<'a> Leader<'a> {
@@ -195,6 +198,7 @@ impl<'a> Leader<'a> {
             full: Vec::new(),
             acks: FuturesUnordered::new(),
             told: Vec::new(),
+            missing: BTreeMap::new(),
         }
     }
 
@@ -389,16 +393,22 @@ impl<'a> Leader<'a> {
     }
 
     /// What the run waits for: an operator, an agent, a provider.
-    fn plan_waiting(&self, roster: &crate::roster::Roster, plan: &mut Plan) {
+    fn plan_waiting(&mut self, roster: &crate::roster::Roster, plan: &mut Plan) {
         let mut reasons = Vec::new();
         if self.state.paused {
             reasons.push("paused".to_owned());
         }
         for role in self.desk.roles_at_work() {
             if roster.of(role).is_empty() {
-                reasons.push(format!("no {role} answers: start one (sipdo-{role})"));
+                let since = *self.missing.entry(role).or_insert_with(Instant::now);
+                if since.elapsed() > PATIENCE {
+                    reasons.push(format!("no {role} answers: start one (sipdo-{role})"));
+                }
                 self.context.look_for_agents();
-            } else if let Some(trouble) = roster.trouble(role) {
+                continue;
+            }
+            self.missing.remove(&role);
+            if let Some(trouble) = roster.trouble(role) {
                 reasons.push(trouble);
                 self.context.look_for_agents();
             }
@@ -425,7 +435,7 @@ impl<'a> Leader<'a> {
         let id = format!("{}-{}", self.epoch, self.appended);
         match self
             .journal
-            .append(NewMessage::encode(&entry, SCHEMA_ENTRY), &id, expected)
+            .append(NewMessage::encode(&entry, schema::ENTRY), &id, expected)
             .await
         {
             Ok(sequence) => {
@@ -463,7 +473,7 @@ impl<'a> Leader<'a> {
         };
         let repeat = self.published.get(&job).map_or(0, |(_, repeat)| repeat + 1);
         self.published.insert(job.clone(), (Instant::now(), repeat));
-        let message = NewMessage::encode(&message, SCHEMA_JOB).traced();
+        let message = NewMessage::encode(&message, schema::JOB).traced();
         let sent = async {
             let (role, id) = (BusRole::new(role.name())?, JobId::new(&job)?);
             let job = JobMessage {
@@ -502,7 +512,7 @@ impl<'a> Leader<'a> {
                 ..Default::default()
             },
         };
-        let message = NewMessage::encode(&pb::JobResult::from(outcome), SCHEMA_RESULT);
+        let message = NewMessage::encode(&pb::JobResult::from(outcome), schema::RESULT);
         self.context
             .bus
             .create_result(&self.run, &BusRole::new(role.name())?, &JobId::new(job)?, message)
@@ -565,11 +575,6 @@ impl<'a> Leader<'a> {
 }
 
 type Strategy = JoinHandle<Result<Outcome, Stop>>;
-
-/// Schema names that messages carry in a header.
-pub const SCHEMA_ENTRY: &str = "entry.v1";
-const SCHEMA_JOB: &str = "job.v1";
-const SCHEMA_RESULT: &str = "result.v1";
 
 fn failed(reason: String) -> pb::Ended {
     pb::Ended {

@@ -3,7 +3,7 @@
 use crate::{
     context::{Context, now_ms, roll_call},
     fold::{RunState, is_end},
-    leader::{Fact, SCHEMA_ENTRY, fold, replay},
+    leader::{Fact, fold, replay},
     refusal::{bad_request, exists, internal, not_found, precondition, unavailable},
     view,
 };
@@ -11,7 +11,7 @@ use futures::stream::BoxStream;
 use prost::Message as _;
 use sipdo_bus::{CreateRunError, NewMessage, RunId, RunReader};
 use sipdo_domain::{Budget, Role, Task};
-use sipdo_protocol::{pb, pb::event::Event, pb::run_service_server::RunService, run_id};
+use sipdo_protocol::{pb, pb::event::Event, pb::run_service_server::RunService, run_id, schema};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
@@ -125,7 +125,7 @@ impl Runs {
         if control.id.is_empty() {
             control.id = uuid::Uuid::now_v7().to_string();
         }
-        let message = NewMessage::encode(&control, "control.v1");
+        let message = NewMessage::encode(&control, schema::CONTROL);
         self.context
             .bus
             .control(&id, message, &control.id)
@@ -170,7 +170,7 @@ impl RunService for Runs {
         match self
             .context
             .bus
-            .create_run(&run, NewMessage::encode(&entry, SCHEMA_ENTRY))
+            .create_run(&run, NewMessage::encode(&entry, schema::ENTRY))
             .await
         {
             Ok(_) => {}
