@@ -41,6 +41,12 @@ use rand_chacha::ChaCha8Rng;
 use sipdo_domain::{Ending, Mark, Outcome, Role, Score, Task, Telling, gates::Gates, prior::LabelPrior};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Sample of a second look; those before it belong to first looks that were not measured.
+const SECOND_LOOK: u32 = 4;
+
+/// Most errors that one stretch of repairs takes on.
+const MOST_ERRORS: usize = 30;
+
 /// Stretches of repairs that an error is given before it no longer calls for one by itself.
 const STRETCHES: u32 = 3;
 
@@ -105,7 +111,7 @@ impl<'a, A: Agents> Run<'a, A> {
     async fn improve(&mut self) -> Result<(), Stop> {
         self.score_seed().await?;
         if self.options.repair_seed_errors {
-            self.repair(self.history.errors(), 0).await?;
+            self.repair(self.outstanding(Vec::new()), 0).await?;
         } else {
             self.study(self.history.errors()).await?;
         }
@@ -115,7 +121,7 @@ impl<'a, A: Agents> Run<'a, A> {
             let errors = self.challenge(&examples).await?;
             self.repair(self.outstanding(errors), level).await?;
         }
-        self.tell_what_is_left().await
+        Ok(())
     }
 
     /// How the seed prompt does on the train examples: its first known weaknesses, and what must not be lost.
@@ -130,35 +136,62 @@ impl<'a, A: Agents> Run<'a, A> {
     async fn challenge(&mut self, examples: &[String]) -> Result<Vec<String>, Stop> {
         let version = self.history.current;
         let trials = self.try_all(version, examples).await?;
-        for (id, trial) in examples.iter().zip(&trials) {
-            let challenged = Telling::Challenged {
-                example: id.clone(),
-                version,
-                mark: trial.mark.clone(),
-            };
-            self.agents.tell(challenged).await?;
-        }
         let wrong = examples
             .iter()
             .zip(&trials)
             .filter(|(_, trial)| trial.mark == Mark::Wrong);
-        Ok(wrong.map(|(id, _)| id.clone()).collect())
+        let wrong = wrong.map(|(id, _)| id.clone()).collect();
+        let wrong = self.look_again(version, wrong).await?;
+        for id in examples {
+            if let Some(trial) = self.history.trial(version, id) {
+                let challenged = Telling::Challenged {
+                    example: id.clone(),
+                    version,
+                    mark: trial.mark.clone(),
+                };
+                self.agents.tell(challenged).await?;
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// Of examples that were answered wrongly those that are not answered rightly as another sample either.
+    async fn look_again(&mut self, version: u32, wrong: Vec<String>) -> Result<Vec<String>, Stop> {
+        if !self.options.second_look {
+            return Ok(wrong);
+        }
+        let text = self.history.text(version);
+        let examples = wrong.iter().filter_map(|id| self.history.example(id));
+        let again: Vec<_> = examples
+            .map(|example| examine(self.agents, self.task, text, example, SECOND_LOOK))
+            .collect();
+        let again = join_all(again)
+            .await
+            .into_iter()
+            .collect::<Result<Vec<Trial>, Stop>>()?;
+        let mut still = Vec::new();
+        for (id, trial) in wrong.into_iter().zip(again) {
+            if trial.mark == Mark::Right {
+                self.history.remember(version, &id, trial);
+            } else {
+                still.push(id);
+            }
+        }
+        Ok(still)
     }
 
     /// New errors, and with them older ones that were not given up yet.
     fn outstanding(&self, new: Vec<String>) -> Vec<String> {
         let hopeful = |id: &String| self.stretches.get(id).is_none_or(|stretches| *stretches < STRETCHES);
-        let old = self
-            .history
-            .errors()
-            .into_iter()
-            .filter(|id| !new.contains(id) && hopeful(id));
-        let old: Vec<String> = if self.options.repair_seed_errors {
-            old.collect()
-        } else {
-            old.filter(|id| self.history.synthetic(id).is_some()).collect()
-        };
-        new.into_iter().chain(old).collect()
+        let ours = |id: &String| self.options.repair_seed_errors || self.history.synthetic(id).is_some();
+        let mut errors = new;
+        for id in self.history.errors() {
+            if !errors.contains(&id) && hopeful(&id) && ours(&id) {
+                errors.push(id);
+            }
+        }
+        errors.truncate(MOST_ERRORS);
+        errors
     }
 
     /// `argmax s_D(p)` over the prompts that were accepted, where D is everything the run has seen; the newest among equals. A
@@ -178,7 +211,9 @@ impl<'a, A: Agents> Run<'a, A> {
                 best = Some((version, score));
             }
         }
-        Ok(best.map_or(self.history.current, |(version, _)| version))
+        let best = best.map_or(self.history.current, |(version, _)| version);
+        self.tell_what_is_left(best, &ids).await?;
+        Ok(best)
     }
 
     /// Tries a prompt version on examples, in their order, all in flight at once. What was measured before is not asked again; what
@@ -217,8 +252,13 @@ impl<'a, A: Agents> Run<'a, A> {
             .collect())
     }
 
-    async fn tell_what_is_left(&mut self) -> Result<(), Stop> {
-        let errors = self.history.errors();
+    async fn tell_what_is_left(&mut self, version: u32, ids: &[String]) -> Result<(), Stop> {
+        let wrong = |id: &&String| {
+            self.history
+                .trial(version, id)
+                .is_some_and(|trial| trial.mark == Mark::Wrong)
+        };
+        let errors: Vec<&str> = ids.iter().filter(wrong).map(String::as_str).collect();
         if errors.is_empty() {
             return Ok(());
         }

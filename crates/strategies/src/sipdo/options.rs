@@ -34,6 +34,9 @@ pub struct Options {
     pub acceptance: Acceptance,
     /// From which text the next revision is written after a rejection.
     pub base: Base,
+    /// Whether a new error, and anything that a revision seems to break, is asked once more before it counts. A model that errs now
+    /// and then would else break something with every revision.
+    pub second_look: bool,
     /// Most train examples that a global confirmation asks again, out of those that were right.
     pub confirm_seed_sample: u32,
     /// How a revision is thought out.
@@ -68,7 +71,8 @@ impl Default for Options {
             label_noise: 0.0,
             confirmation: Confirmation::LocalGlobal,
             acceptance: Acceptance::Progress,
-            base: Base::Unbroken,
+            base: Base::Revised,
+            second_look: true,
             confirm_seed_sample: 30,
             analysis: Analysis::Full,
             repair_seed_errors: true,
@@ -112,10 +116,9 @@ pub enum Acceptance {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Base {
-    /// From a revision that fixed too little, but never from one that broke something: then from the last accepted prompt.
+    /// From the rejected revision: its failures become the new errors (the paper, section 3.2). Where the current prompt is right
+    /// by luck, as with two labels, one skill alone breaks as much as it fixes, and only the second one shows the worth of both.
     #[default]
-    Unbroken,
-    /// From the rejected revision, whatever it failed at: its failures become the new errors (the paper, section 3.2).
     Revised,
     /// From the last accepted prompt.
     Accepted,

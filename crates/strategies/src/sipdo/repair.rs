@@ -274,6 +274,7 @@ impl<A: Agents> Run<'_, A> {
             }
             let wrong = global.wrong.into_iter().chain(local.wrong);
             broken = wrong.filter(|id| self.history.is_right(id) == Some(true)).collect();
+            broken = self.look_again(revision.version, broken).await?;
         }
         let outcome = |id: &String| self.history.trial(revision.version, id).and_then(right);
         let (fixed, still): (Vec<String>, Vec<String>) =
@@ -294,10 +295,11 @@ impl<A: Agents> Run<'_, A> {
     /// What a global confirmation asks beyond the current errors: all synthetic history, a sample of the train examples that were
     /// right, and the errors that this stretch set out to fix.
     fn guarded(&self, repairs: &Repairs) -> Vec<String> {
-        let mut train: Vec<String> = (self.history.train())
-            .filter(|example| self.history.is_right(&example.id) == Some(true))
-            .map(|example| example.id.clone())
-            .collect();
+        let right = self
+            .history
+            .train()
+            .filter(|example| self.history.is_right(&example.id) == Some(true));
+        let mut train: Vec<String> = right.map(|example| example.id.clone()).collect();
         let most = self.options.confirm_seed_sample as usize;
         if train.len() > most {
             train.shuffle(&mut self.random(Purpose::Sample, repairs.level));
@@ -407,15 +409,9 @@ impl<A: Agents> Run<'_, A> {
         self.record_rejection(&revision, stage, &reason, &broke, repairs)
             .await?;
         repairs.failed += 1;
-        let build_on_it = match self.options.base {
-            Base::Revised => true,
-            Base::Unbroken => stage == LOCAL,
-            Base::Accepted => false,
-        };
-        (repairs.base, repairs.errors) = if build_on_it {
-            (revision.version, errors)
-        } else {
-            (self.history.current, repairs.goal.clone())
+        (repairs.base, repairs.errors) = match self.options.base {
+            Base::Revised => (revision.version, errors),
+            Base::Accepted => (self.history.current, repairs.goal.clone()),
         };
         Ok(())
     }

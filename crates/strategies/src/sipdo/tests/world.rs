@@ -29,10 +29,14 @@ pub struct Faults {
     pub harmful_advice: u64,
     /// No advice ever helps.
     pub useless_advice: bool,
-    /// Asks that are never measured: those whose text holds this.
-    pub lost: Option<String>,
+    /// Asks that are never measured: those whose text holds all of these, if there are any.
+    pub lost: Vec<String>,
     /// Of a hundred first samples so many are not measured.
     pub flaky: u64,
+    /// Of a hundred learner answers so many are slips, whatever the prompt teaches.
+    pub slips: u64,
+    /// To multiply and to negate are learned together or not at all: the one without the other spoils `add`.
+    pub entangled: bool,
     /// New asks that are granted before the budget is spent.
     pub budget: Option<u32>,
     /// New asks that are granted before the user stops the run.
@@ -108,12 +112,8 @@ impl<'a> World<'a> {
 
     fn answer(&self, ask: &Ask, sample: u32) -> Measured<Signed<Reply>> {
         let text = format!("{ask:?}");
-        if self
-            .faults
-            .lost
-            .as_ref()
-            .is_some_and(|lost| text.contains(lost.as_str()))
-        {
+        let lost = &self.faults.lost;
+        if !lost.is_empty() && lost.iter().all(|part| text.contains(part.as_str())) {
             return Err(NotMeasured::new(Reason::Timeout, "60 s"));
         }
         if sample.is_multiple_of(2) && chance(&(&text, sample, "flaky"), self.faults.flaky) {
@@ -121,7 +121,7 @@ impl<'a> World<'a> {
         }
         let value = match ask {
             Ask::Answer(question) => Reply::from(Answer {
-                text: learn(&question.prompt, &question.input),
+                text: self.learn(&question.prompt, &question.input, sample),
             }),
             Ask::Synthesize(brief) => Reply::from(self.generate(brief, sample)),
             Ask::Solve(riddle) => Reply::from(Solution {
@@ -159,6 +159,21 @@ impl<'a> World<'a> {
             ..Provenance::default()
         };
         Ok(Signed { value, by })
+    }
+
+    /// The learner: right where the prompt teaches the operation and does no harm.
+    fn learn(&self, prompt: &str, input: &str, sample: u32) -> String {
+        let operation = OPERATIONS.iter().find(|operation| input.contains(*operation)).unwrap();
+        let rule = |operation: &str| prompt.contains(&format!("RULE {operation}"));
+        let half = self.faults.entangled && rule("multiply") != rule("negate");
+        let spoilt = prompt.contains(&format!("HARM {operation}")) || (half && *operation == "add");
+        let slips = chance(&(prompt, input, sample, "slip"), self.faults.slips);
+        let taught = *operation == "add" || rule(operation);
+        if taught && !spoilt && !slips {
+            truth(input)
+        } else {
+            falsehood(input)
+        }
     }
 
     /// A new question of an operation that goes with the level, or of the label that is asked for.
@@ -354,27 +369,13 @@ fn falsehood(input: &str) -> String {
     }
 }
 
-/// The learner: right where the prompt teaches the operation and does no harm.
-fn learn(prompt: &str, input: &str) -> String {
-    let operation = OPERATIONS.iter().find(|operation| input.contains(*operation)).unwrap();
-    let taught = *operation == "add" || prompt.contains(&format!("RULE {operation}"));
-    let harmed = prompt.contains(&format!("HARM {operation}"));
-    if taught && !harmed {
-        truth(input)
-    } else {
-        falsehood(input)
-    }
-}
-
-/// Names one thing that the prompt leaves out, or that is wrong with it.
+/// Names one thing that is wrong with the prompt, or that it leaves out.
 fn analyse(prompt: &str, failures: &str) -> String {
-    let failed = |operation: &&&str| failures.contains(**operation);
-    match OPERATIONS
-        .iter()
-        .filter(failed)
-        .find(|operation| !prompt.contains(&format!("RULE {operation}")))
-    {
-        Some(operation) if *operation == "add" => "harmful: HARM add".into(),
+    if prompt.contains("HARM add") && failures.contains("add") {
+        return "harmful: HARM add".into();
+    }
+    let missing = |operation: &&str| failures.contains(*operation) && !prompt.contains(&format!("RULE {operation}"));
+    match OPERATIONS.into_iter().skip(1).find(missing) {
         Some(operation) => format!("missing {operation}"),
         None => "nothing is missing".into(),
     }
