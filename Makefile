@@ -37,8 +37,9 @@ bench-speed: nats release ## jobs per second end to end, CPU, memory, jobs in fl
 release: ## every binary, optimized
 	cargo build --workspace --bins --locked --release
 
-install: release ## release binaries into ~/.local/bin, or PREFIX/bin
+install: nats release ## release binaries into ~/.local/bin, or PREFIX/bin, with the nats-server of .tools where there is none
 	install -d $(PREFIX)/bin && install $(addprefix $(BIN)/release/,$(BINARIES)) $(PREFIX)/bin
+	@command -v nats-server >/dev/null || [ ! -x .tools/bin/nats-server ] || install .tools/bin/nats-server $(PREFIX)/bin
 
 clean: ## what was built; the tools in .tools stay
 	cargo clean
