@@ -26,7 +26,15 @@ struct Example {
     test: usize,
     /// A question whose number of options the family imitates.
     like: &'static str,
+    /// More lines of the table of strategy options.
+    options: &'static str,
 }
+
+/// For the demo: the paper's loop, in which every repair comes from a question that the run wrote itself.
+const PAPERS_LOOP: &str = "\
+# Learn from the questions that the run writes itself, as in the paper. Without this line the failed seed examples are repaired first.
+repair_seed_errors = false
+";
 
 const EXAMPLES: &[Example] = &[
     Example {
@@ -39,6 +47,7 @@ const EXAMPLES: &[Example] = &[
         train: 30,
         test: 120,
         like: "",
+        options: PAPERS_LOOP,
     },
     Example {
         folder: "boolean-expressions",
@@ -50,6 +59,7 @@ const EXAMPLES: &[Example] = &[
         train: 30,
         test: 120,
         like: "",
+        options: "",
     },
     Example {
         folder: "navigate",
@@ -61,6 +71,7 @@ const EXAMPLES: &[Example] = &[
         train: 30,
         test: 120,
         like: "",
+        options: "",
     },
     Example {
         folder: "logical-deduction",
@@ -72,6 +83,7 @@ const EXAMPLES: &[Example] = &[
         train: 30,
         test: 120,
         like: "\nOptions:\n(A) a\n(B) b\n(C) c\n(D) d\n(E) e",
+        options: "",
     },
     Example {
         folder: "term-explanation",
@@ -83,6 +95,7 @@ const EXAMPLES: &[Example] = &[
         train: 12,
         test: 20,
         like: "",
+        options: "",
     },
 ];
 
@@ -131,8 +144,14 @@ calls = 5000
 name = "sipdo"
 levels = {LEVELS}
 seed = {SEED}
-"#,
-        example.folder, example.description, example.answer_format, example.train, example.test, example.metric
+{}"#,
+        example.folder,
+        example.description,
+        example.answer_format,
+        example.train,
+        example.test,
+        example.metric,
+        example.options
     )
 }
 
