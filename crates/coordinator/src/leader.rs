@@ -590,11 +590,13 @@ fn conclusion(task: &Task, strategy: &str, options: &serde_json::Value) -> Amoun
     let answers = sipdo_strategies::forecast(task, strategy, options).map_or(0, |forecast| forecast.conclusion_answers);
     let chars: usize = task.test.iter().map(|example| example.input.len()).sum();
     let mean = chars / task.test.len().max(1);
-    // A refined prompt is longer than the seed, and an answer takes room too: a thousand tokens for both.
+    // A refined prompt is longer than the seed, and an answer takes room too: a thousand tokens for both. A judged answer is one
+    // more call, about as long.
     let tokens = ((mean + task.prompt.len()) / 4 + 1_000) as u64;
+    let calls = 1 + u64::from(task.metric.needs_judge());
     Amount {
-        calls: 1,
-        tokens,
+        calls,
+        tokens: tokens * calls,
         nano_usd: 0,
     }
     .times(answers)
