@@ -6,12 +6,8 @@ use sipdo_protocol::pb::{self, RunUpdate, control};
 use tonic::Code;
 
 use crate::{
-    client::Api,
-    failure::Failure,
-    output,
-    progress::{Display, Story, is_over},
-    session::Interrupts,
-    stack::Stack,
+    client::Api, display::Display, failure::Failure, output, progress::Story, session::Interrupts, stack::Stack,
+    words::is_over,
 };
 
 /// How long a coordinator may be gone before we give up watching: another one takes over, or it is started again.

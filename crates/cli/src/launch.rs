@@ -15,13 +15,14 @@ use crate::{
     client::Api,
     commands::{agents::roll_call, runs::newest},
     failure::{Exit, Failure, Outcome},
+    files,
     follow::{End, FirstInterrupt, follow},
     operator::{self, StackArgs},
     output,
-    progress::is_over,
-    report::{self, Report},
+    report::Report,
     session::{Interrupts, Session, shown},
     stack::{self, Plan},
+    words::is_over,
 };
 
 /// How long a roll call waits for answers: short on this machine, where it is repeated until all are there.
@@ -344,7 +345,7 @@ pub fn default_out(run: &str) -> PathBuf {
 pub fn tell_end(run: &pb::Run, simulated: bool, folder: Option<&Path>, goal: Goal) -> Outcome {
     let report = Report::of(run, simulated);
     let files = match (goal, folder) {
-        (Goal::Optimize, Some(folder)) => Some(report::write_files(run, &report, folder)?),
+        (Goal::Optimize, Some(folder)) => Some(files::write_files(run, &report, folder)?),
         _ => None,
     };
     if output::json() {

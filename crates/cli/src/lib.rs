@@ -5,7 +5,9 @@
 pub mod args;
 pub mod client;
 pub mod commands;
+pub mod display;
 pub mod failure;
+pub mod files;
 pub mod follow;
 pub mod forecast;
 pub mod json;
@@ -16,6 +18,7 @@ pub mod progress;
 pub mod report;
 pub mod session;
 pub mod stack;
+pub mod words;
 
 use std::process::ExitCode;
 

@@ -1,19 +1,16 @@
-//! A run as it happens: its updates folded into what a person wants to see, one line for each thing told, and a live picture.
+//! A run as it happens: its updates folded into what a person wants to see, one line for each thing told.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use sipdo_domain::Role;
 use sipdo_protocol::pb::{
-    self, Progress, RunUpdate, Summary, control, decision, event::Event as Kind, mark, not_measured, prompt,
-    run_update::Update, telling::Telling as Told, vote,
+    self, Progress, RunUpdate, Summary, event::Event as Kind, prompt, run_update::Update, telling::Telling as Told,
 };
 
-use crate::output::{self, Ink, count, dollars, plural, short};
-
-/// Characters of a prompt's reason, an analysis or an answer in one line.
-const GIST: usize = 100;
-const ANSWER: usize = 40;
+use crate::{
+    output::{self, count, short},
+    words::{GIST, amount_words, asked, judged, left_words, listed, mark_words, prompt_name, score_words, state_name},
+};
 
 /// What is known of a run from the updates so far.
 #[derive(Debug, Default)]
@@ -24,13 +21,14 @@ pub struct Story {
     pub summary: Summary,
     /// The state at the end, once the run has ended.
     pub ended: Option<pb::State>,
-    /// Examples with an accepted correction or confirmation, candidates accepted and rejected.
+    /// Candidates that were confirmed and accepted.
     pub confirmed: u32,
     /// Candidates that were rejected.
     pub refused: u32,
     in_flight: BTreeMap<String, u32>,
     reserved: pb::Amount,
-    votes: String,
+    /// The last example with its votes, in words.
+    pub votes: String,
     epoch: u64,
     level: (u32, u32),
 }
@@ -197,23 +195,23 @@ impl Story {
         }
     }
 
-    /// One line on level, prompt and examples.
+    /// One line on level and prompt.
     pub fn standing(&self) -> String {
         let summary = &self.summary;
-        let mut parts = Vec::new();
-        if summary.levels > 0 {
-            parts.push(format!("level {}/{}", summary.level, summary.levels));
-        }
-        parts.push(format!("prompt v{}", summary.prompt_version));
-        parts.push(format!(
-            "examples {} accepted, {} rejected",
-            summary.accepted, summary.rejected
-        ));
-        parts.push(format!(
-            "candidates {} confirmed, {} rejected",
-            self.confirmed, self.refused
-        ));
-        parts.join("  ·  ")
+        let level = if summary.levels > 0 {
+            format!("level {}/{}  ·  ", summary.level, summary.levels)
+        } else {
+            String::new()
+        };
+        format!("{level}prompt v{}", summary.prompt_version)
+    }
+
+    /// One line on what was accepted and rejected.
+    pub fn judged(&self) -> String {
+        format!(
+            "examples {} accepted, {} rejected  ·  prompts {} confirmed, {} rejected",
+            self.summary.accepted, self.summary.rejected, self.confirmed, self.refused
+        )
     }
 
     /// One line on jobs in flight by role.
@@ -251,301 +249,10 @@ impl Story {
     }
 }
 
-/// Shows a run as it goes: a live picture on a terminal, a line for each thing told elsewhere, JSON for programs.
-pub enum Display {
-    /// One JSON object for each update.
-    Json,
-    /// Plain lines.
-    Plain,
-    /// A picture of four lines below the story.
-    Live(Box<Picture>),
-}
-
-/// The live picture: bar, votes, jobs, money.
-pub struct Picture {
-    all: MultiProgress,
-    level: ProgressBar,
-    votes: ProgressBar,
-    jobs: ProgressBar,
-    money: ProgressBar,
-}
-
-impl Display {
-    /// What suits this process's output.
-    pub fn suited() -> Self {
-        if output::json() {
-            Display::Json
-        } else if output::animated() {
-            Display::Live(Box::new(Picture::new()))
-        } else {
-            Display::Plain
-        }
-    }
-
-    /// Shows an update that the story has just taken up.
-    ///
-    /// # Errors
-    /// Stdout cannot be written (JSON only).
-    pub fn show(&self, story: &Story, update: &RunUpdate, lines: &[String]) -> Result<(), crate::failure::Failure> {
-        match self {
-            Display::Json => return output::json_line(&crate::json::message("RunUpdate", update)?),
-            Display::Plain => lines.iter().for_each(|line| output::note(line)),
-            Display::Live(picture) => picture.show(story, lines),
-        }
-        Ok(())
-    }
-
-    /// Says something between updates without tearing the picture.
-    pub fn say(&self, text: &str) {
-        match self {
-            // A picture whose terminal has gone has nobody to tell.
-            Display::Live(picture) => drop(picture.all.println(text)),
-            _ => output::note(text),
-        }
-    }
-
-    /// Takes the picture away: what comes next is the report.
-    pub fn close(&self) {
-        if let Display::Live(picture) = self {
-            drop(picture.all.clear());
-        }
-    }
-}
-
-impl Picture {
-    fn new() -> Self {
-        let all = MultiProgress::new();
-        // The templates are constants: a mistake in them would show as a plain line, never as a failure.
-        let plain =
-            || ProgressStyle::with_template("  {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let bar = ProgressStyle::with_template("{spinner} [{bar:20}] {wide_msg} {elapsed}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> ");
-        let line = || all.add(ProgressBar::new_spinner().with_style(plain()));
-        let level = all.add(ProgressBar::new(1).with_style(bar));
-        level.enable_steady_tick(Duration::from_millis(200));
-        let (votes, jobs, money) = (line(), line(), line());
-        Picture {
-            level,
-            votes,
-            jobs,
-            money,
-            all,
-        }
-    }
-
-    fn show(&self, story: &Story, lines: &[String]) {
-        let color = output::stderr_color();
-        for line in lines {
-            drop(self.all.println(tint(line, color)));
-        }
-        self.level.set_length(u64::from(story.summary.levels.max(1)));
-        self.level.set_position(u64::from(story.summary.level));
-        self.level.set_message(story.standing());
-        self.votes.set_message(story.votes.clone());
-        self.jobs.set_message(story.flight());
-        self.money.set_message(story.money());
-    }
-}
-
-fn tint(line: &str, color: bool) -> String {
-    let ink = if line.contains("warning:") || line.starts_with("waiting:") {
-        Ink::Yellow
-    } else if line.contains(" rejected") || line.contains(": wrong") || line.contains("quarantined") {
-        Ink::Dim
-    } else if line.contains(" accepted, fixes") {
-        Ink::Green
-    } else {
-        return line.to_owned();
-    };
-    ink.paint(line, color)
-}
-
-/// A state in words.
-pub fn state_name(state: pb::State) -> &'static str {
-    match state {
-        pb::State::Unspecified => "unknown",
-        pb::State::Pending => "pending",
-        pb::State::Running => "running",
-        pb::State::Paused => "paused",
-        pb::State::Finished => "finished",
-        pb::State::BudgetExhausted => "ended at its budget",
-        pb::State::Stopped => "stopped early",
-        pb::State::Cancelled => "cancelled",
-        pb::State::Failed => "failed",
-    }
-}
-
-/// Whether a run in this state will never go on.
-pub fn is_over(state: pb::State) -> bool {
-    use pb::State::{BudgetExhausted, Cancelled, Failed, Finished, Stopped};
-    matches!(state, Finished | BudgetExhausted | Stopped | Cancelled | Failed)
-}
-
-/// The arms' names in words: `seed` is `seed prompt`.
-pub fn prompt_name(arm: &str) -> String {
-    match arm {
-        "seed" => "seed prompt".into(),
-        "zero-shot-cot" => "zero-shot chain of thought".into(),
-        "final" => "final prompt".into(),
-        version if !version.is_empty() && version.chars().all(|c| c.is_ascii_digit()) => format!("prompt v{version}"),
-        other => other.to_owned(),
-    }
-}
-
-/// An amount with its price said, or said to be unknown.
-pub fn amount_words(amount: &pb::Amount, unpriced_calls: u64) -> String {
-    let price = match (amount.calls, unpriced_calls) {
-        (0, 0) => dollars(amount.nano_usd),
-        (calls, unpriced) if unpriced >= calls => "price unknown".into(),
-        (_, 0) => dollars(amount.nano_usd),
-        (_, unpriced) => format!(
-            "{} and {} of unknown price",
-            dollars(amount.nano_usd),
-            plural(unpriced, "call")
-        ),
-    };
-    format!(
-        "{}, {}, {price}",
-        plural(amount.calls, "call"),
-        plural(amount.tokens, "token")
-    )
-}
-
-fn left_words(summary: &Summary, reserved: &pb::Amount) -> String {
-    let budget = summary.budget.unwrap_or_default();
-    let spent = summary.spent.unwrap_or_default();
-    let left = |cap: u64, spent: u64, reserved: u64| cap.saturating_sub(spent).saturating_sub(reserved);
-    let mut parts = Vec::new();
-    if let Some(cap) = budget.calls {
-        parts.push(plural(left(cap, spent.calls, reserved.calls), "call"));
-    }
-    if let Some(cap) = budget.tokens {
-        parts.push(plural(left(cap, spent.tokens, reserved.tokens), "token"));
-    }
-    if let Some(cap) = budget.nano_usd {
-        parts.push(dollars(left(cap, spent.nano_usd, reserved.nano_usd)));
-    }
-    if let Some(cap) = budget.seconds {
-        let gone = summary.updated_ms.saturating_sub(summary.created_ms) / 1000;
-        parts.push(output::duration(cap.saturating_sub(gone)));
-    }
-    parts.join(", ")
-}
-
-fn asked(control: &pb::Control) -> String {
-    let what = match control.kind() {
-        control::Kind::Unspecified => "something unknown",
-        control::Kind::Cancel => "cancel",
-        control::Kind::Stop => "stop early and keep the best",
-        control::Kind::Pause => "pause",
-        control::Kind::Resume => "go on",
-        control::Kind::SetBudget => "a new budget",
-    };
-    if control.by.is_empty() {
-        format!("asked: {what}")
-    } else {
-        format!("asked by {}: {what}", control.by)
-    }
-}
-
-fn judged(example: &pb::SyntheticExample) -> String {
-    let id = example
-        .example
-        .as_ref()
-        .map(|inner| inner.id.as_str())
-        .unwrap_or_default();
-    let decision = example.decision.clone().unwrap_or_default();
-    let votes: Vec<String> = example.votes.iter().map(vote_words).collect();
-    let votes = votes.join(", ");
-    match decision.kind() {
-        decision::Kind::Accepted => format!("example {id} accepted: {votes}"),
-        decision::Kind::Rejected if decision.by == "votes" => format!("example {id} rejected by votes: {votes}"),
-        decision::Kind::Rejected => {
-            format!(
-                "example {id} rejected by {}: {}",
-                decision.by,
-                short(&decision.reason, GIST)
-            )
-        }
-        decision::Kind::SetAside | decision::Kind::Unspecified => {
-            format!("example {id} set aside: {}", short(&decision.reason, GIST))
-        }
-    }
-}
-
-fn vote_words(vote: &pb::Vote) -> String {
-    let who = match vote.voter() {
-        vote::Voter::Generator => "generator".to_owned(),
-        vote::Voter::Checker if vote.checker > 0 => format!("checker {}", vote.checker + 1),
-        vote::Voter::Checker => "checker".into(),
-        vote::Voter::Verifier => "verifier".into(),
-        vote::Voter::Program => "program".into(),
-        vote::Voter::Unspecified => "voter".into(),
-    };
-    let answer = short(&vote.answer, ANSWER);
-    let yes = matches!(vote.voter(), vote::Voter::Verifier | vote::Voter::Program);
-    match vote.supports.as_ref().and_then(|mark| mark.mark.as_ref()) {
-        Some(mark::Mark::Right(true)) if yes => format!("{who} valid"),
-        Some(mark::Mark::Right(true)) => format!("{who} {answer}"),
-        Some(mark::Mark::Right(false)) if yes => format!("{who} against ({})", short(&vote.reason, ANSWER)),
-        Some(mark::Mark::Right(false)) => format!("{who} against ({answer})"),
-        Some(mark::Mark::NotMeasured(lost)) => format!("{who} not measured ({})", reason_name(lost.reason())),
-        None => format!("{who} silent"),
-    }
-}
-
-fn mark_words(mark: Option<&pb::Mark>, right: &str, wrong: &str) -> String {
-    match mark.and_then(|mark| mark.mark.as_ref()) {
-        Some(mark::Mark::Right(true)) => right.into(),
-        Some(mark::Mark::Right(false)) => wrong.into(),
-        Some(mark::Mark::NotMeasured(lost)) => {
-            format!(
-                "not measured ({}: {})",
-                reason_name(lost.reason()),
-                short(&lost.detail, GIST)
-            )
-        }
-        None => "not measured".into(),
-    }
-}
-
-fn reason_name(reason: not_measured::Reason) -> String {
-    reason
-        .as_str_name()
-        .trim_start_matches("REASON_")
-        .replace('_', " ")
-        .to_lowercase()
-}
-
-/// Counts and accuracy in words.
-pub fn score_words(score: &pb::Score) -> String {
-    let measured = score.right + score.wrong;
-    let accuracy = if measured == 0 {
-        "nothing measured".to_owned()
-    } else {
-        output::percent(f64::from(score.right) / f64::from(measured))
-    };
-    format!(
-        "{accuracy} ({} right, {} wrong, {} not measured)",
-        score.right, score.wrong, score.not_measured
-    )
-}
-
-/// The first few of a list, and how many more.
-fn listed(ids: &[String]) -> String {
-    match ids {
-        [] => "nothing".into(),
-        [first, second, third, rest @ ..] if rest.len() > 1 => {
-            format!("{first}, {second}, {third} and {} more", rest.len())
-        }
-        few => few.join(", "),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sipdo_protocol::pb::{decision, mark, not_measured, vote};
 
     fn told(telling: Told) -> RunUpdate {
         entry(Kind::Told(pb::Told {

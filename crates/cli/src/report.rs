@@ -1,19 +1,14 @@
-//! What a run came to: a stable JSON shape, a text for a terminal, a page in Markdown, and the files that a run leaves behind.
+//! What a run came to: a stable JSON shape, a text for a terminal, a page in Markdown.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
-use sipdo_datasets::export::{self, Which};
 use sipdo_protocol::pb::{self, decision};
 
 use crate::{
-    failure::{Exit, Failure},
-    output::{self, clean, clean_line, count, percent, plural},
-    progress::{amount_words, prompt_name, state_name},
+    failure::Exit,
+    output::{self, clean, clean_line, percent, plural},
+    words::{amount_words, is_over, prompt_name, state_name},
 };
 
 /// Said wherever scores of a simulated model are shown.
@@ -30,6 +25,8 @@ pub struct Report {
     pub strategy: String,
     /// `finished`, `stopped early`, `ended at its budget`, `cancelled`, `failed`, ...
     pub state: String,
+    /// Whether it will never go on.
+    pub ended: bool,
     /// Why it failed; empty where it did not.
     pub failure: String,
     /// True where any result came from a simulated model.
@@ -150,7 +147,7 @@ impl Report {
             .iter()
             .map(|(role, used)| (role.clone(), used.models.clone()))
             .collect();
-        let simulated = simulated || models.values().flatten().any(|label| label.starts_with("simulator/"));
+        let simulated = simulated || models.values().flatten().any(|label| is_simulated(label));
         Report {
             run: summary.run.clone(),
             task: summary.task.clone(),
@@ -168,11 +165,15 @@ impl Report {
                 .unwrap_or_default(),
             arms: outcome.arms.iter().map(Arm::of).collect(),
             gain: outcome.gain.as_ref().map(Gain::of),
-            spent: Spent::of(&total, Some(summary.unpriced_calls)),
+            ended: is_over(summary.state()),
+            spent: Spent {
+                unpriced_calls: Some(summary.unpriced_calls),
+                ..Spent::of(&total, summary.unpriced_calls)
+            },
             spent_by_role: summary
                 .spent_by_role
                 .iter()
-                .map(|(role, spent)| (role.clone(), Spent::of(spent, None)))
+                .map(|(role, spent)| (role.clone(), Spent::of(spent, summary.unpriced_calls)))
                 .collect(),
             models,
             synthetic: Synthetic::of(&outcome.synthetic),
@@ -197,7 +198,7 @@ impl Report {
         match run.summary.as_ref().map(pb::Summary::state) {
             Some(pb::State::BudgetExhausted) => Exit::BudgetExhausted,
             Some(pb::State::Finished | pb::State::Stopped) => match &run.outcome {
-                Some(outcome) if outcome.reverted => Exit::NothingBetter,
+                Some(outcome) if outcome.reverted || outcome.best == 0 => Exit::NothingBetter,
                 _ => Exit::Ok,
             },
             _ => Exit::Failure,
@@ -210,7 +211,9 @@ impl Report {
             format!("The run failed: {}", clean_line(&self.failure))
         } else if self.state == state_name(pb::State::Cancelled) {
             "The run was cancelled: nothing is concluded.".into()
-        } else if self.reverted && found == 0 {
+        } else if !self.ended {
+            format!("The run has not ended; it stands on prompt v{}.", self.best_version)
+        } else if found == 0 && self.best_version == 0 {
             "Nothing better than the seed prompt was found: it is kept.".into()
         } else if self.reverted {
             format!(
@@ -221,8 +224,6 @@ impl Report {
                 "Prompt v{} is the best by the run's own history. It was not tested on held-out examples.",
                 self.best_version
             )
-        } else if self.best_version == 0 {
-            "The seed prompt is kept.".into()
         } else {
             format!("Prompt v{} is kept.", self.best_version)
         }
@@ -400,6 +401,14 @@ impl Report {
     }
 }
 
+/// Whether `endpoint/model` is one of the simulator's, whatever the endpoint is called.
+fn is_simulated(label: &str) -> bool {
+    label.starts_with("simulator/")
+        || ["/sim-weak", "/sim-teacher", "/sim-strong"]
+            .iter()
+            .any(|model| label.ends_with(model))
+}
+
 /// A Markdown fence longer than any run of back-ticks in `text`.
 fn fence_for(text: &str) -> String {
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
@@ -467,15 +476,15 @@ impl Gain {
 }
 
 impl Spent {
-    fn of(amount: &pb::Amount, unpriced_calls: Option<u64>) -> Self {
-        let priced = amount.nano_usd > 0 || (unpriced_calls == Some(0) && amount.calls > 0);
+    /// `unpriced_calls` is counted over all roles: where there are none, every price is known, a price of zero too.
+    fn of(amount: &pb::Amount, unpriced_calls: u64) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "money for reading")]
-        let usd = priced.then_some(amount.nano_usd as f64 / 1e9);
+        let usd = (amount.nano_usd > 0 || unpriced_calls == 0).then_some(amount.nano_usd as f64 / 1e9);
         Spent {
             calls: amount.calls,
             tokens: amount.tokens,
             usd,
-            unpriced_calls,
+            unpriced_calls: None,
         }
     }
 
@@ -491,12 +500,9 @@ impl Spent {
             tokens: self.tokens,
             nano_usd,
         };
-        match (self.unpriced_calls, self.usd) {
-            (Some(unpriced), _) => amount_words(&amount, unpriced),
-            (None, Some(_)) => amount_words(&amount, 0),
-            // For one role nobody counts unpriced calls: without a sum there is no price to show.
-            (None, None) => format!("{}, {}", plural(self.calls, "call"), plural(self.tokens, "token")),
-        }
+        // For one role nobody counts its calls of unknown price: without a sum there is none to show.
+        let unpriced = if self.usd.is_none() { self.calls } else { 0 };
+        amount_words(&amount, self.unpriced_calls.unwrap_or(unpriced))
     }
 }
 
@@ -519,72 +525,8 @@ impl Synthetic {
     }
 }
 
-/// The files that a run leaves behind.
-#[derive(Debug, Clone, Serialize)]
-pub struct Files {
-    /// Their folder.
-    pub folder: PathBuf,
-    /// Names in it.
-    pub names: Vec<String>,
-}
-
-/// Writes `prompt.txt`, `report.json`, `report.md`, `synthetic.jsonl` and `corrections.jsonl` into `folder`. A run without an
-/// outcome leaves only the report and the prompt that it stood on.
-///
-/// # Errors
-/// The folder or a file cannot be written.
-pub fn write_files(run: &pb::Run, report: &Report, folder: &Path) -> Result<Files, Failure> {
-    let failed = |path: &Path| {
-        let path = path.display().to_string();
-        move |error: std::io::Error| Failure::new(Exit::Failure, format!("cannot write {path}: {error}"))
-    };
-    std::fs::create_dir_all(folder).map_err(failed(folder))?;
-    let mut names = Vec::new();
-    let mut write = |name: &str, bytes: &[u8]| {
-        let path = folder.join(name);
-        names.push(name.to_owned());
-        std::fs::write(&path, bytes).map_err(failed(&path))
-    };
-    // The prompt is what a user came for: it is written first, whatever becomes of the rest.
-    write("prompt.txt", report.prompt.as_bytes())?;
-    let json = serde_json::to_string_pretty(report).map_err(anyhow::Error::from)?;
-    write("report.json", (json + "\n").as_bytes())?;
-    write("report.md", report.markdown().as_bytes())?;
-    if let Some(outcome) = &run.outcome {
-        let outcome = sipdo_domain::Outcome::try_from(outcome.clone()).map_err(anyhow::Error::from)?;
-        let (mut synthetic, mut corrections) = (Vec::new(), Vec::new());
-        export::write_synthetic(&outcome, Which::All, &mut synthetic)?;
-        export::write_corrections(&outcome, &mut corrections)?;
-        write("synthetic.jsonl", &synthetic)?;
-        write("corrections.jsonl", &corrections)?;
-    }
-    Ok(Files {
-        folder: folder.to_owned(),
-        names,
-    })
-}
-
-/// One line for a list of runs: the held-out gain, or what stands there so far.
-pub fn summary_gain(summary: &pb::Summary) -> String {
-    let accuracy = |score: Option<pb::Score>| {
-        let score = score?;
-        let measured = score.right + score.wrong;
-        (measured > 0).then(|| percent(f64::from(score.right) / f64::from(measured)))
-    };
-    match (accuracy(summary.seed_score), accuracy(summary.final_score)) {
-        (Some(seed), Some(last)) => format!("{seed} → {last}"),
-        (Some(seed), None) => seed,
-        _ => "-".into(),
-    }
-}
-
-/// Calls of a summary, for tables.
-pub fn summary_calls(summary: &pb::Summary) -> String {
-    count(summary.spent.unwrap_or_default().calls)
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn arm(name: &str, right: u32, wrong: u32, not_measured: u32) -> pb::Arm {
@@ -612,7 +554,7 @@ mod tests {
         }
     }
 
-    fn run() -> pb::Run {
+    pub(crate) fn run() -> pb::Run {
         pb::Run {
             summary: Some(pb::Summary {
                 run: "r1".into(),
@@ -697,7 +639,7 @@ mod tests {
             "final prompt     96.0 %   50.0 to 75.0     95      4             1",
             "gain +35.0 points (95 % +25.0 to +45.0, p < 0.0001) on 99 pairs: 36 gained, 1 lost",
             "1,200 calls, 90,000 tokens, price unknown",
-            "900 calls, 50,000 tokens  openai/small",
+            "900 calls, 50,000 tokens, price unknown  openai/small",
             "1 accepted, 1 rejected (duplicate 1), 1 set aside, 1 quarantined",
             "KL 0.010 nats",
             "warning: checker and verifier use the same model",
@@ -742,21 +684,5 @@ mod tests {
     fn the_page_fences_a_prompt_that_has_fences() {
         let page = Report::of(&run(), false).markdown();
         assert!(page.contains("````text\nAdd the ```quantities```.\n````"), "{page}");
-    }
-
-    #[test]
-    fn files_hold_the_prompt_verbatim_and_one_object_a_line() {
-        let dir = tempfile::tempdir().unwrap();
-        let run = run();
-        let report = Report::of(&run, false);
-        let files = write_files(&run, &report, &dir.path().join("out")).unwrap();
-        let read = |name: &str| std::fs::read_to_string(files.folder.join(name)).unwrap();
-        assert_eq!(read("prompt.txt"), "Add the ```quantities```.");
-        assert_eq!(read("synthetic.jsonl").lines().count(), 4);
-        assert_eq!(read("corrections.jsonl"), "");
-        let json: serde_json::Value = serde_json::from_str(&read("report.json")).unwrap();
-        assert_eq!(json["spent"]["usd"], serde_json::Value::Null);
-        assert_eq!(json["arms"][1]["not_measured"], 1);
-        assert_eq!(json["gain"]["p_value"], 0.000_001);
     }
 }

@@ -134,7 +134,7 @@ async fn nats_server(findings: &mut Findings) {
         Ok(version) => findings.add(
             Grade::Bad,
             "nats-server",
-            format!("{version}, {}: too old, 2.10.27 or newer is needed\nmake setup installs one into the project's own tools folder, or name one in NATS_SERVER_BIN", shown(&binary)),
+            format!("{version}, {}: too old, 2.10.27 or newer is needed\nscripts/get-nats-server.sh installs one into the project's own tools folder; or name one in NATS_SERVER_BIN", shown(&binary)),
         ),
         Err(error) => findings.add(Grade::Bad, "nats-server", error.to_string()),
     }

@@ -1,15 +1,19 @@
 //! `sipdo init`: a task folder to start from, by asking on a terminal or by flags. What it writes loads.
 
+mod look;
+mod texts;
+
 use std::{
-    collections::BTreeSet,
     fs,
     io::{self, BufRead as _, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
 };
 
 use clap::Args;
-use serde_json::{Map, Value};
 use sipdo_agent::settings::FILE_NAME;
+
+use look::{METRICS, columns, propose_columns, propose_metric, rows, words};
+use texts::{OPERATOR_FILE, task_file};
 
 use crate::{
     failure::{Exit, Failure, Outcome},
@@ -17,26 +21,6 @@ use crate::{
     session::shown,
 };
 
-/// Rows looked at to propose columns and metric.
-const LOOKED_AT: usize = 200;
-const METRICS: [&str; 9] = [
-    "exact",
-    "normalized",
-    "choice",
-    "numeric",
-    "token_f1",
-    "regex",
-    "json",
-    "contains",
-    "judge",
-];
-/// Names that such columns usually have, likeliest first.
-const INPUTS: [&str; 9] = [
-    "input", "question", "prompt", "text", "query", "problem", "sentence", "x", "q",
-];
-const TARGETS: [&str; 10] = [
-    "target", "answer", "label", "output", "gold", "expected", "class", "response", "y", "a",
-];
 const SEED_PROMPT: &str = "Answer the question.";
 
 /// Flags of `sipdo init`.
@@ -282,127 +266,6 @@ fn plain(name: &str) -> String {
     }
 }
 
-/// The first rows of a data file as objects. Only a look: the task's own loader decides what is right.
-fn rows(path: &Path) -> Result<Vec<Map<String, Value>>, Failure> {
-    let text = || {
-        let bytes = fs::read(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-        String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{}: is not UTF-8 text", path.display())))
-    };
-    let extension = path
-        .extension()
-        .map(|extension| extension.to_string_lossy().to_lowercase())
-        .unwrap_or_default();
-    let objects = |values: Vec<Value>| {
-        let objects = values.into_iter().filter_map(|value| {
-            if let Value::Object(object) = value {
-                Some(object)
-            } else {
-                None
-            }
-        });
-        objects.take(LOOKED_AT).collect()
-    };
-    Ok(match extension.as_str() {
-        "jsonl" | "ndjson" => {
-            let text = text()?;
-            let lines = text.lines().filter(|line| !line.trim().is_empty()).take(LOOKED_AT);
-            objects(lines.filter_map(|line| serde_json::from_str(line).ok()).collect())
-        }
-        "json" => match serde_json::from_str(&text()?) {
-            Ok(Value::Array(values)) => objects(values),
-            Ok(Value::Object(document)) => {
-                let list = document.into_iter().find_map(|(_, value)| {
-                    if let Value::Array(list) = value {
-                        Some(list)
-                    } else {
-                        None
-                    }
-                });
-                objects(list.unwrap_or_default())
-            }
-            Ok(_) => Vec::new(),
-            Err(error) => return Err(Failure::usage(format!("{}: {error}", path.display()))),
-        },
-        "csv" | "tsv" | "tab" => delimited(&text()?, if extension == "csv" { b',' } else { b'\t' }),
-        // Other forms are the loader's to read; their columns have to be named.
-        _ if path.is_file() => Vec::new(),
-        _ => return Err(Failure::usage(format!("{}: there is no such file", path.display()))),
-    })
-}
-
-fn delimited(text: &str, delimiter: u8) -> Vec<Map<String, Value>> {
-    let text = text.trim_start_matches('\u{feff}');
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        .from_reader(text.as_bytes());
-    let Ok(headers) = reader.headers().cloned() else {
-        return Vec::new();
-    };
-    let row = |record: csv::StringRecord| {
-        headers
-            .iter()
-            .zip(record.iter())
-            .map(|(name, value)| (name.to_owned(), Value::String(value.to_owned())))
-            .collect()
-    };
-    reader
-        .records()
-        .take(LOOKED_AT)
-        .filter_map(Result::ok)
-        .map(row)
-        .collect()
-}
-
-/// Names of columns, in the order of their first row.
-fn columns(rows: &[Map<String, Value>]) -> Vec<String> {
-    rows.first()
-        .map(|row| row.keys().cloned().collect())
-        .unwrap_or_default()
-}
-
-fn propose_columns(columns: &[String]) -> (Option<&str>, Option<&str>) {
-    let named = |names: &[&str]| {
-        names
-            .iter()
-            .find_map(|name| columns.iter().find(|column| column.eq_ignore_ascii_case(name)))
-            .map(String::as_str)
-    };
-    let (input, target) = (named(&INPUTS), named(&TARGETS));
-    match (columns, input, target) {
-        // With two columns the one that is known tells the other.
-        ([one, other], Some(input), None) => (Some(input), Some(if one == input { other } else { one })),
-        ([one, other], None, Some(target)) => (Some(if one == target { other } else { one }), Some(target)),
-        ([one, other], None, None) => (Some(one), Some(other)),
-        _ => (input, target),
-    }
-}
-
-fn words(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.trim().to_owned(),
-        other => other.to_string(),
-    }
-}
-
-fn propose_metric(targets: &[String]) -> &'static str {
-    let all = |test: fn(&str) -> bool| !targets.is_empty() && targets.iter().all(|target| test(target));
-    let letter = |target: &str| {
-        let inner = target.trim_matches(['(', ')', '.', ' ']);
-        inner.len() == 1 && inner.chars().all(|c| c.is_ascii_uppercase())
-    };
-    let long = targets.iter().map(|target| target.chars().count()).sum::<usize>() > 80 * targets.len();
-    let distinct: BTreeSet<&String> = targets.iter().collect();
-    if all(letter) && distinct.len() <= 10 {
-        "choice"
-    } else if all(|target| target.replace(',', "").parse::<f64>().is_ok()) {
-        "numeric"
-    } else if long {
-        "judge"
-    } else {
-        "normalized"
-    }
-}
-
 /// Copies the data beside the task, unless it is there already. Returns its name there.
 fn bring_data(answers: &Answers) -> Result<String, Failure> {
     let name = answers
@@ -426,98 +289,6 @@ fn bring_data(answers: &Answers) -> Result<String, Failure> {
     }
     Ok(name)
 }
-
-fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
-}
-
-fn task_file(answers: &Answers, data: &str) -> String {
-    let judge = if answers.metric == "judge" {
-        "criteria = \"the answer means the same as the target\"\n"
-    } else {
-        ""
-    };
-    format!(
-        "# A task for `sipdo optimize`. Every key is described in docs/tasks.md; unknown keys are refused.\n\
-         \n\
-         [task]\n\
-         name = {name}\n\
-         description = {description}\n\
-         # The prompt to start from. Put {{input}} where the input goes; without it the prompt is the system message.\n\
-         prompt = {prompt}\n\
-         # How an answer must look, as the teaching roles are told:\n\
-         # answer_format = \"the last line is `Answer: <number>`\"\n\
-         \n\
-         [data]\n\
-         file = {data}\n\
-         # A column, or a template such as \"{{{{ question }}}}\\n{{{{ options }}}}\"\n\
-         input = {input}\n\
-         target = {target}\n\
-         # Seed examples and held-out examples [default: 30, and what is left up to 150]\n\
-         # train = 30\n\
-         # test = 100\n\
-         \n\
-         [metric]\n\
-         # exact, normalized, choice, numeric, token_f1, regex, json, contains, judge\n\
-         kind = {metric}\n\
-         {judge}\
-         \n\
-         [budget]\n\
-         # Hard caps over all roles together; also: tokens, usd, seconds\n\
-         calls = 3000\n\
-         \n\
-         [strategy]\n\
-         name = \"sipdo\"\n\
-         seed = 0\n\
-         \n\
-         # Models of this run, by the names of the operator's endpoints (see sipdo.toml):\n\
-         # [models]\n\
-         # learner = \"openai/gpt-5-nano\"\n",
-        name = quoted(&answers.name),
-        description = quoted(&answers.description),
-        prompt = quoted(&answers.prompt),
-        data = quoted(data),
-        input = quoted(&answers.input),
-        target = quoted(&answers.target),
-        metric = quoted(&answers.metric),
-    )
-}
-
-/// What an operator's file holds, to be uncommented.
-const OPERATOR_FILE: &str = "\
-# Endpoints and models for sipdo on this machine. Everything is commented out: uncomment one endpoint and the models,
-# or use `--simulated` to try sipdo without any. A key is never written here: only where it is found.
-
-# [endpoints.openai]
-# provider = \"openai\"
-# api_key_env = \"OPENAI_API_KEY\"
-# requests_per_minute = 500
-# [endpoints.openai.prices.gpt-5-mini]      # US dollars per million tokens; without prices cost is unknown
-# input_per_million = 0.25
-# output_per_million = 2.00
-
-# [endpoints.anthropic]
-# provider = \"anthropic\"
-# api_key_env = \"ANTHROPIC_API_KEY\"
-
-# [endpoints.local]                         # vLLM, llama.cpp, LiteLLM, ... : anything that speaks OpenAI's API
-# provider = \"openai\"
-# base_url = \"http://localhost:8000/v1\"
-
-# [endpoints.ollama]
-# provider = \"ollama\"
-
-# [models.default]                          # for every role
-# endpoint = \"openai\"
-# model = \"gpt-5-mini\"
-
-# [models.learner]                          # the model that the prompt is for
-# model = \"gpt-5-nano\"
-
-# [models.verifier]                         # votes are worth more from models that differ
-# endpoint = \"anthropic\"
-# model = \"claude-haiku-4-5\"
-";
 
 fn write_operator_file(folder: &Path) -> Result<(), Failure> {
     let file = folder.join(FILE_NAME);
@@ -596,30 +367,6 @@ mod tests {
             settings.model(role).unwrap();
         }
         assert_eq!(settings.endpoints.len(), 4);
-    }
-
-    #[test]
-    fn columns_are_proposed_by_name_or_by_elimination() {
-        let propose = |names: &[&str]| {
-            let columns: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-            let (input, target) = propose_columns(&columns);
-            (input.map(str::to_owned), target.map(str::to_owned))
-        };
-        let both = |input: &str, target: &str| (Some(input.to_owned()), Some(target.to_owned()));
-        assert_eq!(propose(&["id", "Question", "Answer"]), both("Question", "Answer"));
-        assert_eq!(propose(&["statement", "label"]), both("statement", "label"));
-        assert_eq!(propose(&["a1", "b1"]), both("a1", "b1"));
-        assert_eq!(propose(&["id", "foo", "bar"]), (None, None));
-    }
-
-    #[test]
-    fn the_metric_follows_the_targets() {
-        let metric = |targets: &[&str]| propose_metric(&targets.iter().map(|&t| t.to_owned()).collect::<Vec<_>>());
-        assert_eq!(metric(&["(A)", "B", "C."]), "choice");
-        assert_eq!(metric(&["1", "-2.5", "1,000"]), "numeric");
-        assert_eq!(metric(&["yes", "no"]), "normalized");
-        assert_eq!(metric(&[&"long ".repeat(40)]), "judge");
-        assert_eq!(metric(&[]), "normalized");
     }
 
     #[test]

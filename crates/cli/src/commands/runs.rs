@@ -10,14 +10,15 @@ use crate::{
     args::Global,
     client::Api,
     failure::{Exit, Failure, Outcome},
+    files,
     follow::{End, FirstInterrupt, control, follow},
     json,
     launch::{self, Goal},
     operator::StackArgs,
     output::{self, Table},
-    progress::{amount_words, is_over, prompt_name, score_words, state_name},
-    report::{self, Report},
+    report::Report,
     session::{get_run, run_named, shown},
+    words::{amount_words, is_over, prompt_name, score_words, state_name, summary_gain},
 };
 
 /// The commands of `sipdo runs`.
@@ -205,8 +206,8 @@ fn table(runs: &[pb::Summary]) -> Table {
             state_name(run.state()).into(),
             level,
             format!("v{}", run.prompt_version),
-            report::summary_gain(run),
-            report::summary_calls(run),
+            summary_gain(run),
+            output::count(run.spent.unwrap_or_default().calls),
             output::when(run.created_ms),
         ]);
     }
@@ -373,7 +374,7 @@ async fn export(global: &Global, args: &ExportArgs) -> Outcome {
             let run = get_run(api, &args.run).await?;
             let report = Report::of(&run, false);
             let folder = args.out.clone().unwrap_or_else(|| launch::default_out(&report.run));
-            let files = report::write_files(&run, &report, &folder)?;
+            let files = files::write_files(&run, &report, &folder)?;
             if output::json() {
                 output::json_line(&json!({ "folder": files.folder, "files": files.names }))?;
             } else {
