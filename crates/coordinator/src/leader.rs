@@ -174,6 +174,8 @@ struct Leader<'a> {
     acks: FuturesUnordered<Ack>,
     told: Vec<Told>,
     missing: BTreeMap<Role, Instant>,
+    /// What is to be held back for the conclusion, until it is: its price is known only when a learner has answered.
+    hold: Option<Amount>,
 }
 
 impl<'a> Leader<'a> {
@@ -199,6 +201,7 @@ impl<'a> Leader<'a> {
             acks: FuturesUnordered::new(),
             told: Vec::new(),
             missing: BTreeMap::new(),
+            hold: None,
         }
     }
 
@@ -247,7 +250,7 @@ impl<'a> Leader<'a> {
         let created = self.state.created.clone().unwrap_or_default();
         let options = serde_json::from_str(&created.options_json).unwrap_or_default();
         self.seed = task.seed;
-        self.state.ledger.hold(conclusion(&task, &created.strategy, &options));
+        self.hold = Some(conclusion(&task, &created.strategy, &options));
         let (agents, mut wishes) = BusAgents::new(self.run.as_str());
         let mut strategy: Strategy =
             tokio::spawn(async move { sipdo_strategies::run(&created.strategy, &options, &task, &agents).await });
@@ -325,6 +328,7 @@ impl<'a> Leader<'a> {
                 self.told.push(told);
             }
             Wish::Conclude(done) => {
+                self.hold = None;
                 self.desk.conclude(&mut self.state);
                 self.told.push(done);
             }
@@ -360,6 +364,11 @@ impl<'a> Leader<'a> {
     /// Appends what is to be decided now, and then does what follows from it. Never the other way round.
     async fn decide(&mut self) -> Result<(), Halt> {
         let roster = self.context.roster();
+        if let Some((price, hold)) = roster.price(Role::Learner).zip(self.hold) {
+            let nano_usd = hold.tokens.saturating_mul(price) / 1_000_000;
+            self.state.ledger.hold(Amount { nano_usd, ..hold });
+            self.hold = None;
+        }
         let mut plan = self.desk.plan(&mut self.state, &roster, &self.models);
         self.plan_time(&mut plan);
         self.plan_waiting(&roster, &mut plan);

@@ -78,6 +78,12 @@ impl Roster {
         })
     }
 
+    /// What a million tokens of a role cost at most, in billionths of a US dollar, 0 where unknown; none while there is no agent.
+    pub fn price(&self, role: Role) -> Option<u64> {
+        let dearest = |card: &pb::AgentCard| card.input_price.max(card.output_price).unwrap_or(0);
+        self.of(role).iter().map(dearest).max()
+    }
+
     /// Names of models whose price is unknown, as `role endpoint/model`.
     pub fn unpriced(&self) -> Vec<String> {
         let mut names: Vec<String> = self
