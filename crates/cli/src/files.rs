@@ -59,7 +59,7 @@ pub fn write_files(run: &pb::Run, report: &Report, folder: &Path) -> Result<File
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::run;
+    use crate::report::render::tests::run;
 
     #[test]
     fn files_hold_the_prompt_verbatim_and_one_object_a_line() {

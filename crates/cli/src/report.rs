@@ -1,14 +1,16 @@
-//! What a run came to: a stable JSON shape, a text for a terminal, a page in Markdown.
+//! What a run came to, in a stable shape; how it is written is in [`render`].
 
-use std::{collections::BTreeMap, fmt::Write as _};
+pub mod render;
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sipdo_protocol::pb::{self, decision};
 
 use crate::{
     failure::Exit,
-    output::{self, clean, clean_line, percent, plural},
-    words::{amount_words, is_over, prompt_name, state_name},
+    output::clean_line,
+    words::{is_over, state_name},
 };
 
 /// Said wherever scores of a simulated model are shown.
@@ -204,201 +206,6 @@ impl Report {
             _ => Exit::Failure,
         }
     }
-
-    fn verdict(&self) -> String {
-        let found = self.found_version;
-        if !self.failure.is_empty() {
-            format!("The run failed: {}", clean_line(&self.failure))
-        } else if self.state == state_name(pb::State::Cancelled) {
-            "The run was cancelled: nothing is concluded.".into()
-        } else if !self.ended {
-            format!("The run has not ended; it stands on prompt v{}.", self.best_version)
-        } else if found == 0 && self.best_version == 0 {
-            "Nothing better than the seed prompt was found: it is kept.".into()
-        } else if self.reverted {
-            format!(
-                "Prompt v{found} is not shown to be better than the seed prompt on held-out examples: the seed prompt is kept."
-            )
-        } else if self.arms.is_empty() {
-            format!(
-                "Prompt v{} is the best by the run's own history. It was not tested on held-out examples.",
-                self.best_version
-            )
-        } else {
-            format!("Prompt v{} is kept.", self.best_version)
-        }
-    }
-
-    /// The report for a terminal.
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        let _ = writeln!(
-            text,
-            "\nRun {}: task {}, strategy {}, {} after {}",
-            self.run,
-            clean_line(&self.task),
-            self.strategy,
-            self.state,
-            output::duration(self.seconds)
-        );
-        if self.simulated {
-            let _ = writeln!(text, "{SIMULATED}");
-        }
-        let _ = writeln!(text, "{}\n", self.verdict());
-        text.push_str(&self.scores());
-        let mut facts = output::Table::new(&["", ""]);
-        for (name, value) in self.facts() {
-            facts.row([name, value]);
-        }
-        // The headings of this table are empty: their line is left out.
-        text.extend(facts.render(false).split_inclusive('\n').skip(1));
-        for warning in &self.warnings {
-            let _ = writeln!(text, "warning: {}", clean_line(warning));
-        }
-        text
-    }
-
-    /// The report of `sipdo eval` for a terminal: scores of the given prompts, and what they cost.
-    pub fn eval_text(&self) -> String {
-        let mut text = String::new();
-        if self.simulated {
-            let _ = writeln!(text, "{SIMULATED}");
-        }
-        if !self.failure.is_empty() {
-            let _ = writeln!(text, "The run failed: {}", clean_line(&self.failure));
-        }
-        text.push_str(&self.scores());
-        let _ = writeln!(text, "spent {}, run {}", self.spent.words(), self.run);
-        for (reason, number) in &self.not_measured {
-            let _ = writeln!(text, "not measured: {reason} {number}");
-        }
-        for warning in &self.warnings {
-            let _ = writeln!(text, "warning: {}", clean_line(warning));
-        }
-        text
-    }
-
-    /// Scores of the arms as a table and the gain in words; empty where nothing was tested.
-    pub fn scores(&self) -> String {
-        if self.arms.is_empty() {
-            return String::new();
-        }
-        let mut table = output::Table::new(&[
-            "held-out test",
-            "accuracy",
-            "95 % interval",
-            "right",
-            "wrong",
-            "not measured",
-        ])
-        .right(&[1, 2, 3, 4, 5]);
-        for arm in &self.arms {
-            table.row(arm.cells());
-        }
-        let mut text = table.render(output::stdout_color());
-        if let Some(gain) = &self.gain {
-            let _ = writeln!(text, "{}", gain.words());
-        }
-        text.push('\n');
-        text
-    }
-
-    fn facts(&self) -> Vec<(String, String)> {
-        let mut facts = vec![("spent".to_owned(), self.spent.words())];
-        for (role, spent) in &self.spent_by_role {
-            let models = self
-                .models
-                .get(role)
-                .map(|models| format!("  {}", models.join(", ")))
-                .unwrap_or_default();
-            facts.push((format!("  {role}"), format!("{}{models}", spent.words())));
-        }
-        let examples = &self.synthetic;
-        let made = examples.accepted + examples.rejected + examples.set_aside + examples.quarantined;
-        if made > 0 {
-            let mut words = format!("{} accepted, {} rejected", examples.accepted, examples.rejected);
-            if !examples.rejected_by.is_empty() {
-                let by: Vec<String> = examples
-                    .rejected_by
-                    .iter()
-                    .map(|(gate, n)| format!("{gate} {n}"))
-                    .collect();
-                let _ = write!(words, " ({})", by.join(", "));
-            }
-            let _ = write!(
-                words,
-                ", {} set aside, {} quarantined",
-                examples.set_aside, examples.quarantined
-            );
-            facts.push(("synthetic examples".into(), words));
-        }
-        if let Some(kl) = self.label_kl {
-            facts.push((
-                "label drift".into(),
-                format!("KL {kl:.3} nats from the estimated prior"),
-            ));
-        }
-        if !self.not_measured.is_empty() {
-            let reasons: Vec<String> = self
-                .not_measured
-                .iter()
-                .map(|(reason, n)| format!("{reason} {n}"))
-                .collect();
-            facts.push(("not measured".into(), reasons.join(", ")));
-        }
-        if self.attempts_lost > 0 {
-            let words = format!(
-                "{} charged at the worst case",
-                plural(self.attempts_lost.into(), "attempt")
-            );
-            facts.push(("lost with an agent".into(), words));
-        }
-        facts
-    }
-
-    /// The report as a page in Markdown.
-    pub fn markdown(&self) -> String {
-        let mut page = format!("# {} by {}\n\n", self.task, self.strategy);
-        let _ = writeln!(
-            page,
-            "Run `{}`, {} after {}.\n",
-            self.run,
-            self.state,
-            output::duration(self.seconds)
-        );
-        if self.simulated {
-            let _ = writeln!(page, "> {SIMULATED}\n");
-        }
-        let _ = writeln!(page, "**{}**\n", self.verdict());
-        if !self.arms.is_empty() {
-            page.push_str("| held-out test | accuracy | 95 % interval | right | wrong | not measured |\n|---|--:|--:|--:|--:|--:|\n");
-            for arm in &self.arms {
-                let _ = writeln!(page, "| {} |", arm.cells().join(" | "));
-            }
-            if let Some(gain) = &self.gain {
-                let _ = writeln!(page, "\n{}", gain.words());
-            }
-            page.push('\n');
-        }
-        page.push_str("| | |\n|---|---|\n");
-        for (name, value) in self.facts() {
-            let _ = writeln!(page, "| {} | {} |", name.trim(), value.replace('|', "\\|"));
-        }
-        if !self.warnings.is_empty() {
-            page.push_str("\n## Warnings\n\n");
-            for warning in &self.warnings {
-                let _ = writeln!(page, "- {}", clean_line(warning));
-            }
-        }
-        let fence = fence_for(&self.prompt);
-        let _ = writeln!(
-            page,
-            "\n## Prompt v{}\n\n{fence}text\n{}\n{fence}",
-            self.best_version,
-            clean(&self.prompt)
-        );
-        page
-    }
 }
 
 /// Whether `endpoint/model` is one of the simulator's, whatever the endpoint is called.
@@ -407,12 +214,6 @@ fn is_simulated(label: &str) -> bool {
         || ["/sim-weak", "/sim-teacher", "/sim-strong"]
             .iter()
             .any(|model| label.ends_with(model))
-}
-
-/// A Markdown fence longer than any run of back-ticks in `text`.
-fn fence_for(text: &str) -> String {
-    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    "`".repeat(longest.max(2) + 1)
 }
 
 impl Arm {
@@ -428,20 +229,6 @@ impl Arm {
             not_measured: score.not_measured,
         }
     }
-
-    fn cells(&self) -> [String; 6] {
-        let interval = self.interval.map_or("-".into(), |(low, high)| {
-            format!("{:.1} to {:.1}", low * 100.0, high * 100.0)
-        });
-        [
-            prompt_name(&self.name),
-            self.accuracy.map_or("-".into(), percent),
-            interval,
-            self.right.to_string(),
-            self.wrong.to_string(),
-            self.not_measured.to_string(),
-        ]
-    }
 }
 
 impl Gain {
@@ -456,23 +243,6 @@ impl Gain {
             lost: gain.lost,
         }
     }
-
-    fn words(&self) -> String {
-        let p = if self.p_value < 0.0001 {
-            "p < 0.0001".into()
-        } else {
-            format!("p = {:.4}", self.p_value)
-        };
-        format!(
-            "gain {:+.1} points (95 % {:+.1} to {:+.1}, {p}) on {}: {} gained, {} lost",
-            self.difference * 100.0,
-            self.interval.0 * 100.0,
-            self.interval.1 * 100.0,
-            plural(self.pairs.into(), "pair"),
-            self.gained,
-            self.lost
-        )
-    }
 }
 
 impl Spent {
@@ -486,23 +256,6 @@ impl Spent {
             usd,
             unpriced_calls: None,
         }
-    }
-
-    fn words(&self) -> String {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "it was made from such a number"
-        )]
-        let nano_usd = self.usd.map_or(0, |usd| (usd * 1e9).round() as u64);
-        let amount = pb::Amount {
-            calls: self.calls,
-            tokens: self.tokens,
-            nano_usd,
-        };
-        // For one role nobody counts its calls of unknown price: without a sum there is none to show.
-        let unpriced = if self.usd.is_none() { self.calls } else { 0 };
-        amount_words(&amount, self.unpriced_calls.unwrap_or(unpriced))
     }
 }
 
@@ -522,167 +275,5 @@ impl Synthetic {
             }
         }
         counts
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    fn arm(name: &str, right: u32, wrong: u32, not_measured: u32) -> pb::Arm {
-        pb::Arm {
-            name: name.into(),
-            score: Some(pb::Score {
-                right,
-                wrong,
-                not_measured,
-            }),
-            interval: Some(pb::Interval { low: 0.5, high: 0.75 }),
-        }
-    }
-
-    fn synthetic(kind: decision::Kind, by: &str, quarantined: bool) -> pb::SyntheticExample {
-        pb::SyntheticExample {
-            decision: Some(pb::Decision {
-                kind: kind.into(),
-                by: by.into(),
-                reason: String::new(),
-            }),
-            example: Some(pb::Example::default()),
-            quarantined,
-            ..Default::default()
-        }
-    }
-
-    pub(crate) fn run() -> pb::Run {
-        pb::Run {
-            summary: Some(pb::Summary {
-                run: "r1".into(),
-                task: "counting".into(),
-                strategy: "sipdo".into(),
-                state: pb::State::Finished.into(),
-                created_ms: 1000,
-                updated_ms: 49_500,
-                spent: Some(pb::Amount {
-                    calls: 1200,
-                    tokens: 90_000,
-                    nano_usd: 0,
-                }),
-                unpriced_calls: 1200,
-                spent_by_role: [(
-                    "learner".to_owned(),
-                    pb::Amount {
-                        calls: 900,
-                        tokens: 50_000,
-                        nano_usd: 0,
-                    },
-                )]
-                .into(),
-                ..Default::default()
-            }),
-            outcome: Some(pb::Outcome {
-                ending: pb::outcome::Ending::Finished.into(),
-                best: 2,
-                found: 2,
-                prompts: vec![
-                    pb::Prompt {
-                        version: 0,
-                        text: "Count.".into(),
-                        standing: pb::prompt::Standing::Seed.into(),
-                        ..Default::default()
-                    },
-                    pb::Prompt {
-                        version: 2,
-                        standing: pb::prompt::Standing::Accepted.into(),
-                        text: "Add the ```quantities```.".into(),
-                        ..Default::default()
-                    },
-                ],
-                arms: vec![arm("seed", 60, 40, 0), arm("final", 95, 4, 1)],
-                gain: Some(pb::Gain {
-                    difference: 0.35,
-                    interval: Some(pb::Interval { low: 0.25, high: 0.45 }),
-                    p_value: 0.000_001,
-                    pairs: 99,
-                    gained: 36,
-                    lost: 1,
-                }),
-                synthetic: vec![
-                    synthetic(decision::Kind::Accepted, "", false),
-                    synthetic(decision::Kind::Accepted, "", true),
-                    synthetic(decision::Kind::Rejected, "duplicate", false),
-                    synthetic(decision::Kind::SetAside, "votes", false),
-                ],
-                label_kl: Some(0.01),
-                warnings: vec!["checker and verifier use the same model".into()],
-                ..Default::default()
-            }),
-            model_use: [(
-                "learner".to_owned(),
-                pb::ModelUse {
-                    models: vec!["openai/small".into()],
-                    ..Default::default()
-                },
-            )]
-            .into(),
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn the_text_says_scores_gain_cost_and_doubts() {
-        let text = Report::of(&run(), false).text();
-        for part in [
-            "Run r1: task counting, strategy sipdo, finished after 48 s",
-            "Prompt v2 is kept.",
-            "seed prompt      60.0 %   50.0 to 75.0     60     40             0",
-            "final prompt     96.0 %   50.0 to 75.0     95      4             1",
-            "gain +35.0 points (95 % +25.0 to +45.0, p < 0.0001) on 99 pairs: 36 gained, 1 lost",
-            "1,200 calls, 90,000 tokens, price unknown",
-            "900 calls, 50,000 tokens, price unknown  openai/small",
-            "1 accepted, 1 rejected (duplicate 1), 1 set aside, 1 quarantined",
-            "KL 0.010 nats",
-            "warning: checker and verifier use the same model",
-        ] {
-            assert!(text.contains(part), "{part:?} is not in\n{text}");
-        }
-        assert!(!text.contains("simulated"));
-    }
-
-    #[test]
-    fn simulated_scores_are_called_so_even_when_nobody_said_it() {
-        let mut run = run();
-        run.model_use.insert(
-            "checker".into(),
-            pb::ModelUse {
-                models: vec!["simulator/sim-teacher".into()],
-                ..Default::default()
-            },
-        );
-        let report = Report::of(&run, false);
-        assert!(report.simulated && report.text().contains(SIMULATED) && report.markdown().contains(SIMULATED));
-    }
-
-    #[test]
-    fn a_revert_is_exit_code_3_and_said_plainly() {
-        let mut run = run();
-        if let Some(outcome) = &mut run.outcome {
-            outcome.reverted = true;
-            outcome.best = 0;
-        }
-        assert_eq!(Report::exit(&run), Exit::NothingBetter);
-        let report = Report::of(&run, false);
-        assert_eq!(report.prompt, "Count.");
-        assert!(report.text().contains("the seed prompt is kept"), "{}", report.text());
-        if let Some(summary) = &mut run.summary {
-            summary.state = pb::State::BudgetExhausted.into();
-        }
-        assert_eq!(Report::exit(&run), Exit::BudgetExhausted);
-    }
-
-    #[test]
-    fn the_page_fences_a_prompt_that_has_fences() {
-        let page = Report::of(&run(), false).markdown();
-        assert!(page.contains("````text\nAdd the ```quantities```.\n````"), "{page}");
     }
 }

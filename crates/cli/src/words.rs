@@ -59,6 +59,7 @@ pub fn amount_words(amount: &pb::Amount, unpriced_calls: u64) -> String {
     )
 }
 
+/// What the caps leave after spending and reservations; empty where there is no cap.
 pub fn left_words(summary: &Summary, reserved: &pb::Amount) -> String {
     let budget = summary.budget.unwrap_or_default();
     let spent = summary.spent.unwrap_or_default();
@@ -80,6 +81,7 @@ pub fn left_words(summary: &Summary, reserved: &pb::Amount) -> String {
     parts.join(", ")
 }
 
+/// A control request in words.
 pub fn asked(control: &pb::Control) -> String {
     let what = match control.kind() {
         control::Kind::Unspecified => "something unknown",
@@ -96,6 +98,7 @@ pub fn asked(control: &pb::Control) -> String {
     }
 }
 
+/// A synthetic example with its decision and votes, in one line.
 pub fn judged(example: &pb::SyntheticExample) -> String {
     let id = example
         .example
@@ -121,7 +124,8 @@ pub fn judged(example: &pb::SyntheticExample) -> String {
     }
 }
 
-pub fn vote_words(vote: &pb::Vote) -> String {
+/// One vote in a few words.
+fn vote_words(vote: &pb::Vote) -> String {
     let who = match vote.voter() {
         vote::Voter::Generator => "generator".to_owned(),
         vote::Voter::Checker if vote.checker > 0 => format!("checker {}", vote.checker + 1),
@@ -142,6 +146,7 @@ pub fn vote_words(vote: &pb::Vote) -> String {
     }
 }
 
+/// A mark by the given words for right and wrong, or why it is not measured.
 pub fn mark_words(mark: Option<&pb::Mark>, right: &str, wrong: &str) -> String {
     match mark.and_then(|mark| mark.mark.as_ref()) {
         Some(mark::Mark::Right(true)) => right.into(),
@@ -157,7 +162,8 @@ pub fn mark_words(mark: Option<&pb::Mark>, right: &str, wrong: &str) -> String {
     }
 }
 
-pub fn reason_name(reason: not_measured::Reason) -> String {
+/// A reason for not measured, by its name in reports.
+fn reason_name(reason: not_measured::Reason) -> String {
     reason
         .as_str_name()
         .trim_start_matches("REASON_")
