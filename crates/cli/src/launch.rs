@@ -129,8 +129,7 @@ async fn reach(
     // A run that was begun with simulated models goes on with simulated models, whether or not that is said again.
     let kept_simulated = match run {
         Some(run) if !global.simulated && global.coordinator.is_none() => {
-            let (real, simulated) = (global.layout(false)?, global.layout(true)?);
-            simulated.remembers(run) || (simulated.has_data() && !real.has_data())
+            global.likeliest(run)?.first().is_some_and(|layout| layout.simulated)
         }
         _ => false,
     };

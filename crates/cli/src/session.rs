@@ -1,6 +1,6 @@
 //! A coordinator to speak to, found or started: named by a flag, of the local stack, or of a stack started to read what is kept.
 
-use std::path::Path;
+use std::{cmp::Reverse, path::Path};
 
 use sipdo_protocol::pb;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,6 +12,9 @@ use crate::{
     output,
     stack::{self, Plan, Stack, layout::Layout},
 };
+
+/// Names the newest run.
+pub const LATEST: &str = "latest";
 
 /// A connected coordinator, and the stack behind it where this command started one.
 pub struct Session {
@@ -61,6 +64,16 @@ impl Global {
         Ok(vec![self.layout(false)?, self.layout(true)?])
     }
 
+    /// The folders to look for a run in, the one that keeps it first, else the one that was used last.
+    ///
+    /// # Errors
+    /// There is no home folder.
+    pub fn likeliest(&self, run: &str) -> Result<Vec<Layout>, Failure> {
+        let mut layouts = self.layouts()?;
+        layouts.sort_by_key(|layout| (!layout.remembers(run), Reverse(layout.last_run()), !layout.has_data()));
+        Ok(layouts)
+    }
+
     /// A coordinator that runs: the named one, or the local stack's that keeps `run`. None where nothing runs.
     ///
     /// # Errors
@@ -74,14 +87,15 @@ impl Global {
                 layout: None,
             }));
         }
-        let keeps = |layout: &Layout| run.is_some_and(|run| layout.remembers(run));
-        let mut layouts = self.layouts()?;
-        layouts.sort_by_key(|layout| !keeps(layout));
+        let layouts = match run {
+            Some(run) => self.likeliest(run)?,
+            None => self.layouts()?,
+        };
         for layout in layouts {
             if let Some(state) = stack::running(&layout) {
                 return self.connect_local(&state.coordinator, layout, None).await.map(Some);
             }
-            if keeps(&layout) {
+            if run.is_some_and(|run| layout.remembers(run)) {
                 // Another folder's stack cannot know this run.
                 return Ok(None);
             }
@@ -105,8 +119,7 @@ impl Global {
         if let Some(session) = self.running(run).await? {
             return Ok(session);
         }
-        let mut layouts = self.layouts()?;
-        layouts.sort_by_key(|layout| !run.is_some_and(|run| layout.remembers(run)));
+        let layouts = self.likeliest(run.unwrap_or(LATEST))?;
         let folders: Vec<String> = layouts.iter().map(|layout| layout.root.display().to_string()).collect();
         let Some(layout) = layouts.into_iter().find(Layout::has_data) else {
             return Err(Failure::unavailable(format!(
@@ -115,6 +128,14 @@ impl Global {
             ))
             .hint("`sipdo optimize TASK.toml --simulated` makes a first run; --coordinator URL speaks to a stack elsewhere"));
         };
+        if self.layouts()?.iter().filter(|layout| layout.has_data()).count() > 1 && run.is_none() {
+            let kind = if layout.simulated {
+                "simulated models"
+            } else {
+                "real models"
+            };
+            output::note(&format!("from {} ({kind})", layout.root.display()));
+        }
         self.start(&Plan::reading(layout)).await
     }
 
@@ -193,7 +214,7 @@ impl Interrupts {
 /// # Errors
 /// There is no run at all.
 pub async fn run_named(api: &mut Api, name: &str) -> Result<String, Failure> {
-    if name != "latest" {
+    if name != LATEST {
         return Ok(name.to_owned());
     }
     let request = pb::ListRunsRequest {
@@ -222,4 +243,42 @@ pub fn shown(path: &Path) -> String {
         .and_then(|here| path.strip_prefix(here).ok())
         .unwrap_or(path);
     output::clean_line(&path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_looked_for_where_it_is_kept_or_where_the_last_one_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let global = Global {
+            data_dir: Some(dir.path().to_owned()),
+            ..Global::default()
+        };
+        let first = |run: &str| global.likeliest(run).unwrap().first().map(|layout| layout.simulated);
+        assert_eq!(
+            first(LATEST),
+            Some(false),
+            "with nothing kept anywhere, real models come first"
+        );
+        let (real, simulated) = (global.layout(false).unwrap(), global.layout(true).unwrap());
+        real.make().unwrap();
+        simulated.make().unwrap();
+        simulated.remember("r-sim");
+        assert_eq!(first(LATEST), Some(true));
+        real.remember("r-real");
+        std::fs::File::options()
+            .append(true)
+            .open(real.root.join("runs.txt"))
+            .and_then(|file| file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(60)))
+            .unwrap();
+        assert_eq!(first(LATEST), Some(false));
+        assert_eq!((first("r-sim"), first("r-real")), (Some(true), Some(false)));
+        let only_simulated = Global {
+            simulated: true,
+            ..global.clone()
+        };
+        assert_eq!(only_simulated.likeliest("r-real").unwrap(), [simulated]);
+    }
 }

@@ -4,6 +4,7 @@ use std::{
     env, fs,
     io::Write as _,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use crate::failure::{Exit, Failure};
@@ -106,6 +107,11 @@ impl Layout {
     /// Whether a run of this id was created here.
     pub fn remembers(&self, run: &str) -> bool {
         fs::read_to_string(self.index()).is_ok_and(|text| text.lines().any(|line| line == run))
+    }
+
+    /// When a run was last created here.
+    pub fn last_run(&self) -> Option<SystemTime> {
+        fs::metadata(self.index()).and_then(|index| index.modified()).ok()
     }
 
     /// Makes the folders that starting processes expect.
