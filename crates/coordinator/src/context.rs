@@ -14,9 +14,9 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 /// How long a roll call waits for answers.
-pub const ROLL_CALL: Duration = Duration::from_millis(250);
+pub const ROLL_CALL: Duration = Duration::from_millis(150);
 /// Pause between roll calls while something is missing, and while all is well.
-const ANXIOUS: Duration = Duration::from_millis(100);
+const ANXIOUS: Duration = Duration::from_millis(30);
 const CALM: Duration = Duration::from_secs(2);
 
 /// Shared by leaders, supervisor and API of one process. Cheap to clone.
