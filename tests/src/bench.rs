@@ -98,7 +98,12 @@ pub fn task(family: &Family, data: &Path, folder: &Path, seed: u64) -> Result<pb
         family.metric
     );
     fs::write(&path, text)?;
-    let loaded = load_with(&path, &LoadOptions { data_dir: Some(data.to_owned()) })?;
+    let loaded = load_with(
+        &path,
+        &LoadOptions {
+            data_dir: Some(data.to_owned()),
+        },
+    )?;
     Ok(loaded.task.try_into()?)
 }
 
@@ -112,13 +117,24 @@ pub async fn run(client: &Client, task: pb::Task, strategy: &str, options: &serd
     let name = created.summary.context("a run without a summary")?.run;
     let run = ended(client, &name, RUN).await?;
     let state = run.summary.as_ref().map(pb::Summary::state).unwrap_or_default();
-    anyhow::ensure!(state == State::Finished, "run {name}: {} {}", state.as_str_name(), run.failure);
+    anyhow::ensure!(
+        state == State::Finished,
+        "run {name}: {} {}",
+        state.as_str_name(),
+        run.failure
+    );
     Ok(run)
 }
 
 /// Accuracy of an arm in percent.
 pub fn accuracy(run: &pb::Run, arm: &str) -> Option<f64> {
-    let score = run.outcome.as_ref()?.arms.iter().find(|known| known.name == arm)?.score?;
+    let score = run
+        .outcome
+        .as_ref()?
+        .arms
+        .iter()
+        .find(|known| known.name == arm)?
+        .score?;
     let measured = score.right + score.wrong;
     (measured > 0).then(|| 100.0 * f64::from(score.right) / f64::from(measured))
 }
@@ -127,7 +143,10 @@ pub fn accuracy(run: &pb::Run, arm: &str) -> Option<f64> {
 pub fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let model = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = model.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown processor");
+    let model = model
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or(": unknown processor");
     format!("{cores} cores,{}", model.trim_start().trim_start_matches(':'))
 }
 
@@ -138,5 +157,7 @@ pub fn figure(name: &str, value: impl std::fmt::Display, unit: &str) {
 
 /// What to print where the public data is absent.
 pub fn no_data(benchmark: &str) {
-    println!("{benchmark}: skipped, the public benchmark files are not here (SIPDO_SHARED names the folder that holds data/bbh)");
+    println!(
+        "{benchmark}: skipped, the public benchmark files are not here (SIPDO_SHARED names the folder that holds data/bbh)"
+    );
 }

@@ -34,7 +34,12 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { simulator: Vec::new(), slots: 16, coordinators: 1, agents: 1 }
+        Setup {
+            simulator: Vec::new(),
+            slots: 16,
+            coordinators: 1,
+            agents: 1,
+        }
     }
 }
 
@@ -103,7 +108,15 @@ impl Cluster {
         self.started += 1;
         let label = format!("coordinator-{}", self.started);
         let port_file = self.folder.path().join(format!("{label}.port"));
-        let args = ["--nats-url", &self.nats.url(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--port-file"];
+        let args = [
+            "--nats-url",
+            &self.nats.url(),
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--port-file",
+        ];
         let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         args.push(text(&port_file));
         let mut process = Process::start("sipdo-coordinator", &label, &args, self.folder.path())?;
@@ -154,7 +167,11 @@ impl Cluster {
         eventually(&format!("{count} agents"), || {
             let mut client = client.clone();
             async move {
-                let agents = client.list_agents(pb::ListAgentsRequest { wait_ms: 200 }).await?.into_inner().agents;
+                let agents = client
+                    .list_agents(pb::ListAgentsRequest { wait_ms: 200 })
+                    .await?
+                    .into_inner()
+                    .agents;
                 let agents = agents.iter().filter(|card| card.role != "coordinator").count();
                 Ok((agents >= count).then_some(()))
             }
@@ -211,7 +228,9 @@ impl Cluster {
 /// It does not answer.
 pub async fn connect(api: SocketAddr) -> Result<Client> {
     let channel = Channel::from_shared(format!("http://{api}"))?.connect().await?;
-    Ok(RunServiceClient::new(channel).max_decoding_message_size(256 << 20).max_encoding_message_size(256 << 20))
+    Ok(RunServiceClient::new(channel)
+        .max_decoding_message_size(256 << 20)
+        .max_encoding_message_size(256 << 20))
 }
 
 /// Waits for the end of a run and gives it whole.
@@ -222,14 +241,21 @@ pub async fn ended(client: &Client, run: &str, within: Duration) -> Result<pb::R
     let start = Instant::now();
     loop {
         let mut client = client.clone();
-        let run = client.get_run(pb::GetRunRequest { run: run.to_owned() }).await?.into_inner();
+        let run = client
+            .get_run(pb::GetRunRequest { run: run.to_owned() })
+            .await?
+            .into_inner();
         let state = run.summary.as_ref().map(pb::Summary::state).unwrap_or_default();
         let ended = ![pb::State::Pending, pb::State::Running, pb::State::Paused].contains(&state);
         if ended {
             return Ok(run);
         }
         if start.elapsed() > within {
-            bail!("the run is still {} after {within:?}: {:?}", state.as_str_name(), run.summary);
+            bail!(
+                "the run is still {} after {within:?}: {:?}",
+                state.as_str_name(),
+                run.summary
+            );
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

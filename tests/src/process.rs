@@ -28,7 +28,9 @@ pub fn program(name: &str) -> Result<PathBuf> {
     // A test stands in `deps`, a benchmark beside the programs.
     let folders = exe.ancestors().skip(1).take(2);
     let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
-    found.with_context(|| format!("{name} is not built: run `cargo build --workspace --bins` with the same profile first"))
+    found.with_context(|| {
+        format!("{name} is not built: run `cargo build --workspace --bins` with the same profile first")
+    })
 }
 
 impl Process {
@@ -75,7 +77,10 @@ impl Process {
     /// # Errors
     /// `kill` failed.
     pub fn signal(&self, name: &str) -> Result<()> {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status()?;
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status()?;
         if !status.success() {
             bail!("kill -{name} {} failed", self.pid());
         }

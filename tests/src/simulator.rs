@@ -33,7 +33,11 @@ impl Ledger {
         for call in self.calls.iter().filter(|call| call.outcome == "answered") {
             *answered.entry(&call.request).or_default() += 1;
         }
-        answered.into_iter().filter(|(_, times)| *times > 1).map(|(request, times)| (request.to_owned(), times)).collect()
+        answered
+            .into_iter()
+            .filter(|(_, times)| *times > 1)
+            .map(|(request, times)| (request.to_owned(), times))
+            .collect()
     }
 }
 
@@ -42,7 +46,9 @@ impl Ledger {
 /// # Errors
 /// The simulator cannot be reached or does not take them.
 pub async fn script_faults(simulator: SocketAddr, faults: &serde_json::Value) -> Result<()> {
-    http(simulator, "POST", "/admin/faults", &faults.to_string()).await.map(drop)
+    http(simulator, "POST", "/admin/faults", &faults.to_string())
+        .await
+        .map(drop)
 }
 
 /// One HTTP/1.0 request; the body of a 2xx answer.
@@ -56,6 +62,9 @@ async fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> Resu
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-    anyhow::ensure!(head.contains(" 200 ") || head.contains(" 204 "), "{method} {path}: {head}\n{body}");
+    anyhow::ensure!(
+        head.contains(" 200 ") || head.contains(" 204 "),
+        "{method} {path}: {head}\n{body}"
+    );
     Ok(body.to_owned())
 }

@@ -16,7 +16,9 @@ pub fn counting(train: usize, test: usize) -> pb::Task {
     #[expect(clippy::expect_used, reason = "a kit without its family is of no use")]
     let known = family("object_counting").expect("the simulator's family of object counting");
     let mut random = Rng::seed_from_u64(11);
-    let examples: Vec<Example> = (0..train + test).map(|number| example(known, &mut random, number)).collect();
+    let examples: Vec<Example> = (0..train + test)
+        .map(|number| example(known, &mut random, number))
+        .collect();
     let (train, test) = examples.split_at(train);
     #[expect(clippy::expect_used, reason = "a constant")]
     let metric: Metric = serde_json::from_value(serde_json::json!({"kind": "numeric"})).expect("a metric");
@@ -31,7 +33,10 @@ pub fn counting(train: usize, test: usize) -> pb::Task {
         metric,
         train: train.to_vec(),
         test: test.to_vec(),
-        gates: TaskGates { max_input_chars: 4_000, ..TaskGates::default() },
+        gates: TaskGates {
+            max_input_chars: 4_000,
+            ..TaskGates::default()
+        },
         corpus: Vec::new(),
         seed: 7,
     };
@@ -43,17 +48,30 @@ fn example(known: &Known, random: &mut Rng, number: usize) -> Example {
     let level = u32::try_from(number % 10).unwrap_or(0) + 1;
     let input = known.generate(random, Level::new(level, 10), "");
     let target = known.solve(&input).unwrap_or_default();
-    Example { id: format!("own-{number}"), input, target, aliases: Vec::new() }
+    Example {
+        id: format!("own-{number}"),
+        input,
+        target,
+        aliases: Vec::new(),
+    }
 }
 
 /// The request for a run of this task with these options and at most this many calls.
-pub fn request(task: pb::Task, strategy: &str, options: &serde_json::Value, calls: Option<u64>) -> pb::CreateRunRequest {
+pub fn request(
+    task: pb::Task,
+    strategy: &str,
+    options: &serde_json::Value,
+    calls: Option<u64>,
+) -> pb::CreateRunRequest {
     pb::CreateRunRequest {
         request_id: uuid::Uuid::new_v4().to_string(),
         task: Some(task),
         strategy: strategy.into(),
         options_json: options.to_string(),
-        budget: Some(pb::Budget { calls, ..Default::default() }),
+        budget: Some(pb::Budget {
+            calls,
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }

@@ -18,11 +18,23 @@ async fn main() -> Result<()> {
         Ok(text) => serde_json::from_str(&text).context("SIPDO_BENCH_OPTIONS is not a JSON object")?,
         Err(_) => serde_json::json!({}),
     };
-    println!("Strategy sipdo with options {options}; seed prompt `Answer the question.`; 30 seed examples, 150 held out;");
-    println!("BIG-Bench Hard files; simulated models at their default settings, seed 7; {}.", machine());
+    println!(
+        "Strategy sipdo with options {options}; seed prompt `Answer the question.`; 30 seed examples, 150 held out;"
+    );
+    println!(
+        "BIG-Bench Hard files; simulated models at their default settings, seed 7; {}.",
+        machine()
+    );
     println!("These are scores of a simulated model: they say that the loop works, and nothing of any real model.\n");
-    println!("{:<26} {:>7} {:>7} {:>7} {:>8} {:>7}  calls and tokens by role", "family", "seed", "cot", "final", "prompts", "calls");
-    let cluster = Cluster::start(&Setup { slots: 32, ..Setup::default() }).await?;
+    println!(
+        "{:<26} {:>7} {:>7} {:>7} {:>8} {:>7}  calls and tokens by role",
+        "family", "seed", "cot", "final", "prompts", "calls"
+    );
+    let cluster = Cluster::start(&Setup {
+        slots: 32,
+        ..Setup::default()
+    })
+    .await?;
     let client = cluster.client().await?;
     let mut figures = Vec::new();
     for family in &FAMILIES {
@@ -46,13 +58,33 @@ async fn main() -> Result<()> {
             spent.calls,
             roles.into_values().collect::<Vec<_>>().join(", ")
         );
-        for warning in run.warnings.iter().filter(|warning| warning.contains("answered wrongly")) {
+        for warning in run
+            .warnings
+            .iter()
+            .filter(|warning| warning.contains("answered wrongly"))
+        {
             println!("{:<26} {warning}", "");
         }
-        figures.push((format!("quality.{}.seed", family.name), format!("{:.1}", percent("seed")), "percent"));
-        figures.push((format!("quality.{}.final", family.name), format!("{:.1}", percent("final")), "percent"));
-        figures.push((format!("quality.{}.calls", family.name), spent.calls.to_string(), "calls"));
-        figures.push((format!("quality.{}.tokens", family.name), spent.tokens.to_string(), "tokens"));
+        figures.push((
+            format!("quality.{}.seed", family.name),
+            format!("{:.1}", percent("seed")),
+            "percent",
+        ));
+        figures.push((
+            format!("quality.{}.final", family.name),
+            format!("{:.1}", percent("final")),
+            "percent",
+        ));
+        figures.push((
+            format!("quality.{}.calls", family.name),
+            spent.calls.to_string(),
+            "calls",
+        ));
+        figures.push((
+            format!("quality.{}.tokens", family.name),
+            spent.tokens.to_string(),
+            "tokens",
+        ));
     }
     println!();
     for (name, value, unit) in figures {

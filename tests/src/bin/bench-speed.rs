@@ -18,7 +18,10 @@ const LATENCY: u32 = 200;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    println!("All processes on this machine ({}): coordinator, nats-server, five agents, simulated models.", machine());
+    println!(
+        "All processes on this machine ({}): coordinator, nats-server, five agents, simulated models.",
+        machine()
+    );
     println!("A job: coordinator, NATS, agent, HTTP, NATS, journal, strategy.\n");
     throughput().await?;
     parallelism().await
@@ -26,7 +29,10 @@ async fn main() -> Result<()> {
 
 /// One `eval` run: every job is one learner answer, each to another question.
 async fn throughput() -> Result<()> {
-    let setup = Setup { slots: 128, ..Setup::default() };
+    let setup = Setup {
+        slots: 128,
+        ..Setup::default()
+    };
     let cluster = Cluster::start(&setup).await?;
     let client = cluster.client().await?;
     // A first, small run fills the connection pools.
@@ -37,7 +43,11 @@ async fn throughput() -> Result<()> {
     let run = run(&client, task, "eval", &serde_json::json!({})).await?;
     let seconds = start.elapsed().as_secs_f64();
     let after = cpu(&cluster)?;
-    let done = run.summary.as_ref().map(|summary| summary.jobs_done).unwrap_or_default();
+    let done = run
+        .summary
+        .as_ref()
+        .map(|summary| summary.jobs_done)
+        .unwrap_or_default();
     anyhow::ensure!(done >= JOBS as u64 * 99 / 100, "only {done} jobs of {JOBS}");
     let per_second = done as f64 / seconds;
     println!("{done} jobs in {seconds:.2} s, from the creation of the run to its end: {per_second:.0} a second");
@@ -45,7 +55,11 @@ async fn throughput() -> Result<()> {
     for (name, ticks) in &after {
         let used = ticks - before.get(name).copied().unwrap_or(0.0);
         all += used;
-        println!("  {name:<14} {:>6.3} ms CPU a job, peak {:>5.1} MiB resident", 1000.0 * used / done as f64, peak(&cluster, name)?);
+        println!(
+            "  {name:<14} {:>6.3} ms CPU a job, peak {:>5.1} MiB resident",
+            1000.0 * used / done as f64,
+            peak(&cluster, name)?
+        );
     }
     let per_job = 1000.0 * all / done as f64;
     println!("  {:<14} {per_job:>6.3} ms CPU a job\n", "all");
@@ -53,19 +67,32 @@ async fn throughput() -> Result<()> {
     figure("speed.jobs_per_second", format!("{per_second:.0}"), "jobs/s");
     figure("speed.cpu_ms_per_job", format!("{per_job:.3}"), "ms");
     figure("speed.agent_rss", format!("{agents:.1}"), "MiB");
-    figure("speed.coordinator_rss", format!("{:.1}", peak(&cluster, "coordinator")?), "MiB");
+    figure(
+        "speed.coordinator_rss",
+        format!("{:.1}", peak(&cluster, "coordinator")?),
+        "MiB",
+    );
     Ok(())
 }
 
 /// A whole optimization with slow models: how much runs at the same time?
 async fn parallelism() -> Result<()> {
     let latency = vec!["--latency-ms".to_owned(), LATENCY.to_string()];
-    let cluster = Cluster::start(&Setup { simulator: latency, slots: 128, ..Setup::default() }).await?;
+    let cluster = Cluster::start(&Setup {
+        simulator: latency,
+        slots: 128,
+        ..Setup::default()
+    })
+    .await?;
     let client = cluster.client().await?;
     let start = Instant::now();
     let run = run(&client, counting(30, 120), "sipdo", &serde_json::json!({})).await?;
     let seconds = start.elapsed().as_secs_f64();
-    let name = run.summary.as_ref().map(|summary| summary.run.clone()).unwrap_or_default();
+    let name = run
+        .summary
+        .as_ref()
+        .map(|summary| summary.run.clone())
+        .unwrap_or_default();
     let spans = spans(&cluster, &name).await?;
     let busy: u64 = spans.iter().map(|(start, end)| end - start).sum();
     let mean = busy as f64 / (seconds * 1000.0);
@@ -88,7 +115,9 @@ async fn spans(cluster: &Cluster, run: &str) -> Result<Vec<(u64, u64)>> {
         let chunk = reader.next_chunk().await?;
         for message in chunk.messages {
             if let RunSubject::Result { .. } = message.kind {
-                let timing = pb::JobResult::decode(message.payload)?.timing.context("a result without its times")?;
+                let timing = pb::JobResult::decode(message.payload)?
+                    .timing
+                    .context("a result without its times")?;
                 spans.push((timing.started_ms, timing.started_ms + u64::from(timing.took_ms)));
             }
         }
@@ -99,23 +128,46 @@ async fn spans(cluster: &Cluster, run: &str) -> Result<Vec<(u64, u64)>> {
 }
 
 fn peak_overlap(spans: &[(u64, u64)]) -> i64 {
-    let mut edges: Vec<(u64, i64)> = spans.iter().flat_map(|(start, end)| [(*start, 1), (*end, -1)]).collect();
+    let mut edges: Vec<(u64, i64)> = spans
+        .iter()
+        .flat_map(|(start, end)| [(*start, 1), (*end, -1)])
+        .collect();
     edges.sort_unstable();
     let mut open = 0;
-    edges.iter().map(|(_, step)| { open += step; open }).max().unwrap_or(0)
+    edges
+        .iter()
+        .map(|(_, step)| {
+            open += step;
+            open
+        })
+        .max()
+        .unwrap_or(0)
 }
 
 fn processes(cluster: &Cluster) -> Vec<(&'static str, u32)> {
     let mut all = vec![("simulator", cluster.simulator.pid())];
     all.extend(cluster.nats.pid().map(|pid| ("nats-server", pid)));
-    all.extend(cluster.coordinators.iter().map(|(process, _)| ("coordinator", process.pid())));
-    all.extend(cluster.agents.iter().map(|(role, process): &(&'static str, Process)| (*role, process.pid())));
+    all.extend(
+        cluster
+            .coordinators
+            .iter()
+            .map(|(process, _)| ("coordinator", process.pid())),
+    );
+    all.extend(
+        cluster
+            .agents
+            .iter()
+            .map(|(role, process): &(&'static str, Process)| (*role, process.pid())),
+    );
     all
 }
 
 /// Seconds of processor time so far, by process.
 fn cpu(cluster: &Cluster) -> Result<BTreeMap<&'static str, f64>> {
-    processes(cluster).into_iter().map(|(name, pid)| Ok((name, cpu_seconds(pid)?))).collect()
+    processes(cluster)
+        .into_iter()
+        .map(|(name, pid)| Ok((name, cpu_seconds(pid)?)))
+        .collect()
 }
 
 /// User and system time from /proc, in clock ticks of 10 ms.
@@ -123,15 +175,27 @@ fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let after_name = stat.rsplit_once(") ").context("unreadable /proc/pid/stat")?.1;
     let fields: Vec<&str> = after_name.split(' ').collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).context("unreadable /proc/pid/stat");
+    let ticks = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|field| field.parse::<f64>().ok())
+            .context("unreadable /proc/pid/stat")
+    };
     Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
 
 /// Peak resident memory in MiB.
 fn peak(cluster: &Cluster, name: &str) -> Result<f64> {
-    let pid = processes(cluster).into_iter().find(|(known, _)| *known == name).context("no such process")?.1;
+    let pid = processes(cluster)
+        .into_iter()
+        .find(|(known, _)| *known == name)
+        .context("no such process")?
+        .1;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .context("no VmHWM")?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib / 1024.0)
 }
