@@ -16,9 +16,12 @@ pub struct Family {
     pub name: &'static str,
     /// File in `data/bbh`, without its ending.
     pub file: &'static str,
-    metric: &'static str,
-    description: &'static str,
-    answer_format: &'static str,
+    /// Kind of its metric.
+    pub metric: &'static str,
+    /// What is asked.
+    pub description: &'static str,
+    /// What an answer looks like.
+    pub answer_format: &'static str,
 }
 
 /// The eight families.

@@ -2,14 +2,16 @@
 
 use crate::{
     process::{Process, eventually},
+    proxy::{Mode, Proxy},
     simulator::Ledger,
 };
 use anyhow::{Context as _, Result, bail};
 use sipdo_bus::local::{NatsServer, NatsServerOptions};
 use sipdo_protocol::pb::{self, run_service_client::RunServiceClient};
 use std::{
+    collections::HashMap,
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -30,6 +32,12 @@ pub struct Setup {
     pub coordinators: usize,
     /// Agents of each role to start.
     pub agents: usize,
+    /// Seconds of silence about a job after which another agent gets it.
+    pub ack_wait: u32,
+    /// Lines for the operator's file that every agent reads, below the simulator's endpoint.
+    pub operator: String,
+    /// Whether each process reaches the server through a proxy of its own, so that it can be cut off alone.
+    pub proxied: bool,
 }
 
 impl Default for Setup {
@@ -39,6 +47,9 @@ impl Default for Setup {
             slots: 16,
             coordinators: 1,
             agents: 1,
+            ack_wait: 30,
+            operator: String::new(),
+            proxied: false,
         }
     }
 }
@@ -59,6 +70,9 @@ pub struct Cluster {
     pub agents: Vec<(&'static str, Process)>,
     slots: u32,
     started: usize,
+    proxied: bool,
+    /// The proxies by process id.
+    proxies: HashMap<u32, Proxy>,
 }
 
 /// A client of one coordinator.
@@ -77,7 +91,7 @@ impl Cluster {
         args.extend(setup.simulator.iter().cloned());
         let mut simulator = Process::start("sipdo-simulator", "simulator", &args, folder.path())?;
         let models = simulator.until("address", || address(&port_file)).await?;
-        fs::write(folder.path().join("sipdo.toml"), operator_file(models, setup.slots))?;
+        fs::write(folder.path().join("sipdo.toml"), operator_file(models, setup))?;
         let mut cluster = Cluster {
             folder,
             nats,
@@ -87,13 +101,15 @@ impl Cluster {
             agents: Vec::new(),
             slots: setup.slots,
             started: 0,
+            proxied: setup.proxied,
+            proxies: HashMap::new(),
         };
         for _ in 0..setup.coordinators {
             cluster.start_coordinator().await?;
         }
         for role in ROLES {
             for _ in 0..setup.agents {
-                cluster.start_agent(role, &[])?;
+                cluster.start_agent(role, &[]).await?;
             }
         }
         cluster.agents_answer(ROLES.len() * setup.agents).await?;
@@ -105,22 +121,41 @@ impl Cluster {
     /// # Errors
     /// It does not start.
     pub async fn start_coordinator(&mut self) -> Result<()> {
+        let port_file = self
+            .folder
+            .path()
+            .join(format!("coordinator-{}.port", self.started + 1));
+        self.launch_coordinator().await?;
+        let (process, _) = self.coordinators.last_mut().context("a coordinator was started")?;
+        process
+            .until("address of the API", || address(&port_file))
+            .await
+            .map(drop)
+    }
+
+    /// Starts one more coordinator and does not wait for it: without a server it would not come.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn launch_coordinator(&mut self) -> Result<()> {
         self.started += 1;
         let label = format!("coordinator-{}", self.started);
         let port_file = self.folder.path().join(format!("{label}.port"));
+        let api = free_address()?;
+        let (url, proxy) = self.link().await?;
         let args = [
             "--nats-url",
-            &self.nats.url(),
+            &url,
             "--listen",
-            "127.0.0.1:0",
+            &api.to_string(),
             "--admin-listen",
             "127.0.0.1:0",
             "--port-file",
         ];
         let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         args.push(text(&port_file));
-        let mut process = Process::start("sipdo-coordinator", &label, &args, self.folder.path())?;
-        let api = process.until("address of the API", || address(&port_file)).await?;
+        let process = Process::start("sipdo-coordinator", &label, &args, self.folder.path())?;
+        self.proxies.extend(proxy.map(|proxy| (process.pid(), proxy)));
         self.coordinators.push((process, api));
         Ok(())
     }
@@ -129,20 +164,43 @@ impl Cluster {
     ///
     /// # Errors
     /// It does not start.
-    pub fn start_agent(&mut self, role: &'static str, more: &[&str]) -> Result<()> {
+    pub async fn start_agent(&mut self, role: &'static str, more: &[&str]) -> Result<()> {
         self.started += 1;
         let label = format!("{role}-{}", self.started);
         let config = text(&self.folder.path().join("sipdo.toml"));
-        // Every agent has a spool of its own, kept when it is started again in the place of the old one.
+        // The agents of a role share the spool of their machine, and find there what one of them has left.
         let spool = text(&self.folder.path().join(format!("spool-{role}")));
-        let mut args: Vec<String> = vec!["--nats-url".into(), self.nats.url(), "--spool-dir".into(), spool];
+        let (url, proxy) = self.link().await?;
+        let mut args: Vec<String> = vec!["--nats-url".into(), url, "--spool-dir".into(), spool];
         if !more.contains(&"--base-url") {
             args.extend(["--config".to_owned(), config]);
         }
         args.extend(["--slots".to_owned(), self.slots.to_string()]);
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
         let process = Process::start(&format!("sipdo-{role}"), &label, &args, self.folder.path())?;
+        self.proxies.extend(proxy.map(|proxy| (process.pid(), proxy)));
         self.agents.push((role, process));
+        Ok(())
+    }
+
+    /// The server's address for a process, and the proxy behind it where there is one.
+    async fn link(&self) -> Result<(String, Option<Proxy>)> {
+        if !self.proxied {
+            return Ok((self.nats.url(), None));
+        }
+        let proxy = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, self.nats.port()))).await?;
+        Ok((format!("nats://{}", proxy.address()), Some(proxy)))
+    }
+
+    /// Treats what a process and the server say to each other so from now on.
+    ///
+    /// # Errors
+    /// There is no proxy between them.
+    pub fn set_link(&self, process: u32, mode: Mode) -> Result<()> {
+        self.proxies
+            .get(&process)
+            .context("no proxy stands before this process")?
+            .set(mode);
         Ok(())
     }
 
@@ -215,7 +273,7 @@ impl Cluster {
         }
         for role in ROLES {
             for _ in 0..setup.agents {
-                self.start_agent(role, &[])?;
+                self.start_agent(role, &[]).await?;
             }
         }
         self.agents_answer(ROLES.len() * setup.agents).await
@@ -261,12 +319,24 @@ pub async fn ended(client: &Client, run: &str, within: Duration) -> Result<pb::R
     }
 }
 
-fn operator_file(models: SocketAddr, slots: u32) -> String {
+fn operator_file(models: SocketAddr, setup: &Setup) -> String {
+    let Setup {
+        slots,
+        ack_wait,
+        operator,
+        ..
+    } = setup;
     format!(
-        "[endpoints.simulator]\nprovider = \"openai\"\nbase_url = \"http://{models}/v1\"\n\n\
+        "[nats]\nack_wait_seconds = {ack_wait}\n\n\
          [models.default]\nendpoint = \"simulator\"\nmodel = \"sim-teacher\"\nconcurrency = {slots}\n\n\
-         [models.learner]\nmodel = \"sim-weak\"\n"
+         [models.learner]\nmodel = \"sim-weak\"\n\n\
+         [endpoints.simulator]\nprovider = \"openai\"\nbase_url = \"http://{models}/v1\"\n{operator}\n"
     )
+}
+
+/// An address of this machine that nobody listens at.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 fn address(file: &Path) -> Option<SocketAddr> {

@@ -1,8 +1,11 @@
 //! The kit of the cross-crate tests and benchmarks: a cluster of real processes on this machine, and ways to hurt it.
 
 pub mod bench;
+pub mod chaos;
 pub mod cluster;
+pub mod oracle;
 pub mod process;
+pub mod proxy;
 pub mod simulator;
 pub mod task;
 

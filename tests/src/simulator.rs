@@ -2,7 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use sipdo_simulator::{Call, Totals};
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -27,10 +30,26 @@ impl Ledger {
         serde_json::from_str(&body).context("the simulator's ledger cannot be read")
     }
 
+    /// Whether a call was answered with a whole completion that no fault has spoilt.
+    pub fn is_whole(call: &Call) -> bool {
+        use sipdo_simulator::FaultKind::{Empty, MalformedContent, Refusal, Truncated};
+        let spoilt = |fault| [Empty, MalformedContent, Refusal, Truncated].contains(&fault);
+        call.outcome == "answered" && !call.fault.is_some_and(spoilt)
+    }
+
+    /// Requests that were answered with a whole completion.
+    pub fn whole(&self) -> BTreeSet<&str> {
+        self.calls
+            .iter()
+            .filter(|call| Self::is_whole(call))
+            .map(|call| call.request.as_str())
+            .collect()
+    }
+
     /// Requests that were answered with a whole completion more than once.
     pub fn bought_twice(&self) -> Vec<(String, usize)> {
         let mut answered: BTreeMap<&str, usize> = BTreeMap::new();
-        for call in self.calls.iter().filter(|call| call.outcome == "answered") {
+        for call in self.calls.iter().filter(|call| Self::is_whole(call)) {
             *answered.entry(&call.request).or_default() += 1;
         }
         answered
@@ -49,6 +68,14 @@ pub async fn script_faults(simulator: SocketAddr, faults: &serde_json::Value) ->
     http(simulator, "POST", "/admin/faults", &faults.to_string())
         .await
         .map(drop)
+}
+
+/// Forgets the ledger and all faults.
+///
+/// # Errors
+/// The simulator cannot be reached.
+pub async fn reset(simulator: SocketAddr) -> Result<()> {
+    http(simulator, "POST", "/admin/reset", "").await.map(drop)
 }
 
 /// One HTTP/1.0 request; the body of a 2xx answer.

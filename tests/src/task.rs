@@ -1,5 +1,6 @@
 //! Tasks for whole runs, drawn from the simulator's own question families.
 
+use crate::bench::FAMILIES;
 use rand_chacha::rand_core::SeedableRng as _;
 use sipdo_domain::{Example, Task, TaskBrief, metric::Metric, task::TaskGates};
 use sipdo_protocol::pb;
@@ -13,20 +14,30 @@ use sipdo_simulator::{
 /// # Panics
 /// The simulator no longer has the family: the tests are built on it.
 pub fn counting(train: usize, test: usize) -> pb::Task {
+    drawn("object_counting", train, test, 11, 7)
+}
+
+/// A task of this family of the simulator, its examples drawn from `draw`, its run's randomness from `seed`.
+///
+/// # Panics
+/// The simulator or this kit does not know the family.
+pub fn drawn(name: &str, train: usize, test: usize, draw: u64, seed: u64) -> pb::Task {
     #[expect(clippy::expect_used, reason = "a kit without its family is of no use")]
-    let known = family("object_counting").expect("the simulator's family of object counting");
-    let mut random = Rng::seed_from_u64(11);
+    let (known, about) = family(name)
+        .zip(FAMILIES.iter().find(|about| about.name == name))
+        .expect("a family of the simulator");
+    let mut random = Rng::seed_from_u64(draw);
     let examples: Vec<Example> = (0..train + test)
         .map(|number| example(known, &mut random, number))
         .collect();
     let (train, test) = examples.split_at(train);
     #[expect(clippy::expect_used, reason = "a constant")]
-    let metric: Metric = serde_json::from_value(serde_json::json!({"kind": "numeric"})).expect("a metric");
+    let metric: Metric = serde_json::from_value(serde_json::json!({"kind": about.metric})).expect("a metric");
     let task = Task {
-        name: "counting".into(),
+        name: name.replace('_', "-"),
         brief: TaskBrief {
-            description: "Count how many things of one category are in the list.".into(),
-            answer_format: "a whole number in digits".into(),
+            description: about.description.into(),
+            answer_format: about.answer_format.into(),
             labels: Vec::new(),
         },
         prompt: "Answer the question.".into(),
@@ -38,7 +49,7 @@ pub fn counting(train: usize, test: usize) -> pb::Task {
             ..TaskGates::default()
         },
         corpus: Vec::new(),
-        seed: 7,
+        seed,
     };
     #[expect(clippy::expect_used, reason = "its metric was JSON a moment ago")]
     task.try_into().expect("a task that can be encoded")

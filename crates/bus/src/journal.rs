@@ -57,8 +57,9 @@ impl Journal {
 
     /// Appends `entry` after the entry at the sequence `expected` (0: as the first), and returns its own sequence.
     ///
-    /// `id` names this entry among all entries of the run, and must hold the leader's epoch: by it the entry is
-    /// recognised when its acknowledgement got lost. A lost acknowledgement is settled here, by reading.
+    /// `id` names this entry among all entries of the run, by whomever: the leader's epoch is not enough, because two
+    /// processes may try for the same epoch. By it the entry is recognised when its acknowledgement got lost. A lost
+    /// acknowledgement is settled here, by reading.
     ///
     /// # Errors
     /// See [`AppendError`].

@@ -168,6 +168,8 @@ struct Leader<'a> {
     models: BTreeMap<String, pb::ModelChoice>,
     seed: u64,
     epoch: u64,
+    /// Unique to this leadership: part of the id of every entry it appends.
+    leadership: String,
     appended: u64,
     published: HashMap<String, (Instant, u32)>,
     full: Vec<String>,
@@ -195,6 +197,7 @@ impl<'a> Leader<'a> {
             desk: Desk::new(context.window),
             models,
             seed: 0,
+            leadership: uuid::Uuid::new_v4().simple().to_string(),
             appended: 0,
             published: HashMap::new(),
             full: Vec::new(),
@@ -260,10 +263,15 @@ impl<'a> Leader<'a> {
         let ended = loop {
             tokio::select! {
                 biased;
-                chunk = self.reader.next_chunk() => match chunk {
-                    Ok(chunk) => self.take_facts(chunk.messages),
-                    Err(error) => break Err(error.into()),
-                },
+                chunk = self.reader.next_chunk() => {
+                    let taken = match chunk {
+                        Ok(chunk) => self.take_facts(chunk.messages).await,
+                        Err(error) => Err(error.into()),
+                    };
+                    if let Err(halt) = taken {
+                        break Err(halt);
+                    }
+                }
                 Some(wish) = wishes.recv() => {
                     self.take_wish(wish);
                     while let Ok(wish) = wishes.try_recv() {
@@ -303,7 +311,7 @@ impl<'a> Leader<'a> {
         Ok(Task::try_from(task)?)
     }
 
-    fn take_facts(&mut self, messages: Vec<RunMessage>) {
+    async fn take_facts(&mut self, messages: Vec<RunMessage>) -> Result<(), Halt> {
         for message in messages {
             match fold(self.context, &mut self.state, message) {
                 Fact::Settled(job) => {
@@ -311,13 +319,19 @@ impl<'a> Leader<'a> {
                     self.desk.settled(&job, &self.state);
                 }
                 Fact::Lost(job) => self.desk.attempt_lost(&job),
-                // Only another leader can have written it; the next append is refused and says so.
-                Fact::Entry(_) | Fact::Nothing => {}
+                // Only another leader can have written it, and its sequence is folded now: an append after it would be taken. So
+                // this process stops here, before it appends or publishes anything more.
+                Fact::Entry(entry) => {
+                    tracing::warn!(run = %self.run, epoch = self.epoch, theirs = entry.epoch, "another coordinator leads this run now");
+                    return Err(Halt::Led(Led::Fenced));
+                }
+                Fact::Nothing => {}
             }
         }
         for job in self.full.drain(..) {
             self.desk.publish_again(&job);
         }
+        Ok(())
     }
 
     fn take_wish(&mut self, wish: Wish) {
@@ -441,7 +455,9 @@ impl<'a> Leader<'a> {
         self.state.apply_entry(expected, &entry);
         entry.summary = Some(self.state.summary.clone());
         self.appended += 1;
-        let id = format!("{}-{}", self.epoch, self.appended);
+        // Two processes may try to claim the same epoch: the id tells them apart, or the loser would take the winner's entry for
+        // its own.
+        let id = format!("{}-{}-{}", self.leadership, self.epoch, self.appended);
         match self
             .journal
             .append(NewMessage::encode(&entry, schema::ENTRY), &id, expected)

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sipdo_bus::{BusSettings, Replicas};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `[nats]`. What is left out is as [`BusSettings`] has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,9 @@ pub struct NatsSettings {
     /// Copies of each message, 1 or 3; three in a cluster and one otherwise if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
+    /// Seconds that an agent may be silent about a job before another gets it; 30 if absent. The same for all agents of a role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ack_wait_seconds: Option<u32>,
 }
 
 impl NatsSettings {
@@ -42,6 +46,9 @@ impl NatsSettings {
                 Some(3) => Replicas::Three,
                 Some(_) => Replicas::One,
             },
+            ack_wait: self
+                .ack_wait_seconds
+                .map_or(defaults.ack_wait, |seconds| Duration::from_secs(seconds.into())),
             ..defaults
         }
     }
@@ -56,6 +63,12 @@ impl NatsSettings {
                 "credentials_file",
                 "give credentials_file or nkey_seed_file, not both".into(),
             ));
+        }
+        if self
+            .ack_wait_seconds
+            .is_some_and(|seconds| !(1..=3600).contains(&seconds))
+        {
+            return Some(("ack_wait_seconds", "must be 1 to 3600".into()));
         }
         self.replicas.filter(|replicas| ![1, 3].contains(replicas)).map(|_| {
             (

@@ -1,0 +1,58 @@
+//! `make chaos`: whole optimizations under random faults, held against the undisturbed runs. Ends with one line per figure.
+
+use anyhow::{Result, ensure};
+use sipdo_tests::{
+    bench::figure,
+    chaos::{Plan, run},
+};
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let number = |name: &str, default: u64| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(default)
+    };
+    let plan = Plan {
+        seed: number("SIPDO_CHAOS_SEED", 1),
+        faults: usize::try_from(number("SIPDO_CHAOS_FAULTS", 200))?,
+        runs: usize::try_from(number("SIPDO_CHAOS_RUNS", 20))?,
+        together: 4,
+        pause_ms: (300, 1_200),
+        spoiling_round: 4,
+    };
+    println!(
+        "chaos: seed {}, at least {} faults over at least {} runs",
+        plan.seed, plan.faults, plan.runs
+    );
+    let report = run(&plan, |line| println!("{line}")).await?;
+    for (kind, count) in &report.by_kind {
+        println!("  {count:4}  {kind}");
+    }
+    for broken in &report.broken {
+        println!("broken: {broken}");
+    }
+    let (median, slowest) = report.takeovers();
+    let seconds = |ms: Option<u64>| ms.map_or("none".to_owned(), |ms| format!("{}.{:03}", ms / 1000, ms % 1000));
+    println!(
+        "takeovers: {} after a kill, {} after a freeze",
+        report.killed_ms.len(),
+        report.frozen_ms.len()
+    );
+    figure("chaos.faults", report.faults(), "faults");
+    figure("chaos.runs", report.runs, "runs");
+    figure("chaos.compared", report.compared, "runs");
+    figure("chaos.results_lost", report.results_lost, "results");
+    figure("chaos.finished_rebought", report.finished_rebought, "calls");
+    figure("chaos.unfinished_rebought", report.unfinished_rebought, "calls");
+    figure("chaos.over_cap", report.over_cap, "times");
+    figure("chaos.diverged", report.diverged, "runs");
+    figure("chaos.takeover_p50", seconds(median), "s");
+    figure("chaos.takeover_max", seconds(slowest), "s");
+    ensure!(
+        report.is_clean(),
+        "something was lost, bought twice, overspent or decided otherwise"
+    );
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! What chaos came to: counted by kind, judged by ledger and streams.
+
+use super::{
+    Told,
+    inject::{Fate, LeaderHurt},
+};
+use crate::oracle::{History, finished_and_bought_again};
+use sipdo_protocol::pb::State;
+use std::collections::BTreeMap;
+
+/// What is counted over all rounds.
+#[derive(Debug, Default, Clone)]
+pub struct Report {
+    /// Faults by kind.
+    pub by_kind: BTreeMap<String, usize>,
+    /// Runs that ended.
+    pub runs: usize,
+    /// Runs whose every job was measured, and which were held against their undisturbed run.
+    pub compared: usize,
+    /// Issued jobs without a result, and runs that did not finish.
+    pub results_lost: usize,
+    /// Answers in safe hands that were bought again.
+    pub finished_rebought: usize,
+    /// Attempts that were lost with their process and granted again.
+    pub unfinished_rebought: usize,
+    /// Moments above a cap, and money that no run accounts for.
+    pub over_cap: usize,
+    /// Compared runs with another prompt, score or story.
+    pub diverged: usize,
+    /// Milliseconds from the death of a leader to the claim of the next.
+    pub killed_ms: Vec<u64>,
+    /// The same for a frozen leader.
+    pub frozen_ms: Vec<u64>,
+    /// Broken rules, in words.
+    pub broken: Vec<String>,
+}
+
+impl Report {
+    /// Faults of all kinds.
+    pub fn faults(&self) -> usize {
+        self.by_kind.values().sum()
+    }
+
+    /// Whether nothing was lost, bought twice, overspent or otherwise than without faults.
+    pub fn is_clean(&self) -> bool {
+        self.results_lost + self.finished_rebought + self.over_cap + self.diverged == 0 && self.broken.is_empty()
+    }
+
+    /// The median takeover of a killed leader and the slowest of any, in milliseconds.
+    pub fn takeovers(&self) -> (Option<u64>, Option<u64>) {
+        let mut killed = self.killed_ms.clone();
+        killed.sort_unstable();
+        (
+            killed.get(killed.len() / 2).copied(),
+            killed.iter().chain(&self.frozen_ms).max().copied(),
+        )
+    }
+
+    /// Where it stands, in a line.
+    pub fn line(&self) -> String {
+        format!(
+            "{} faults, {} runs ({} compared), lost {}, bought again {} finished and {} unfinished, over cap {}, diverged {}",
+            self.faults(),
+            self.runs,
+            self.compared,
+            self.results_lost,
+            self.finished_rebought,
+            self.unfinished_rebought,
+            self.over_cap,
+            self.diverged
+        )
+    }
+
+    pub(super) fn judge(&mut self, alone: &Told, told: &Told, fate: &Fate, spoils: bool) {
+        for (kind, count) in &fate.faults {
+            *self.by_kind.entry(kind.clone()).or_default() += count;
+        }
+        self.broken.extend(fate.stuck.iter().cloned());
+        let mut all_compared = true;
+        for (quiet, history) in alone.histories.iter().zip(&told.histories) {
+            self.judge_run(history, fate);
+            let measured = quiet.not_measured() + history.not_measured() == 0;
+            all_compared &= measured && !spoils;
+            if measured && !spoils {
+                self.compared += 1;
+                self.compare(quiet, history);
+            }
+        }
+        let again = finished_and_bought_again(&told.ledger, &fate.hurts);
+        self.finished_rebought += again.len();
+        self.broken.extend(
+            again
+                .iter()
+                .map(|(request, role)| format!("a finished call of a {role} was bought again: {request}")),
+        );
+        let spent: u64 = told.histories.iter().map(super::calls).sum();
+        if told.ledger.totals.answered > spent {
+            self.over_cap += 1;
+            self.broken.push(format!(
+                "{} answers were bought, and {spent} calls are accounted for",
+                told.ledger.totals.answered
+            ));
+        }
+        if all_compared && alone.asked() != told.asked() {
+            self.diverged += 1;
+            let (other, missing) = (
+                told.asked().difference(&alone.asked()).count(),
+                alone.asked().difference(&told.asked()).count(),
+            );
+            self.broken.push(format!(
+                "asked {other} other things than without faults, and {missing} not"
+            ));
+        }
+    }
+
+    fn judge_run(&mut self, history: &History, fate: &Fate) {
+        let run = &history.run;
+        let findings = history.check();
+        self.results_lost += findings.results_lost;
+        self.unfinished_rebought += findings.granted_again;
+        self.over_cap += findings.over_cap;
+        self.broken
+            .extend(findings.broken.into_iter().map(|broken| format!("run {run}: {broken}")));
+        if history.state() == State::Finished {
+            self.runs += 1;
+        } else {
+            self.results_lost += 1;
+            self.broken.push(format!(
+                "run {run} is {} ({})",
+                history.state().as_str_name(),
+                history.summary().waiting
+            ));
+        }
+        for (claimed_ms, before, _) in history.takeovers() {
+            let hurt = fate
+                .leaders
+                .iter()
+                .filter(|hurt| hurt.id == before && hurt.at_ms <= claimed_ms)
+                .next_back();
+            let Some(hurt) = hurt else { continue };
+            let took = claimed_ms.saturating_sub(since(hurt, claimed_ms, fate));
+            match hurt.frozen_until_ms {
+                None => self.killed_ms.push(took),
+                Some(until) if claimed_ms <= until => self.frozen_ms.push(took),
+                // It came round again, and lost the run for another reason.
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn compare(&mut self, quiet: &History, history: &History) {
+        let (run, before) = (&history.run, self.broken.len());
+        if quiet.best_prompt() != history.best_prompt() {
+            self.broken.push(format!("run {run} came to another prompt"));
+        }
+        let scores = |history: &History| history.outcome().map(|outcome| outcome.arms.clone());
+        if scores(quiet) != scores(history) {
+            self.broken.push(format!("run {run} came to other scores"));
+        }
+        let (told, tells) = (quiet.tellings(), history.tellings());
+        if told != tells {
+            let at = told.iter().zip(&tells).take_while(|(one, other)| one == other).count();
+            self.broken.push(format!(
+                "run {run} tells another story from {at} of {}:\n  {:?}\n  {:?}",
+                told.len(),
+                told.get(at),
+                tells.get(at)
+            ));
+        }
+        self.diverged += usize::from(self.broken.len() > before);
+    }
+}
+
+/// From when a takeover is measured: from the hurt, or from the return of a server that was away meanwhile.
+fn since(hurt: &LeaderHurt, claimed_ms: u64, fate: &Fate) -> u64 {
+    let back = fate
+        .outages
+        .iter()
+        .filter(|(from, until)| *from <= claimed_ms && *until >= hurt.at_ms)
+        .map(|(_, until)| *until);
+    back.chain([hurt.at_ms]).max().unwrap_or(hurt.at_ms)
+}
