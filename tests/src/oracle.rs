@@ -5,6 +5,7 @@ use anyhow::Result;
 use prost::Message as _;
 use sipdo_bus::{Bus, RunId, RunReader, RunSubject};
 use sipdo_protocol::pb::{self, State, event::Event};
+use sipdo_simulator::{Call, FaultKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A run's stream as it was read.
@@ -209,12 +210,14 @@ impl History {
         }
     }
 
-    /// The k-th telling is recorded once, and stays what it was.
+    /// The k-th telling is recorded once, and stays what it was, unless more budget takes the end back.
     fn check_tellings(&self, findings: &mut Findings) {
-        let mut next = 1;
+        let (mut next, mut taken_back) = (1, false);
         for (_, event) in self.events() {
+            taken_back |= matches!(event, Event::Controlled(pb::Controlled { control: Some(control) })
+                if control.kind() == pb::control::Kind::SetBudget);
             if let Event::Told(told) = event {
-                if told.number != next {
+                if told.number != next && !(std::mem::take(&mut taken_back) && told.number < next) {
                     findings
                         .broken
                         .push(format!("telling {} where {next} was due", told.number));
@@ -247,7 +250,7 @@ impl Money {
                 Fact::Result(result) => self.result(result, findings),
                 Fact::Lost(lost) => {
                     let worst = self.reserved.remove(&(lost.job.clone(), lost.attempt));
-                    self.spent += worst.unwrap_or_default();
+                    self.spent += worst.filter(|_| !lost.unpaid).unwrap_or_default();
                 }
                 Fact::Other => {}
             }
@@ -335,13 +338,13 @@ pub struct Hurt {
 }
 
 /// How long a process takes at most to write an answer to its spool on a loaded machine, in milliseconds.
-const TO_SPOOL_MS: u64 = 300;
+const TO_SPOOL_MS: u64 = 500;
 
-/// Requests that were bought again although an earlier answer to them was in safe hands: as `(request, role)`.
+/// Requests that were bought again although an earlier answer to them was in safe hands, in words.
 ///
 /// An answer is in safe hands unless its process was hurt while the call was in flight or within the moment that it takes to write
 /// the answer down. What was struck by a fault that spoils the answer itself may be asked again.
-pub fn finished_and_bought_again(ledger: &Ledger, hurts: &[Hurt]) -> Vec<(String, String)> {
+pub fn finished_and_bought_again(ledger: &Ledger, hurts: &[Hurt]) -> Vec<String> {
     let mut safe: BTreeMap<&str, u64> = BTreeMap::new();
     let mut again = Vec::new();
     for call in &ledger.calls {
@@ -349,15 +352,47 @@ pub fn finished_and_bought_again(ledger: &Ledger, hurts: &[Hurt]) -> Vec<(String
             .get(call.request.as_str())
             .is_some_and(|since| call.received_ms > *since)
         {
-            again.push((call.request.clone(), call.role.clone()));
+            again.push(told(ledger, call, hurts));
         }
         let until = call.ended_ms + TO_SPOOL_MS;
         let hurt = hurts
             .iter()
             .any(|hurt| hurt.role == call.role && hurt.from_ms <= until && call.received_ms <= hurt.until_ms);
-        if Ledger::is_whole(call) && !hurt {
+        // A body that drips is on its way for seconds after the ledger has closed the call.
+        let drips = call.fault == Some(FaultKind::SlowDrip);
+        if Ledger::is_whole(call) && !hurt && !drips {
             safe.insert(&call.request, until);
         }
     }
     again
+}
+
+/// All calls of one request, with the hurts of its role around them; times in milliseconds from its first call.
+fn told(ledger: &Ledger, call: &Call, hurts: &[Hurt]) -> String {
+    let calls: Vec<&Call> = ledger
+        .calls
+        .iter()
+        .filter(|other| other.request == call.request)
+        .collect();
+    let start = calls.first().map_or(0, |first| first.received_ms) as i128;
+    let at = |ms: u64| ms as i128 - start;
+    let calls = calls.iter().map(|call| {
+        format!(
+            "{}..{} {} {:?}",
+            at(call.received_ms),
+            at(call.ended_ms),
+            call.outcome,
+            call.fault
+        )
+    });
+    let near = hurts
+        .iter()
+        .filter(|hurt| hurt.role == call.role && at(hurt.until_ms) > -5_000 && at(hurt.from_ms) < 15_000);
+    let hurts = near.map(|hurt| format!("{}..{}", at(hurt.from_ms), at(hurt.until_ms)));
+    format!(
+        "{}: calls {:?}, hurts {:?}",
+        call.role,
+        calls.collect::<Vec<_>>(),
+        hurts.collect::<Vec<_>>()
+    )
 }

@@ -238,17 +238,7 @@ impl Agent {
             }
         }
         // Ours, and no longer in hand: the work on it has failed in a way that should not happen. Then it is lost as well.
-        let lost = pb::AttemptLost {
-            run: work.run.to_string(),
-            job: work.job.to_string(),
-            attempt: work.wire.attempt,
-            owner: owner.clone(),
-            noticed_by: self.id.to_string(),
-        };
-        let message = NewMessage::encode(&lost, LOST_SCHEMA).traced();
-        self.bus
-            .create_lost(&work.run, &self.name, &work.job, work.wire.attempt, message)
-            .await?;
+        self.report_lost(work, &owner, false).await?;
         tracing::warn!(job = %work.job, attempt = work.wire.attempt, owner, "reported a lost attempt");
         Ok(Settle::Ack)
     }
@@ -282,10 +272,14 @@ impl Agent {
                 finding,
                 usage,
                 revision,
+                left,
             },
             model_time,
         ) = called;
         let paid = usage.calls > 0;
+        if left && !paid {
+            return self.leave(work).await;
+        }
         // Only a reply is worth finding again; a failure may go better next time.
         let key = finding.is_ok().then_some(key);
         let outcome = work.outcome(finding, Provenance { revision, ..by }, usage, model_time);
@@ -299,6 +293,34 @@ impl Agent {
             Spool::forget(&file);
         }
         settle
+    }
+
+    /// Gives the attempt up without having bought anything: the leader grants another one, which costs the run nothing.
+    async fn leave(&self, work: &Work) -> Settle {
+        match self.report_lost(work, self.id.as_str(), true).await {
+            Ok(()) => Settle::Ack,
+            Err(error) => {
+                tracing::warn!(%error, "an attempt could not be given up; it will be found to be lost");
+                Settle::HandBack(OWNER_LIVES)
+            }
+        }
+    }
+
+    /// Records that an attempt has ended with its owner.
+    async fn report_lost(&self, work: &Work, owner: &str, unpaid: bool) -> Result<(), BusError> {
+        let lost = pb::AttemptLost {
+            run: work.run.to_string(),
+            job: work.job.to_string(),
+            attempt: work.wire.attempt,
+            owner: owner.to_owned(),
+            noticed_by: self.id.to_string(),
+            unpaid,
+        };
+        let message = NewMessage::encode(&lost, LOST_SCHEMA).traced();
+        let created = self
+            .bus
+            .create_lost(&work.run, &self.name, &work.job, work.wire.attempt, message);
+        created.await.map(drop)
     }
 
     async fn publish_unbought(&self, work: &Work, finding: Measured<sipdo_domain::Reply>, by: Provenance) -> Settle {

@@ -13,6 +13,8 @@ use tokio::sync::watch;
 
 /// Most repairs of an answer that is not of the asked shape.
 pub(crate) const MAX_REPAIRS: u32 = 2;
+/// A job that finds the provider out so often, while other jobs find it there, is not measured.
+const MAX_ALONE: u32 = 3;
 /// Most that is kept of an error's words, in characters.
 const MAX_DETAIL: usize = 400;
 
@@ -22,6 +24,8 @@ pub(crate) struct Called {
     pub finding: Measured<Reply>,
     pub usage: pb::Usage,
     pub revision: String,
+    /// The agent is about to end, and the provider was out all the while: another agent may do better.
+    pub left: bool,
 }
 
 /// The terms of one call.
@@ -88,16 +92,19 @@ pub(crate) async fn call(
     terms: Terms<'_>,
 ) -> Called {
     let mut bill = Bill::default();
-    let finding = patiently(target, role, ask, request, chat, &terms, &mut bill).await;
+    let patient = patiently(target, role, ask, request, chat, &terms, &mut bill).await;
     let revision = std::mem::take(&mut bill.revision);
+    let left = patient.is_none();
+    let drained = || NotMeasured::new(Reason::Unavailable, "the agent ended while the provider was out");
     Called {
-        finding,
+        finding: patient.unwrap_or_else(|| Err(drained())),
         usage: bill.sum(terms.max_calls),
         revision,
+        left,
     }
 }
 
-/// Calls, and while the provider is out and nothing is paid, waits for its turn and calls again.
+/// Calls, and while the provider is out and nothing is paid, waits for its turn and calls again. None where the agent ends first.
 async fn patiently(
     target: &Target,
     role: &dyn RoleAgent,
@@ -106,22 +113,23 @@ async fn patiently(
     chat: &ChatRequest,
     terms: &Terms<'_>,
     bill: &mut Bill,
-) -> Measured<Reply> {
+) -> Option<Measured<Reply>> {
     let circuit = &target.circuit;
     let deadline = circuit.deadline();
     let mut last = None;
+    let mut alone = 0;
     let mut draining = terms.draining.clone();
     loop {
         let turn = tokio::select! {
             turn = circuit.turn(deadline) => turn,
-            _ = draining.wait_for(|ends| *ends) , if last.is_some() => None,
+            _ = draining.wait_for(|ends| *ends), if last.is_some() => return None,
         };
         let Some(turn) = turn else {
             let why = last.unwrap_or_else(|| "no turn came".to_owned());
-            return Err(NotMeasured::new(
+            return Some(Err(NotMeasured::new(
                 Reason::Unavailable,
                 detail(&format!("gave up waiting for the provider: {why}")),
-            ));
+            )));
         };
         let paid_before = bill.clone();
         let Ok(called) = tokio::time::timeout(terms.longest, once(target, role, ask, request, chat, terms, bill)).await
@@ -129,27 +137,32 @@ async fn patiently(
             *bill = paid_before;
             bill.abandoned(&target.model, chat);
             let seconds = terms.longest.as_secs();
-            return Err(NotMeasured::new(
+            return Some(Err(NotMeasured::new(
                 Reason::Timeout,
                 format!("the call took longer than {seconds} s, all tries included"),
-            ));
+            )));
         };
         match called {
             Ok(finding) => {
                 turn.answered();
-                return finding;
+                return Some(finding);
             }
             Err(error) if is_outage(&error) => {
                 let words = detail(&error.to_string());
-                if !turn.failed(&words) || !bill.is_empty() {
-                    return Err(not_measured(&error));
+                let out = turn.failed(&words, error.needs_operator());
+                alone += u32::from(!out);
+                if alone >= MAX_ALONE || !bill.is_empty() {
+                    return Some(Err(not_measured(&error)));
                 }
                 last = Some(words);
+                if !out {
+                    tokio::time::sleep(circuit.pause()).await;
+                }
             }
             Err(error) => {
                 // It answered, if only to refuse; or it was slow, which says nothing about the next call.
                 turn.answered();
-                return Err(not_measured(&error));
+                return Some(Err(not_measured(&error)));
             }
         }
     }

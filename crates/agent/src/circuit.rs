@@ -1,8 +1,9 @@
 //! What an agent does when its provider is out: it does not burn through the queue.
 //!
-//! After a few failures in a row that cost nothing and would await every next job (no connection, key refused, out of credit), the
-//! agent takes no new jobs for that model, says so in its card, and keeps the jobs that it has a right to buy: one at a time tries
-//! again, after pauses that grow, and the first success lets all go on.
+//! After a few failures in a row that cost nothing and would await every next job (no connection, server errors), or at the first one
+//! that only an operator can mend (key refused, out of credit), the agent takes no new jobs for that model, says so in its card, and
+//! keeps the jobs that it has a right to buy: one at a time tries again, after pauses that grow, and the first success lets all go on.
+//! An outage of hours therefore pauses runs, and fails none.
 
 use sipdo_llm::ModelError;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,7 +30,7 @@ impl Default for Patience {
             failures: 3,
             first_pause: Duration::from_secs(2),
             longest_pause: Duration::from_secs(30),
-            hold: Duration::from_secs(600),
+            hold: Duration::from_secs(24 * 3600),
         }
     }
 }
@@ -125,6 +126,11 @@ impl Circuit {
         }
     }
 
+    /// The pause of a job that failed alone, while others may succeed.
+    pub fn pause(&self) -> Duration {
+        self.patience.first_pause
+    }
+
     /// When a job that starts to wait now gives up.
     pub fn deadline(&self) -> Instant {
         Instant::now() + self.patience.hold
@@ -148,8 +154,9 @@ impl Turn<'_> {
         }
     }
 
-    /// The provider is out. True if that makes (or goes on) an outage, in which the job should wait.
-    pub fn failed(self, detail: &str) -> bool {
+    /// The provider is out. True if that makes (or goes on) an outage, in which the job should wait: always where only an `operator`
+    /// can mend it, else after some failures in a row.
+    pub fn failed(self, detail: &str, operator: bool) -> bool {
         let patience = &self.circuit.patience;
         let mut state = self.circuit.lock();
         state.failures = state.failures.saturating_add(1);
@@ -162,7 +169,7 @@ impl Turn<'_> {
                 true
             }
             Some(_) => true,
-            None if failures >= patience.failures => {
+            None if operator || failures >= patience.failures => {
                 tracing::warn!(
                     failures,
                     detail,
@@ -218,26 +225,33 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn failures_in_a_row_make_an_outage_and_an_answer_between_them_does_not() {
         let circuit = circuit();
-        assert!(!turn(&circuit).await.failed("down"));
+        assert!(!turn(&circuit).await.failed("down", false));
         turn(&circuit).await.answered();
-        assert!(!turn(&circuit).await.failed("down"));
+        assert!(!turn(&circuit).await.failed("down", false));
         assert_eq!(circuit.trouble(), None);
-        assert!(turn(&circuit).await.failed("still down"));
+        assert!(turn(&circuit).await.failed("still down", false));
         assert_eq!(circuit.trouble().as_deref(), Some("still down"));
         assert!(circuit.leave_to_others());
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_only_an_operator_can_mend_is_an_outage_at_once() {
+        let circuit = circuit();
+        assert!(turn(&circuit).await.failed("key refused", true));
+        assert_eq!(circuit.trouble().as_deref(), Some("key refused"));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn one_at_a_time_tries_again_after_growing_pauses_and_success_frees_all() {
         let circuit = circuit();
-        turn(&circuit).await.failed("down");
-        turn(&circuit).await.failed("down");
+        turn(&circuit).await.failed("down", false);
+        turn(&circuit).await.failed("down", false);
         let start = Instant::now();
         let trial = turn(&circuit).await;
         assert_eq!(start.elapsed().as_secs(), 2);
         let patient = circuit.turn(Instant::now() + Duration::from_secs(1)).await;
         assert!(patient.is_none(), "no second one tries while one does");
-        trial.failed("down");
+        trial.failed("down", false);
         let start = Instant::now();
         let trial = turn(&circuit).await;
         assert_eq!(start.elapsed().as_secs(), 4);
@@ -250,8 +264,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_trial_that_is_dropped_lets_another_try() {
         let circuit = circuit();
-        turn(&circuit).await.failed("down");
-        turn(&circuit).await.failed("down");
+        turn(&circuit).await.failed("down", false);
+        turn(&circuit).await.failed("down", false);
         drop(turn(&circuit).await);
         assert!(!circuit.leave_to_others(), "the next job may be the one that tries");
         turn(&circuit).await.answered();
@@ -262,8 +276,8 @@ mod tests {
     async fn a_late_answer_from_before_does_not_end_an_outage() {
         let circuit = circuit();
         let early = turn(&circuit).await;
-        turn(&circuit).await.failed("down");
-        turn(&circuit).await.failed("down");
+        turn(&circuit).await.failed("down", false);
+        turn(&circuit).await.failed("down", false);
         early.answered();
         assert!(circuit.trouble().is_some());
     }

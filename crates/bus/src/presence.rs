@@ -94,17 +94,32 @@ impl Bus {
     /// # Errors
     /// The connection is closed.
     pub async fn is_alive(&self, agent: &AgentId, wait: Duration) -> Result<Liveness, BusError> {
+        self.is_alive_after(agent, wait, COME_BACK, SETTLE).await
+    }
+
+    /// As [`Bus::is_alive`], for whom being wrong about a death does no harm: `come_back` is the time in between, `settle` that
+    /// since our own connection was made.
+    ///
+    /// # Errors
+    /// The connection is closed.
+    pub async fn is_alive_after(
+        &self,
+        agent: &AgentId,
+        wait: Duration,
+        come_back: Duration,
+        settle: Duration,
+    ) -> Result<Liveness, BusError> {
         match self.ask(agent, wait).await? {
             Liveness::Dead => {}
             known => return Ok(known),
         }
         let link = self.link().borrow().clone();
         let settled = if link.connected {
-            link.since + SETTLE
+            link.since + settle
         } else {
-            Instant::now() + SETTLE
+            Instant::now() + settle
         };
-        tokio::time::sleep_until(settled.max(Instant::now() + COME_BACK)).await;
+        tokio::time::sleep_until(settled.max(Instant::now() + come_back)).await;
         self.ask(agent, wait).await
     }
 

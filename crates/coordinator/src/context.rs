@@ -30,6 +30,8 @@ pub struct Context {
     pub window: usize,
     /// Runs that this process leads.
     pub leading: Arc<AtomicU32>,
+    /// Those of them that have jobs in flight.
+    pub asking: Arc<AtomicU32>,
     unreadable: Arc<AtomicU64>,
     roster: watch::Receiver<Roster>,
     look: Arc<Notify>,
@@ -44,6 +46,7 @@ impl Context {
             id,
             window,
             leading: Arc::default(),
+            asking: Arc::default(),
             unreadable: Arc::default(),
             roster,
             look: Arc::new(Notify::new()),

@@ -65,6 +65,7 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Desk {
     window: usize,
+    windows: BTreeMap<Role, usize>,
     queues: BTreeMap<Role, VecDeque<Request>>,
     issued: HashMap<String, Issued>,
     again: Vec<String>,
@@ -90,6 +91,7 @@ impl Desk {
     pub fn new(window: usize) -> Self {
         Desk {
             window,
+            windows: BTreeMap::new(),
             queues: BTreeMap::new(),
             issued: HashMap::new(),
             again: Vec::new(),
@@ -132,6 +134,11 @@ impl Desk {
         self.concludes = true;
         self.phase = 1;
         state.ledger.hold(sipdo_domain::Amount::default());
+    }
+
+    /// Keeps at most so many jobs of each of these roles in flight from now on; what is in flight above that comes to its end.
+    pub fn set_windows(&mut self, windows: BTreeMap<Role, usize>) {
+        self.windows = windows;
     }
 
     /// A result was folded: answers whoever waits for it.
@@ -310,13 +317,13 @@ impl Desk {
             let (Some(issued), Some(open)) = (self.issued.get_mut(&job), state.open.get(&job)) else {
                 continue;
             };
-            let (role, attempt) = (issued.role, open.attempt);
+            let (role, attempt, died) = (issued.role, open.attempt, open.died);
             let Some(worst) = roster.worst(role, size(&issued.ask), models.get(role.name())) else {
                 later.push(job);
                 continue;
             };
             let next = attempt + 1;
-            if attempt >= MAX_ATTEMPTS {
+            if died >= MAX_ATTEMPTS {
                 plan.give_up.push((job, role, attempt));
             } else if state.ledger.reserve(&attempt_key(&job, next), worst.amount).is_ok() {
                 issued.max_calls = worst.max_calls;
@@ -343,7 +350,11 @@ impl Desk {
         let mut in_flight = self.in_flight();
         for role in Role::ALL {
             let flying = in_flight.entry(role).or_insert(0);
-            while *flying < self.window {
+            let window = self
+                .windows
+                .get(&role)
+                .map_or(self.window, |window| self.window.min(*window));
+            while *flying < window {
                 let Some(request) = self.queues.get_mut(&role).and_then(VecDeque::pop_front) else {
                     break;
                 };

@@ -65,6 +65,8 @@ pub struct OpenJob {
     pub attempt: u32,
     /// The newest attempt was lost with its agent: the next one must be issued.
     pub lost: bool,
+    /// Attempts that died with their agents. Those that were given up unpaid do not count.
+    pub died: u32,
 }
 
 /// What a role used.
@@ -178,12 +180,14 @@ impl RunState {
         };
         let worst = issued.reserved.map(Amount::from).unwrap_or_default();
         self.ledger.force(&attempt_key(&issued.job, issued.attempt), worst);
+        let died = self.open.get(&issued.job).map_or(0, |open| open.died);
         self.open.insert(
             issued.job.clone(),
             OpenJob {
                 role,
                 attempt: issued.attempt,
                 lost: false,
+                died,
             },
         );
     }
@@ -315,8 +319,8 @@ impl RunState {
         }
     }
 
-    /// Applies the loss of an attempt: charged at its worst case, and the job waits for its next attempt. False where that
-    /// attempt is not open.
+    /// Applies the loss of an attempt: charged at its worst case unless nothing can have been bought, and the job waits for its
+    /// next attempt. False where that attempt is not open.
     pub fn apply_lost(&mut self, lost: &pb::AttemptLost) -> bool {
         let Some(open) = self.open.get_mut(&lost.job) else {
             return false;
@@ -325,9 +329,14 @@ impl RunState {
             return false;
         }
         open.lost = true;
-        let role = open.role;
-        self.ledger.charge_worst(&attempt_key(&lost.job, lost.attempt), role);
-        self.summary.attempts_lost += 1;
+        let (role, key) = (open.role, attempt_key(&lost.job, lost.attempt));
+        if lost.unpaid {
+            self.ledger.settle(&key, role, Amount::default());
+        } else {
+            open.died += 1;
+            self.ledger.charge_worst(&key, role);
+            self.summary.attempts_lost += 1;
+        }
         self.refresh();
         true
     }

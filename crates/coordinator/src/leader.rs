@@ -5,6 +5,7 @@ use crate::{
     desk::{Desk, Plan, Publication, event},
     fold::RunState,
     port::{BusAgents, Wish},
+    strays::{self, Stray},
 };
 use anyhow::{Context as _, Result, anyhow};
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
@@ -18,6 +19,10 @@ use sipdo_protocol::{JobOutcome, pb, pb::State, pb::event::Event, schema};
 use sipdo_strategies::Stop;
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::{
@@ -32,6 +37,9 @@ const OVERDUE: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the leader looks at its agents and at its clock.
 const TICK: Duration = Duration::from_millis(250);
+
+/// A run with so many jobs done makes room for others.
+const LONG: u64 = 200;
 
 /// How leading a run came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,13 +56,17 @@ pub enum Led {
 /// Where the bus fails for good. The run is then anybody's to take.
 pub async fn lead(context: &Context, run: &RunId) -> Result<Led> {
     let mut reader = RunReader::open(&context.bus, run, 0).await?;
-    let state = replay(context, run, &mut reader).await?;
+    let mut strays = Vec::new();
+    let state = replay_noting(context, run, &mut reader, &mut strays).await?;
     if state.ended() && !wants_revival(&state) {
         return Ok(Led::ToItsEnd);
     }
     let mut leader = Leader::new(context, run, reader, state);
     let led = match leader.claim().await? {
-        true => leader.run().await,
+        true => {
+            strays::bury_new(context, run, &strays).await;
+            leader.run().await
+        }
         false => Ok(Led::Fenced),
     };
     leader.desk.halt("the coordinator no longer leads this run");
@@ -66,11 +78,22 @@ pub async fn lead(context: &Context, run: &RunId) -> Result<Led> {
 /// # Errors
 /// Where the stream cannot be read.
 pub async fn replay(context: &Context, run: &RunId, reader: &mut RunReader) -> Result<RunState> {
+    replay_noting(context, run, reader, &mut Vec::new()).await
+}
+
+async fn replay_noting(
+    context: &Context,
+    run: &RunId,
+    reader: &mut RunReader,
+    strays: &mut Vec<Stray>,
+) -> Result<RunState> {
     let mut state = RunState::new(run.as_str());
     loop {
         let chunk = reader.next_chunk().await?;
         for message in chunk.messages {
-            fold(context, &mut state, message);
+            if let Fact::Stray(reason) = fold(context, &mut state, &message) {
+                strays.push(Stray { message, reason });
+            }
         }
         if chunk.caught_up {
             return Ok(state);
@@ -98,41 +121,52 @@ pub enum Fact {
     Settled(String),
     /// A job's attempt was lost.
     Lost(String),
+    /// It counts for nothing and should not be there; why.
+    Stray(String),
 }
 
 /// Folds one message of the run's stream. What cannot be read counts for nothing, and is said.
-pub fn fold(context: &Context, state: &mut RunState, message: RunMessage) -> Fact {
+pub fn fold(context: &Context, state: &mut RunState, message: &RunMessage) -> Fact {
     let run = state.summary.run.clone();
     let unreadable = |what: &str, error: prost::DecodeError| {
         context.unreadable(what, &run, &error);
-        Fact::Nothing
+        Fact::Stray(format!("{what} that cannot be decoded: {error}"))
     };
+    if let Some(reason) = strays::unknown_schema(message) {
+        return Fact::Stray(reason);
+    }
+    let payload = message.payload.clone();
     match &message.kind {
         RunSubject::Log if message.seq <= state.log_sequence => Fact::Nothing,
-        RunSubject::Log => match pb::Entry::decode(message.payload) {
+        RunSubject::Log => match pb::Entry::decode(payload) {
             Ok(entry) => {
                 state.apply_entry(message.seq, &entry);
                 Fact::Entry(Box::new(entry))
             }
             Err(error) => unreadable("an entry of the log", error),
         },
-        RunSubject::Result { .. } => match pb::JobResult::decode(message.payload) {
+        RunSubject::Result { job, .. } => match pb::JobResult::decode(payload) {
+            Ok(result) if result.job != job.as_str() => {
+                Fact::Stray(format!("a result of job {:?} in the place of {job}", result.job))
+            }
             Ok(result) => {
-                let job = result.job.clone();
+                let (job, strangers) = (result.job.clone(), state.unknown_results);
                 if state.apply_result(result) {
                     Fact::Settled(job)
+                } else if state.unknown_results > strangers {
+                    Fact::Stray(format!("a result of job {job}, which was never issued"))
                 } else {
                     Fact::Nothing
                 }
             }
             Err(error) => unreadable("a result", error),
         },
-        RunSubject::Lost { .. } => match pb::AttemptLost::decode(message.payload) {
+        RunSubject::Lost { .. } => match pb::AttemptLost::decode(payload) {
             Ok(lost) if state.apply_lost(&lost) => Fact::Lost(lost.job),
             Ok(_) => Fact::Nothing,
             Err(error) => unreadable("a lost attempt", error),
         },
-        RunSubject::Control => match pb::Control::decode(message.payload) {
+        RunSubject::Control => match pb::Control::decode(payload) {
             Ok(control) => {
                 state.apply_request(control);
                 Fact::Nothing
@@ -150,11 +184,40 @@ type Told = oneshot::Sender<Result<(), Stop>>;
 enum Halt {
     Led(Led),
     Failed(anyhow::Error),
+    /// A decision does not fit into a message: the run cannot go on, here or elsewhere.
+    TooLarge(String),
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Halt {
     fn from(error: E) -> Self {
         Halt::Failed(error.into())
+    }
+}
+
+/// Whether a run has jobs in flight, counted among those of this process until it is dropped.
+struct Asking {
+    all: Arc<AtomicU32>,
+    own: bool,
+}
+
+impl Asking {
+    fn set(&mut self, asks: bool) {
+        match (self.own, asks) {
+            (false, true) => drop(self.all.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(self.all.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
+        self.own = asks;
+    }
+
+    fn others(&self) -> u32 {
+        self.all.load(Ordering::Relaxed).saturating_sub(u32::from(self.own))
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.set(false);
     }
 }
 
@@ -170,6 +233,7 @@ struct Leader<'a> {
     epoch: u64,
     /// Unique to this leadership: part of the id of every entry it appends.
     leadership: String,
+    asking: Asking,
     appended: u64,
     published: HashMap<String, (Instant, u32)>,
     full: Vec<String>,
@@ -197,6 +261,10 @@ impl<'a> Leader<'a> {
             desk: Desk::new(context.window),
             models,
             seed: 0,
+            asking: Asking {
+                all: Arc::clone(&context.asking),
+                own: false,
+            },
             leadership: uuid::Uuid::new_v4().simple().to_string(),
             appended: 0,
             published: HashMap::new(),
@@ -219,6 +287,7 @@ impl<'a> Leader<'a> {
                 Ok(true)
             }
             Err(Halt::Led(_)) => Ok(false),
+            Err(Halt::TooLarge(detail)) => Err(anyhow!(detail)),
             Err(Halt::Failed(error)) => Err(error),
         }
     }
@@ -227,6 +296,7 @@ impl<'a> Leader<'a> {
         let ended = match self.go().await {
             Ok(ended) => ended,
             Err(Halt::Led(led)) => return Ok(led),
+            Err(Halt::TooLarge(detail)) => failed(detail),
             Err(Halt::Failed(error)) => return Err(error),
         };
         match self.append(vec![event(Event::Ended(ended))]).await {
@@ -235,6 +305,7 @@ impl<'a> Leader<'a> {
                 Ok(Led::ToItsEnd)
             }
             Err(Halt::Led(led)) => Ok(led),
+            Err(Halt::TooLarge(detail)) => Err(anyhow!(detail)),
             Err(Halt::Failed(error)) => Err(error),
         }
     }
@@ -313,7 +384,7 @@ impl<'a> Leader<'a> {
 
     async fn take_facts(&mut self, messages: Vec<RunMessage>) -> Result<(), Halt> {
         for message in messages {
-            match fold(self.context, &mut self.state, message) {
+            match fold(self.context, &mut self.state, &message) {
                 Fact::Settled(job) => {
                     self.published.remove(&job);
                     self.desk.settled(&job, &self.state);
@@ -325,6 +396,7 @@ impl<'a> Leader<'a> {
                     tracing::warn!(run = %self.run, epoch = self.epoch, theirs = entry.epoch, "another coordinator leads this run now");
                     return Err(Halt::Led(Led::Fenced));
                 }
+                Fact::Stray(reason) => strays::bury(self.context, &self.run, &Stray { message, reason }).await,
                 Fact::Nothing => {}
             }
         }
@@ -383,23 +455,46 @@ impl<'a> Leader<'a> {
             self.state.ledger.hold(Amount { nano_usd, ..hold });
             self.hold = None;
         }
+        self.share(&roster);
         let mut plan = self.desk.plan(&mut self.state, &roster, &self.models);
         self.plan_time(&mut plan);
         self.plan_waiting(&roster, &mut plan);
         if !plan.events.is_empty() {
-            self.append(std::mem::take(&mut plan.events)).await?;
+            for events in self.fitting_entries(std::mem::take(&mut plan.events)) {
+                self.append(events).await?;
+            }
             self.desk.refuse_waiting(&self.state);
         }
         for told in self.told.drain(..) {
             drop(told.send(Ok(())));
         }
         for publication in plan.publish {
-            self.publish(publication).await;
+            self.publish(publication).await?;
         }
         for (job, role, attempt) in plan.give_up {
-            self.give_up(&job, role, attempt).await?;
+            let why = NotMeasured::new(
+                Reason::AttemptLost,
+                format!("{attempt} attempts died with their agents"),
+            );
+            self.give_up(&job, role, attempt, why).await?;
         }
         Ok(())
+    }
+
+    /// How many jobs of each role are kept in flight: what its agents can do and half as much again, so that none waits for work.
+    /// While other runs ask too, a long run keeps back, so that a short one behind it is soon through.
+    fn share(&mut self, roster: &crate::roster::Roster) {
+        self.asking
+            .set(!self.state.paused && self.desk.in_flight().values().any(|jobs| *jobs > 0));
+        let others = self.asking.others() + roster.led_by_others(self.context.id.as_str());
+        let gives_way = others > 0 && self.state.summary.jobs_done > LONG;
+        let window = |slots: usize| match (slots, gives_way) {
+            (0, _) => self.context.window,
+            (slots, true) => slots / 2 + slots / 8 + 1,
+            (slots, false) => slots + slots / 2 + 4,
+        };
+        let windows = Role::ALL.into_iter().map(|role| (role, window(roster.slots(role))));
+        self.desk.set_windows(windows.collect());
     }
 
     /// The cap on time.
@@ -442,6 +537,24 @@ impl<'a> Leader<'a> {
         }
     }
 
+    /// Decisions in as many entries as their size asks for; one, nearly always.
+    fn fitting_entries(&self, events: Vec<pb::Event>) -> Vec<Vec<pb::Event>> {
+        let limit = self.context.bus.max_message() / 2;
+        let (mut entries, mut size) = (Vec::new(), 0);
+        let mut entry = Vec::new();
+        for event in events {
+            let more = event.encoded_len();
+            if !entry.is_empty() && size + more > limit {
+                entries.push(std::mem::take(&mut entry));
+                size = 0;
+            }
+            size += more;
+            entry.push(event);
+        }
+        entries.push(entry);
+        entries
+    }
+
     async fn append(&mut self, events: Vec<pb::Event>) -> Result<(), Halt> {
         let mut entry = pb::Entry {
             run: self.run.as_str().to_owned(),
@@ -471,11 +584,12 @@ impl<'a> Leader<'a> {
                 tracing::warn!(run = %self.run, epoch = self.epoch, expected, last, "another coordinator leads this run now");
                 Err(Halt::Led(Led::Fenced))
             }
+            Err(AppendError::Bus(error @ BusError::TooLarge { .. })) => Err(Halt::TooLarge(error.to_string())),
             Err(error) => Err(Halt::Failed(error.into())),
         }
     }
 
-    async fn publish(&mut self, publication: Publication) {
+    async fn publish(&mut self, publication: Publication) -> Result<(), Halt> {
         let Publication {
             job,
             role,
@@ -496,6 +610,7 @@ impl<'a> Leader<'a> {
             max_calls,
             max_tokens: 0,
         };
+        let whose = role;
         let repeat = self.published.get(&job).map_or(0, |(_, repeat)| repeat + 1);
         self.published.insert(job.clone(), (Instant::now(), repeat));
         let message = NewMessage::encode(&message, schema::JOB).traced();
@@ -514,19 +629,24 @@ impl<'a> Leader<'a> {
         };
         match sent.await {
             Ok(ack) => self.acks.push(Box::pin(async move { (job, ack.settled().await) })),
+            // Trying again would not make it smaller.
+            Err(error @ BusError::TooLarge { .. }) => {
+                let why = NotMeasured::new(Reason::TooLarge, error.to_string());
+                self.give_up(&job, whose, attempt, why).await?;
+            }
             Err(error) => self.take_ack(job, Err(error)),
         }
+        Ok(())
     }
 
-    /// Gives a job up whose attempts all died with their agents. The leader itself creates the result, so that the journal
-    /// knows, and whatever comes later counts for nothing.
-    async fn give_up(&mut self, job: &str, role: Role, attempt: u32) -> Result<(), Halt> {
-        let detail = format!("{attempt} attempts died with their agents");
+    /// Gives a job up that nobody can do. The leader itself creates the result, so that the journal knows, and whatever comes later
+    /// counts for nothing.
+    async fn give_up(&mut self, job: &str, role: Role, attempt: u32, why: NotMeasured) -> Result<(), Halt> {
         let outcome = JobOutcome {
             run: self.run.as_str().to_owned(),
             job: job.to_owned(),
             attempt,
-            finding: Err(NotMeasured::new(Reason::AttemptLost, detail)),
+            finding: Err(why),
             by: Provenance {
                 agent: self.context.id.as_str().to_owned(),
                 ..Provenance::default()

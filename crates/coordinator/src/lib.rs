@@ -11,5 +11,6 @@ pub mod process;
 mod refusal;
 pub mod roster;
 pub mod service;
+mod strays;
 pub mod supervisor;
 mod view;

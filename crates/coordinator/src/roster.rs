@@ -13,6 +13,7 @@ const REPAIR: u64 = 400;
 #[derive(Debug, Default, Clone)]
 pub struct Roster {
     cards: BTreeMap<Role, Vec<pb::AgentCard>>,
+    led: BTreeMap<String, u32>,
 }
 
 /// The worst case of one job.
@@ -25,12 +26,14 @@ pub struct Worst {
 }
 
 impl Roster {
-    /// Takes the cards of a roll call; cards of other roles (coordinators) are left out.
+    /// Takes the cards of a roll call. Of coordinators only the number of their runs is kept.
     pub fn new(cards: Vec<pb::AgentCard>) -> Self {
         let mut roster = Roster::default();
         for card in cards {
             if let Ok(role) = card.role.parse::<Role>() {
                 roster.cards.entry(role).or_default().push(card);
+            } else {
+                roster.led.insert(card.agent, card.busy);
             }
         }
         roster
@@ -39,6 +42,16 @@ impl Roster {
     /// The cards of a role.
     pub fn of(&self, role: Role) -> &[pb::AgentCard] {
         self.cards.get(&role).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Jobs that the agents of a role can work on at a time.
+    pub fn slots(&self, role: Role) -> usize {
+        self.of(role).iter().map(|card| card.slots as usize).sum()
+    }
+
+    /// Runs led by other coordinators than this one.
+    pub fn led_by_others(&self, own: &str) -> u32 {
+        self.led.iter().filter(|(id, _)| *id != own).map(|(_, runs)| runs).sum()
     }
 
     /// The trouble that every agent of a role has, if each has one: nobody can work.

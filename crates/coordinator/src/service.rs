@@ -395,7 +395,7 @@ async fn watch(
                 for message in chunk.messages {
                     sequence = message.seq;
                     news = true;
-                    if let Fact::Entry(entry) = fold(context, &mut state, message) && sequence > after {
+                    if let Fact::Entry(entry) = fold(context, &mut state, &message) && sequence > after {
                         send.push((sequence, Update::Entry(*entry)));
                     }
                 }

@@ -19,20 +19,27 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// How often the leaders of known runs are looked at.
-const LOOK: Duration = Duration::from_millis(250);
-/// How often all runs are listed.
-const LIST: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(150);
+/// How often all runs are listed, at most; where there are so many that it takes long, it is done less often.
+const LIST: Duration = Duration::from_secs(1);
+/// The part of its time that a coordinator may list runs: one in so many.
+const LISTING: u32 = 20;
 /// How long a coordinator may be silent while it is connected.
-const SILENCE: Duration = Duration::from_millis(2_500);
+const SILENCE: Duration = Duration::from_millis(2_000);
 /// How long one look waits for an answer.
 const PING: Duration = Duration::from_millis(400);
+/// How long a coordinator that the server does not know is given to come back.
+const COME_BACK: Duration = Duration::from_millis(250);
+/// How long others are given to come back after our own connection was made.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// The supervisor of one process.
 pub struct Supervisor {
     context: Context,
     wanted: mpsc::UnboundedReceiver<RunId>,
-    led: JoinSet<(RunId, anyhow::Result<Led>)>,
+    led: JoinSet<anyhow::Result<Led>>,
     leading: BTreeSet<RunId>,
+    tasks: HashMap<tokio::task::Id, RunId>,
     /// Runs that have not ended and are not led here, with the coordinator that leads them.
     others: BTreeMap<RunId, String>,
     silent: HashMap<String, Instant>,
@@ -47,6 +54,7 @@ impl Supervisor {
             wanted,
             led: JoinSet::new(),
             leading: BTreeSet::new(),
+            tasks: HashMap::new(),
             others: BTreeMap::new(),
             silent: HashMap::new(),
         };
@@ -57,17 +65,17 @@ impl Supervisor {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut listed: Option<Instant> = None;
+        let mut list_at: Option<Instant> = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(run) = self.wanted.recv() => self.lead(run),
-                Some(joined) = self.led.join_next(), if !self.led.is_empty() => self.let_go(joined),
+                Some(joined) = self.led.join_next_with_id(), if !self.led.is_empty() => self.let_go(joined),
                 _ = look.tick() => {
-                    if listed.is_none_or(|at| at.elapsed() > LIST) {
-                        let first = listed.is_none();
-                        self.list(first).await;
-                        listed = Some(Instant::now());
+                    if list_at.is_none_or(|at| at <= Instant::now()) {
+                        let start = Instant::now();
+                        self.list(list_at.is_none()).await;
+                        list_at = Some(Instant::now() + LIST.max(start.elapsed() * LISTING));
                     }
                     self.look_after_others().await;
                 }
@@ -82,29 +90,23 @@ impl Supervisor {
         }
         self.others.remove(&run);
         self.context.leading.fetch_add(1, Ordering::Relaxed);
-        let context = self.context.clone();
-        self.led.spawn(async move {
-            let led = lead(&context, &run).await;
-            (run, led)
-        });
+        let (context, led) = (self.context.clone(), run.clone());
+        let task = self.led.spawn(async move { lead(&context, &led).await });
+        self.tasks.insert(task.id(), run);
     }
 
-    fn let_go(&mut self, joined: Result<(RunId, anyhow::Result<Led>), tokio::task::JoinError>) {
+    fn let_go(&mut self, joined: Result<(tokio::task::Id, anyhow::Result<Led>), tokio::task::JoinError>) {
         self.context.leading.fetch_sub(1, Ordering::Relaxed);
-        match joined {
-            Ok((run, led)) => {
-                self.leading.remove(&run);
-                match led {
-                    Ok(led) => tracing::debug!(%run, ?led, "no longer leading"),
-                    Err(error) => {
-                        tracing::error!(%run, error = format!("{error:#}"), "leading failed; the run will be taken up again")
-                    }
-                }
-            }
+        let (task, led) = match joined {
+            Ok(done) => done,
+            Err(error) => (error.id(), Err(error.into())),
+        };
+        let Some(run) = self.tasks.remove(&task) else { return };
+        self.leading.remove(&run);
+        match led {
+            Ok(led) => tracing::debug!(%run, ?led, "no longer leading"),
             Err(error) => {
-                // The run's name is lost with its task: list anew, and take what nobody leads.
-                tracing::error!(%error, "a leader's task failed");
-                self.leading.clear();
+                tracing::error!(%run, error = format!("{error:#}"), "leading failed; the run will be taken up again")
             }
         }
     }
@@ -159,7 +161,7 @@ impl Supervisor {
             return true;
         }
         let Ok(id) = AgentId::new(leader) else { return true };
-        match self.context.bus.is_alive(&id, PING).await {
+        match self.context.bus.is_alive_after(&id, PING, COME_BACK, SETTLE).await {
             Ok(Liveness::Alive(_)) => {
                 self.silent.remove(leader);
                 false

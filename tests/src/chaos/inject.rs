@@ -101,7 +101,7 @@ impl Who {
 }
 
 /// Provider faults that a retry mends, with what is scripted beside the kind.
-const PASSING: [&str; 10] = [
+const PASSING: [&str; 9] = [
     "rate_limited",
     "rate_limited_retry_after",
     "server_error",
@@ -110,11 +110,17 @@ const PASSING: [&str; 10] = [
     "hang",
     "slow_drip",
     "cut_off",
-    "wrong_content_type",
     "delay",
 ];
 /// Provider faults that spoil the answer.
-const SPOILING: [&str; 5] = ["truncated", "malformed_content", "malformed_body", "empty", "refusal"];
+const SPOILING: [&str; 6] = [
+    "truncated",
+    "malformed_content",
+    "malformed_body",
+    "wrong_content_type",
+    "empty",
+    "refusal",
+];
 
 impl Injector {
     /// Will strike this cluster.

@@ -91,7 +91,7 @@ impl Report {
         self.broken.extend(
             again
                 .iter()
-                .map(|(request, role)| format!("a finished call of a {role} was bought again: {request}")),
+                .map(|calls| format!("a finished call was bought again: {calls}")),
         );
         let spent: u64 = told.histories.iter().map(super::calls).sum();
         if told.ledger.totals.answered > spent {

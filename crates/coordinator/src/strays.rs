@@ -1,0 +1,77 @@
+//! Messages of a run's stream that should not be there: kept as dead letters with the reason, so that an operator sees them.
+//!
+//! A leader buries what it meets. One that takes a run over meets all of it again, and buries only what is not buried yet.
+
+use crate::context::Context;
+use sipdo_bus::{NewMessage, Role, RunId, RunMessage, RunSubject, subjects, subjects::header};
+use sipdo_protocol::schema;
+use std::collections::HashSet;
+
+/// Whose dead letters they are.
+const LEADER: &str = "coordinator";
+/// Dead letters looked through for what is buried already.
+const LOOK_BACK: u64 = 1_000;
+/// Schemas of the messages of a run's stream that this version reads.
+const KNOWN: [&str; 4] = [schema::ENTRY, schema::RESULT, schema::LOST, schema::CONTROL];
+
+/// A message that counts for nothing.
+pub(crate) struct Stray {
+    /// The message.
+    pub message: RunMessage,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why a message is left alone, where its schema is one that this version does not read.
+pub(crate) fn unknown_schema(message: &RunMessage) -> Option<String> {
+    let schema = message.headers.get(header::SCHEMA)?;
+    (!KNOWN.contains(&schema)).then(|| format!("the schema {schema:?} is unknown to this version"))
+}
+
+/// Buries what is not buried yet. What cannot be buried now is met again by the next leader.
+pub(crate) async fn bury_new(context: &Context, run: &RunId, strays: &[Stray]) {
+    if strays.is_empty() {
+        return;
+    }
+    let buried: HashSet<String> = match context.bus.dead_letters(LOOK_BACK).await {
+        Ok(letters) => letters.into_iter().map(|letter| letter.subject).collect(),
+        Err(error) => {
+            tracing::warn!(%run, %error, "dead letters cannot be read");
+            return;
+        }
+    };
+    for stray in strays {
+        if !buried.contains(&place(run, &stray.message)) {
+            bury(context, run, stray).await;
+        }
+    }
+}
+
+/// Keeps one as a dead letter.
+pub(crate) async fn bury(context: &Context, run: &RunId, Stray { message, reason }: &Stray) {
+    let Ok(role) = Role::new(LEADER) else { return };
+    // Without its headers: what they demanded of its own subject does not hold here.
+    let copy = NewMessage {
+        payload: message.payload.clone(),
+        ..NewMessage::default()
+    };
+    let place = place(run, message);
+    let kept = context
+        .bus
+        .keep_dead_letter(&role, run, copy, (&place, message.seq), 1, reason);
+    if let Err(error) = kept.await {
+        tracing::error!(%run, place, reason, %error, "a dead letter could not be kept");
+    }
+}
+
+/// Where it lies: subject and sequence.
+fn place(run: &RunId, message: &RunMessage) -> String {
+    let subject = match &message.kind {
+        RunSubject::Log => subjects::run_log(run),
+        RunSubject::Result { role, job } => subjects::run_result(run, role, job),
+        RunSubject::Lost { role, job, n } => subjects::run_lost(run, role, job, *n),
+        RunSubject::Control => subjects::run_control(run),
+        RunSubject::Unknown => subjects::run_all(run),
+    };
+    format!("{subject}#{}", message.seq)
+}
