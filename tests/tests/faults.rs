@@ -587,8 +587,8 @@ async fn a_job_that_kills_its_agents_is_given_up_and_the_run_goes_on() -> Result
     };
     let mut cluster = Cluster::start(&setup).await?;
     let bus = bus(&cluster).await?;
-    // The first question put to the checker never comes to an answer: its agent dies of it, whoever takes it.
-    let hang = serde_json::json!([{"kind": "hang", "role": "checker", "times": 4, "delay_ms": 600_000}]);
+    // The first error analysis never comes to an answer: its agent dies of it, whoever takes it.
+    let hang = serde_json::json!([{"kind": "hang", "role": "optimizer", "times": 4, "delay_ms": 600_000}]);
     script_faults(cluster.models, &hang).await?;
     let run = create(
         &cluster.client().await?,
@@ -600,7 +600,7 @@ async fn a_job_that_kills_its_agents_is_given_up_and_the_run_goes_on() -> Result
             let calls = cluster.ledger().await?.calls;
             let struck = calls
                 .iter()
-                .filter(|call| call.role == "checker" && call.fault.is_some())
+                .filter(|call| call.role == "optimizer" && call.fault.is_some())
                 .count();
             Ok((struck >= death).then_some(()))
         })
@@ -608,11 +608,11 @@ async fn a_job_that_kills_its_agents_is_given_up_and_the_run_goes_on() -> Result
         let at = cluster
             .agents
             .iter()
-            .position(|(role, _)| *role == "checker")
-            .context("a checker")?;
-        let (_, mut checker) = cluster.agents.remove(at);
-        checker.kill()?;
-        cluster.start_agent("checker", &[]).await?;
+            .position(|(role, _)| *role == "optimizer")
+            .context("an optimizer")?;
+        let (_, mut optimizer) = cluster.agents.remove(at);
+        optimizer.kill()?;
+        cluster.start_agent("optimizer", &[]).await?;
     }
     ended(&cluster.client().await?, &run, RUN).await?;
     let history = clean(&bus, &run).await?;
