@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod chaos;
 pub mod cluster;
+pub mod command;
 pub mod oracle;
 pub mod process;
 pub mod proxy;
@@ -10,6 +11,7 @@ pub mod simulator;
 pub mod task;
 
 pub use cluster::{Cluster, Setup};
+pub use command::User;
 pub use process::Process;
 pub use simulator::Ledger;
 

@@ -64,8 +64,14 @@ impl Interceptor for Bearer {
 /// A URL that is none; a coordinator that does not answer.
 pub async fn connect(url: &str, token: Bearer) -> Result<Api, Failure> {
     let bad = |error: tonic::transport::Error| {
-        Failure::usage(format!("coordinator URL {url:?}: {error}")).hint("write for example http://127.0.0.1:7070")
+        Failure::usage(format!("coordinator URL {url:?}: {error}")).hint("write for example http://127.0.0.1:7450")
     };
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        return Err(Failure::usage(format!(
+            "coordinator URL {url:?}: it begins neither with http:// nor with https://"
+        ))
+        .hint("write for example http://127.0.0.1:7450"));
+    }
     let mut endpoint = Endpoint::from_shared(url.to_owned())
         .map_err(bad)?
         .connect_timeout(CONNECT_TIMEOUT)
@@ -116,8 +122,10 @@ mod tests {
             failure.message.contains(&url) && failure.hint.contains("sipdo up"),
             "{failure}"
         );
-        let failure = connect("::", Bearer::default()).await.unwrap_err();
-        assert_eq!(failure.exit, Exit::Usage);
+        for url in ["::", "localhost:7070", "http://"] {
+            let failure = connect(url, Bearer::default()).await.unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage, "{url}: {failure}");
+        }
     }
 
     #[test]

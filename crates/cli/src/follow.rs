@@ -33,7 +33,7 @@ pub enum End {
     Left,
 }
 
-/// Shows a run until it ends or the user leaves it.
+/// Shows a run until it ends or the user leaves it. Warnings in `said` are not repeated.
 ///
 /// # Errors
 /// The coordinator refuses, or is gone for longer than it may be; a process that the run needs has died.
@@ -41,10 +41,11 @@ pub async fn follow(
     api: &mut Api,
     run: &str,
     stack: Option<&mut Stack>,
+    said: &[String],
     first: FirstInterrupt,
 ) -> Result<End, Failure> {
     let display = Display::suited();
-    let end = watch(api, run, stack, first, &display).await;
+    let end = watch(api, run, stack, said, first, &display).await;
     display.close();
     end
 }
@@ -53,12 +54,13 @@ async fn watch(
     api: &mut Api,
     run: &str,
     mut stack: Option<&mut Stack>,
+    said: &[String],
     first: FirstInterrupt,
     display: &Display,
 ) -> Result<End, Failure> {
     let mut interrupts = Interrupts::new()?;
     let mut asked_to_stop = first == FirstInterrupt::LeavesRun;
-    let mut story = Story::default();
+    let mut story = Story::without(said);
     let mut last_seen = Instant::now();
     loop {
         let request = pb::WatchRunRequest {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sipdo_domain::{Budget, Role, Task};
+use sipdo_domain::{Budget, Role, Task, vote::shared_models};
 use sipdo_protocol::pb;
 
 use crate::{
@@ -40,6 +40,19 @@ pub enum Goal {
     Eval,
 }
 
+impl Goal {
+    /// What a run was for.
+    pub fn of(run: &pb::Run) -> Self {
+        match &run.summary {
+            Some(summary) if summary.strategy == EVAL => Goal::Eval,
+            _ => Goal::Optimize,
+        }
+    }
+}
+
+/// The strategy of [`Goal::Eval`].
+pub const EVAL: &str = "eval";
+
 /// A run to be created, checked as far as this machine can.
 #[derive(Debug, Clone)]
 pub struct Order {
@@ -61,10 +74,8 @@ pub struct Order {
     pub out: Option<PathBuf>,
     /// Do not watch.
     pub detach: bool,
-    /// Refuse roles that judge each other with one model.
+    /// Refuse voters that share a model.
     pub require_independent: bool,
-    /// What it is for.
-    pub goal: Goal,
 }
 
 /// Finds or starts a stack, runs the order on it and tells the end. `config` is the operator's file for a stack started here.
@@ -74,7 +85,7 @@ pub struct Order {
 pub async fn launch(global: &Global, stack: &StackArgs, config: Option<PathBuf>, order: Order) -> Outcome {
     let mut interrupts = Interrupts::new()?;
     let roles: Vec<Role> = order.roles.iter().copied().collect();
-    let mut session = reach(global, stack, config, &roles, None).await?;
+    let mut session = reach(global, stack, config, &roles, &order.models, None).await?;
     let outcome = tokio::select! {
         placed = place(&mut session, &order) => placed,
         () = interrupts.next() => Err(Failure::new(Exit::Interrupted, "interrupted before the run was created")),
@@ -88,7 +99,7 @@ pub async fn launch(global: &Global, stack: &StackArgs, config: Option<PathBuf>,
             ));
             tell_run(&run)
         }
-        Ok(run) => watch_to_end(&mut session, &run, order.out.as_deref(), order.goal).await,
+        Ok(run) => watch_to_end(&mut session, &run, order.out.as_deref()).await,
         Err(failure) => Err(failure),
     };
     session.close().await;
@@ -110,7 +121,7 @@ fn tell_run(run: &str) -> Outcome {
 /// No model for a role; an endpoint that does not answer; a process that is not ready in time.
 pub async fn reach_with_agents(global: &Global, stack: &StackArgs, run: Option<&str>) -> Result<Session, Failure> {
     let config = operator::operator_file(stack, None)?;
-    reach(global, stack, config, &Role::ALL, run).await
+    reach(global, stack, config, &Role::ALL, &BTreeMap::new(), run).await
 }
 
 async fn reach(
@@ -118,6 +129,7 @@ async fn reach(
     stack: &StackArgs,
     config: Option<PathBuf>,
     roles: &[Role],
+    own: &BTreeMap<String, pb::ModelChoice>,
     run: Option<&str>,
 ) -> Result<Session, Failure> {
     if global.coordinator.is_some() && global.simulated {
@@ -156,7 +168,7 @@ async fn reach(
         return Ok(session);
     }
     if !here.simulated {
-        let settings = operator::check_models(config.as_deref(), roles)?;
+        let settings = operator::check_models(config.as_deref(), roles, own)?;
         if !stack.no_probe {
             operator::require_answers(&operator::probe(&settings).await)?;
         }
@@ -181,8 +193,12 @@ async fn place(session: &mut Session, order: &Order) -> Result<String, Failure> 
             return Err(Failure::usage(first.clone())
                 .hint("give these roles different models, or leave out --require-independent"));
         }
-        _ => shared.iter().for_each(|line| output::warning(line)),
+        _ => shared
+            .iter()
+            .for_each(|line| output::warning(&output::clean_line(line))),
     }
+    // The run will say so too, as soon as they have voted.
+    session.warned = shared;
     for card in cards.iter().filter(|card| !card.trouble.is_empty()) {
         output::warning(&format!(
             "{} {}: {}",
@@ -248,7 +264,7 @@ async fn wait_for_roles(api: &mut Api, roles: &BTreeSet<Role>) -> Result<Vec<pb:
     }
 }
 
-/// Warnings on roles that are to judge each other and use one model: the pairs whose independence the votes rest on.
+/// Warnings on voters that use one model.
 fn self_judging(
     cards: &[pb::AgentCard],
     own: &BTreeMap<String, pb::ModelChoice>,
@@ -271,46 +287,25 @@ fn self_judging(
             })
             .collect()
     };
-    // Roles by the model that they share, so that three roles with one model are one warning.
-    let mut sharing: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for (one, other) in [
-        (Role::Generator, Role::Checker),
-        (Role::Generator, Role::Verifier),
-        (Role::Checker, Role::Verifier),
-        (Role::Optimizer, Role::Verifier),
-    ] {
-        if roles.contains(&one) && roles.contains(&other) {
-            for label in labels(one).intersection(&labels(other)) {
-                sharing
-                    .entry(label.clone())
-                    .or_default()
-                    .extend([one.name(), other.name()]);
-            }
-        }
-    }
-    let line = |(label, roles): (String, BTreeSet<&str>)| {
-        let roles: Vec<&str> = roles.into_iter().collect();
-        format!(
-            "{} use the same model ({}): they judge each other's work, and its mistakes are common to all",
-            roles.join(", "),
-            output::clean_line(&label)
-        )
-    };
-    sharing.into_iter().map(line).collect()
+    let voters = [Role::Generator, Role::Checker, Role::Verifier];
+    let voters = voters.into_iter().filter(|role| roles.contains(role));
+    let voters: Vec<_> = voters.map(|role| (role, labels(role))).collect();
+    shared_models(&voters)
 }
 
 /// Follows a run and tells its end, or how to go on where the user left it.
 ///
 /// # Errors
 /// The coordinator is gone for too long; results cannot be written.
-pub async fn watch_to_end(session: &mut Session, run: &str, out: Option<&Path>, goal: Goal) -> Outcome {
+pub async fn watch_to_end(session: &mut Session, run: &str, out: Option<&Path>) -> Outcome {
     let simulated = session.simulated();
     let private = session.stack.is_some();
     let data_dir = session.layout.clone();
-    match follow(&mut session.api, run, session.stack.as_mut(), FirstInterrupt::StopsRun).await? {
+    let (stack, warned) = (session.stack.as_mut(), &session.warned);
+    match follow(&mut session.api, run, stack, warned, FirstInterrupt::StopsRun).await? {
         End::Over(ended) => {
             let folder = out.map_or_else(|| default_out(run), Path::to_owned);
-            tell_end(&ended, simulated, Some(&folder), goal)
+            tell_end(&ended, simulated, Some(&folder))
         }
         End::Left if private => {
             let simulated = if simulated { " --simulated" } else { "" };
@@ -341,7 +336,8 @@ pub fn default_out(run: &str) -> PathBuf {
 ///
 /// # Errors
 /// Results cannot be written.
-pub fn tell_end(run: &pb::Run, simulated: bool, folder: Option<&Path>, goal: Goal) -> Outcome {
+pub fn tell_end(run: &pb::Run, simulated: bool, folder: Option<&Path>) -> Outcome {
+    let goal = Goal::of(run);
     let report = Report::of(run, simulated);
     let files = match (goal, folder) {
         (Goal::Optimize, Some(folder)) => Some(files::write_files(run, &report, folder)?),
@@ -394,7 +390,7 @@ mod tests {
         let lines = self_judging(&cards, &BTreeMap::new(), &all);
         assert_eq!(lines.len(), 1);
         assert!(
-            lines[0].starts_with("checker, generator, optimizer, verifier use the same model (cloud/teacher)"),
+            lines[0].starts_with("generator, checker and verifier vote with the same model, cloud/teacher"),
             "{lines:?}"
         );
         // The learner may share a model with anybody: it judges nothing.
@@ -405,12 +401,7 @@ mod tests {
             model: model.into(),
             ..Default::default()
         };
-        let models = [
-            ("checker".to_owned(), own("b")),
-            ("verifier".to_owned(), own("c")),
-            ("optimizer".to_owned(), own("d")),
-        ]
-        .into();
+        let models = [("checker".to_owned(), own("b")), ("verifier".to_owned(), own("c"))].into();
         assert!(self_judging(&cards, &models, &all).is_empty());
         cards[1].model = "other".into();
         assert!(!self_judging(&cards, &BTreeMap::new(), &all)[0].contains("checker"));

@@ -7,9 +7,10 @@ use std::{
 };
 
 use clap::{Args, Parser};
-use sipdo_agent::settings::{AgentFlags, AgentSettings, CONFIG_VARIABLE, FILE_NAME};
+use sipdo_agent::settings::{AgentFlags, AgentSettings, CONFIG_VARIABLE, FILE_NAME, SettingsError};
 use sipdo_domain::Role;
-use sipdo_llm::{EndpointClient, Model, Price, Spend};
+use sipdo_llm::{EndpointClient, Model, ModelError, Price, Spend};
+use sipdo_protocol::pb;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -83,43 +84,73 @@ struct AsAgent {
 }
 
 /// What an agent of `role` would resolve its settings to.
-fn settings(role: Role, config: Option<&Path>) -> Result<AgentSettings, String> {
+fn settings(role: Role, config: Option<&Path>) -> Result<AgentSettings, SettingsError> {
     let mut flags = AsAgent::try_parse_from(["agent"])
-        .map_err(|error| error.to_string())?
+        .map_err(|error| SettingsError::Unusable(error.to_string()))?
         .flags;
     flags.config = config.map(Path::to_owned).or(flags.config);
-    flags
-        .resolve(role, |name| env::var(name).ok())
-        .map_err(|error| error.to_string())
+    flags.resolve(role, |name| env::var(name).ok())
 }
 
-/// The settings of every one of `roles` on this machine.
+/// The settings of every one of `roles` on this machine, with the run's `own` models by role name laid over them.
 ///
 /// # Errors
 /// The file is wrong, or a role has no model, no endpoint or no key: told with what to write.
-pub fn check_models(config: Option<&Path>, roles: &[Role]) -> Result<BTreeMap<Role, AgentSettings>, Failure> {
+pub fn check_models(
+    config: Option<&Path>,
+    roles: &[Role],
+    own: &BTreeMap<String, pb::ModelChoice>,
+) -> Result<BTreeMap<Role, AgentSettings>, Failure> {
     sipdo_llm::install_crypto_provider();
     let mut found = BTreeMap::new();
     for &role in roles {
-        let wrong = |problem: String| {
-            let place = config
-                .map(|file| format!("{}: ", crate::session::shown(file)))
-                .unwrap_or_default();
-            let place = if problem.contains(FILE_NAME) {
-                String::new()
-            } else {
-                place
-            };
-            Failure::usage(format!("{place}{problem}")).hint(EXAMPLE)
-        };
-        let settings = settings(role, config).map_err(wrong)?;
-        let endpoint = settings.endpoints.get(&settings.model.endpoint).cloned();
-        let endpoint = endpoint.ok_or_else(|| wrong(format!("no endpoint for the {role}")))?;
-        EndpointClient::new(&settings.model.endpoint, endpoint)
-            .map_err(|error| wrong(format!("{error} (needed by the {role})")))?;
+        let mut settings = settings(role, config).map_err(|error| unusable(&error, config))?;
+        if let Some(choice) = own.get(role.name()) {
+            lay_over(&mut settings.model, choice);
+        }
+        let name = &settings.model.endpoint;
+        let endpoint = settings.endpoints.get(name).cloned().ok_or_else(|| {
+            let known: Vec<&str> = settings.endpoints.keys().map(String::as_str).collect();
+            let known = known.join(", ");
+            Failure::usage(format!("the run's model of the {role}: there is no endpoint `{name}`"))
+                .hint(format!("endpoints are named in {}; it knows {known}", place(config)))
+        })?;
+        EndpointClient::new(name, endpoint).map_err(|error| {
+            Failure::usage(format!("{}: {error} (needed by the {role})", place(config))).hint(
+                "a key is never written into the file: `api_key_env` names the variable, `api_key_file` the file that holds it",
+            )
+        })?;
         found.insert(role, settings);
     }
     Ok(found)
+}
+
+fn lay_over(model: &mut sipdo_llm::ModelSettings, choice: &pb::ModelChoice) {
+    if !choice.endpoint.is_empty() {
+        model.endpoint.clone_from(&choice.endpoint);
+    }
+    if !choice.model.is_empty() {
+        model.model.clone_from(&choice.model);
+    }
+}
+
+fn place(config: Option<&Path>) -> String {
+    config.map_or_else(|| FILE_NAME.to_owned(), crate::session::shown)
+}
+
+/// A file that is wrong says where by itself; where only a model is missing, what to write helps.
+fn unusable(error: &SettingsError, config: Option<&Path>) -> Failure {
+    let failure = Failure::usage(error.to_string());
+    match (error, config) {
+        (SettingsError::Read { .. } | SettingsError::Invalid { .. }, _) => {
+            failure.hint("docs/cli.md describes the operator's file")
+        }
+        (SettingsError::Unusable(_), Some(file)) => failure.hint(format!(
+            "{} is the file in force: name an endpoint and a model there, or try everything without a model first: add --simulated",
+            crate::session::shown(file)
+        )),
+        (SettingsError::Unusable(_), None) => failure.hint(EXAMPLE),
+    }
 }
 
 /// The price of a role's model, where the operator supplies one.
@@ -140,7 +171,34 @@ pub struct Probed {
     /// Roles that use it.
     pub roles: Vec<Role>,
     /// It answers and knows the model (in words), or why not.
-    pub finding: Result<String, String>,
+    pub finding: Result<String, Trouble>,
+}
+
+/// Why a model cannot be used.
+#[derive(Debug, Clone)]
+pub struct Trouble {
+    /// In words.
+    pub words: String,
+    /// Asking again will not help: the key is refused, or there is no such model.
+    pub settled: bool,
+}
+
+impl Trouble {
+    fn settled(words: impl Into<String>) -> Self {
+        Trouble {
+            words: words.into(),
+            settled: true,
+        }
+    }
+}
+
+impl From<ModelError> for Trouble {
+    fn from(error: ModelError) -> Self {
+        Trouble {
+            words: error.to_string(),
+            settled: error.needs_operator(),
+        }
+    }
 }
 
 /// Asks every endpoint once, without buying anything, whether it is there, takes the key and lists the model.
@@ -158,22 +216,7 @@ pub async fn probe(settings: &BTreeMap<Role, AgentSettings>) -> Vec<Probed> {
     for (label, (roles, settings)) in distinct {
         let model = model(settings);
         probes.spawn(async move {
-            let finding = match model {
-                Ok(model) => model.probe(Spend::Nothing).await.map_err(|error| error.to_string()),
-                Err(error) => Err(error),
-            };
-            let finding = finding.and_then(|probe| match (probe.listed, probe.others.is_empty()) {
-                (Some(false), false) => Err(format!(
-                    "the endpoint does not list this model; it lists {}",
-                    probe.others.join(", ")
-                )),
-                (Some(false), true) => Err("the endpoint does not know this model".into()),
-                (Some(true), _) => Ok(format!("answers in {} ms, knows the model", probe.latency.as_millis())),
-                (None, _) => Ok(format!(
-                    "answers in {} ms, has no list of models",
-                    probe.latency.as_millis()
-                )),
-            });
+            let finding = ask(model).await;
             Probed { label, roles, finding }
         });
     }
@@ -182,21 +225,35 @@ pub async fn probe(settings: &BTreeMap<Role, AgentSettings>) -> Vec<Probed> {
     found
 }
 
-fn model(settings: &AgentSettings) -> Result<Model, String> {
+async fn ask(model: Result<Model, Trouble>) -> Result<String, Trouble> {
+    let probe = model?.probe(Spend::Nothing).await?;
+    let ms = probe.latency.as_millis();
+    match (probe.listed, probe.others.is_empty()) {
+        (Some(false), false) => Err(Trouble::settled(format!(
+            "the endpoint does not list this model; it lists {}",
+            probe.others.join(", ")
+        ))),
+        (Some(false), true) => Err(Trouble::settled("the endpoint does not know this model")),
+        (Some(true), _) => Ok(format!("answers in {ms} ms, knows the model")),
+        (None, _) => Ok(format!("answers in {ms} ms, has no list of models")),
+    }
+}
+
+fn model(settings: &AgentSettings) -> Result<Model, Trouble> {
     let name = &settings.model.endpoint;
     let endpoint = settings
         .endpoints
         .get(name)
         .cloned()
-        .ok_or_else(|| format!("no endpoint {name}"))?;
-    let client = EndpointClient::new(name, endpoint).map_err(|error| error.to_string())?;
-    Model::new(client, settings.model.clone()).map_err(|error| error.to_string())
+        .ok_or_else(|| Trouble::settled(format!("no endpoint {name}")))?;
+    let client = EndpointClient::new(name, endpoint).map_err(|error| Trouble::settled(error.to_string()))?;
+    Model::new(client, settings.model.clone()).map_err(|error| Trouble::settled(error.to_string()))
 }
 
 /// Fails on the first model that does not answer.
 ///
 /// # Errors
-/// With every trouble that was found, and how to go on all the same.
+/// With every trouble that was found, and how to go on all the same: wrong usage where key or model is wrong, else unavailable.
 pub fn require_answers(probed: &[Probed]) -> Result<(), Failure> {
     let troubles: Vec<String> = probed
         .iter()
@@ -208,14 +265,20 @@ pub fn require_answers(probed: &[Probed]) -> Result<(), Failure> {
                 "{} (for {}): {}",
                 probed.label,
                 roles.join(", "),
-                output::clean_line(trouble)
+                output::clean_line(&trouble.words)
             ))
         })
         .collect();
     if troubles.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(Exit::Unavailable, troubles.join("\n"))
+    let settled = |probed: &Probed| probed.finding.as_ref().is_err_and(|trouble| trouble.settled);
+    let exit = if probed.iter().any(settled) {
+        Exit::Usage
+    } else {
+        Exit::Unavailable
+    };
+    Err(Failure::new(exit, troubles.join("\n"))
         .hint("nothing was started or bought; correct sipdo.toml, or go on all the same with --no-probe"))
 }
 
@@ -233,10 +296,34 @@ mod tests {
     #[test]
     fn a_role_without_a_model_is_named_with_what_to_write() {
         let (_dir, path) = file("[endpoints.local]\nprovider = \"openai\"\nbase_url = \"http://127.0.0.1:1/v1\"\n");
-        let failure = check_models(Some(&path), &[Role::Verifier]).unwrap_err();
+        let failure = check_models(Some(&path), &[Role::Verifier], &BTreeMap::new()).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
         assert!(
             failure.message.contains("verifier") && failure.hint.contains("--simulated"),
+            "{failure}"
+        );
+    }
+
+    #[test]
+    fn a_run_s_own_models_are_laid_over_the_file_s() {
+        let (_dir, path) = file(
+            "[endpoints.local]\nprovider = \"openai\"\nbase_url = \"http://127.0.0.1:1/v1\"\n[models.default]\nmodel = \"m\"\n",
+        );
+        let own = |endpoint: &str| {
+            let choice = pb::ModelChoice {
+                endpoint: endpoint.into(),
+                model: "other".into(),
+                ..Default::default()
+            };
+            BTreeMap::from([("learner".to_owned(), choice)])
+        };
+        let settings = check_models(Some(&path), &[Role::Learner, Role::Checker], &own("local")).unwrap();
+        assert_eq!(settings[&Role::Learner].model.model, "other");
+        assert_eq!(settings[&Role::Checker].model.model, "m");
+        let failure = check_models(Some(&path), &[Role::Learner], &own("cloud")).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(
+            failure.message.contains("`cloud`") && failure.hint.contains("local"),
             "{failure}"
         );
     }
@@ -246,7 +333,7 @@ mod tests {
         let (_dir, path) = file(
             "[endpoints.cloud]\nprovider = \"openai\"\napi_key_env = \"SIPDO_TEST_NO_SUCH_KEY\"\n[models.default]\nmodel = \"m\"\n",
         );
-        let failure = check_models(Some(&path), &[Role::Learner]).unwrap_err();
+        let failure = check_models(Some(&path), &[Role::Learner], &BTreeMap::new()).unwrap_err();
         assert!(failure.message.contains("SIPDO_TEST_NO_SUCH_KEY"), "{failure}");
     }
 
@@ -273,7 +360,7 @@ mod tests {
         let (_dir, path) = file(&format!(
             "[endpoints.local]\nprovider = \"openai\"\nbase_url = \"http://127.0.0.1:{port}/v1\"\n[models.default]\nmodel = \"m\"\n"
         ));
-        let settings = check_models(Some(&path), &[Role::Learner, Role::Checker]).unwrap();
+        let settings = check_models(Some(&path), &[Role::Learner, Role::Checker], &BTreeMap::new()).unwrap();
         let probed = probe(&settings).await;
         assert_eq!(probed.len(), 1, "one endpoint and model is asked once");
         let failure = require_answers(&probed).unwrap_err();

@@ -31,9 +31,19 @@ pub struct Story {
     pub votes: String,
     epoch: u64,
     level: (u32, u32),
+    concluding: bool,
+    said: Vec<String>,
 }
 
 impl Story {
+    /// A story that does not repeat these warnings.
+    pub fn without(said: &[String]) -> Self {
+        Story {
+            said: said.to_vec(),
+            ..Story::default()
+        }
+    }
+
     /// Takes up an update and returns the lines that tell it.
     pub fn take(&mut self, update: &RunUpdate) -> Vec<String> {
         self.sequence = self.sequence.max(update.sequence);
@@ -75,20 +85,28 @@ impl Story {
             Kind::Claimed(claimed) => taken_over.then(|| format!("taken over by coordinator {}", claimed.coordinator)),
             Kind::Issued(_) => None,
             Kind::Told(told) => {
-                return told
-                    .telling
-                    .as_ref()?
-                    .telling
-                    .as_ref()
-                    .map(|telling| self.tell(telling));
+                let telling = told.telling.as_ref()?.telling.as_ref()?;
+                return match telling {
+                    Told::Warning(text) if self.said.contains(text) => None,
+                    telling => Some(self.tell(telling)),
+                };
+            }
+            Kind::Exhausted(exhausted) if self.concluding => {
+                Some(format!("budget: the cap on {} ends the held-out test", exhausted.cap))
             }
             Kind::Exhausted(exhausted) => Some(format!(
                 "budget: the cap on {} is met, concluding with the best so far",
                 exhausted.cap
             )),
-            Kind::Controlled(controlled) => controlled.control.as_ref().map(asked),
+            Kind::Controlled(controlled) => {
+                let control = controlled.control.as_ref()?;
+                // More budget takes a run up again that had met its cap.
+                self.concluding &= control.kind() != pb::control::Kind::SetBudget;
+                Some(asked(control))
+            }
             Kind::Concluding(_) => {
                 self.level = (0, 0);
+                self.concluding = true;
                 Some("concluding: held-out test".into())
             }
             Kind::Ended(ended) => {
@@ -354,6 +372,13 @@ mod tests {
             ["prompt v4 rejected at global: breaks what was right (train-1, train-2, train-3 and 3 more)"]
         );
         assert_eq!((story.confirmed, story.refused), (0, 1));
+    }
+
+    #[test]
+    fn a_warning_that_was_seen_is_not_repeated() {
+        let mut story = Story::without(&["known".to_owned()]);
+        assert!(story.take(&told(Told::Warning("known".into()))).is_empty());
+        assert_eq!(story.take(&told(Told::Warning("new".into()))), ["warning: new"]);
     }
 
     #[test]

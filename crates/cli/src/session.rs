@@ -24,6 +24,8 @@ pub struct Session {
     pub stack: Option<Stack>,
     /// The local stack's folder; none for a coordinator named by its URL.
     pub layout: Option<Layout>,
+    /// Warnings that the user has seen already.
+    pub warned: Vec<String>,
 }
 
 impl Session {
@@ -85,6 +87,7 @@ impl Global {
                 api,
                 stack: None,
                 layout: None,
+                warned: Vec::new(),
             }));
         }
         let layouts = match run {
@@ -108,6 +111,7 @@ impl Global {
             api: client::connect(url, self.token()?).await?,
             stack,
             layout: Some(layout),
+            warned: Vec::new(),
         })
     }
 
@@ -151,6 +155,7 @@ impl Global {
                 api,
                 stack: Some(stack),
                 layout: Some(plan.layout.clone()),
+                warned: Vec::new(),
             }),
             Err(failure) => {
                 stack.stop().await;

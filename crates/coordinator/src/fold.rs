@@ -237,19 +237,18 @@ impl RunState {
         self.controls.push(control.id.clone());
         match control.kind() {
             Kind::Cancel => self.cancelled = true,
-            Kind::Stop => self.stopped = true,
+            Kind::Stop => {
+                self.stopped = true;
+                // Its conclusion is wanted now: a pause would keep it waiting.
+                self.go_on();
+            }
             Kind::Pause => {
                 self.paused = true;
                 if !self.ended() {
                     self.set_state(State::Paused);
                 }
             }
-            Kind::Resume => {
-                self.paused = false;
-                if !self.ended() {
-                    self.set_state(State::Running);
-                }
-            }
+            Kind::Resume => self.go_on(),
             Kind::SetBudget => {
                 self.ledger
                     .set_cap(control.budget.map(Budget::from).unwrap_or_default());
@@ -262,6 +261,12 @@ impl RunState {
                 }
             }
             Kind::Unspecified => {}
+        }
+    }
+
+    fn go_on(&mut self) {
+        if std::mem::take(&mut self.paused) && !self.ended() {
+            self.set_state(State::Running);
         }
     }
 

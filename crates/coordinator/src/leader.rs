@@ -1,6 +1,7 @@
 //! Leading one run: replay, claim, then fold facts, serve the strategy, append decisions, publish jobs. One task per run.
 
 use crate::{
+    admission::conclusion,
     context::{Context, now_ms},
     desk::{Desk, Plan, Publication, event},
     fold::RunState,
@@ -324,7 +325,8 @@ impl<'a> Leader<'a> {
         let created = self.state.created.clone().unwrap_or_default();
         let options = serde_json::from_str(&created.options_json).unwrap_or_default();
         self.seed = task.seed;
-        self.hold = Some(conclusion(&task, &created.strategy, &options));
+        let forecast = sipdo_strategies::forecast(&task, &created.strategy, &options).unwrap_or_default();
+        self.hold = Some(conclusion(&task, &forecast));
         let (agents, mut wishes) = BusAgents::new(self.run.as_str());
         let mut strategy: Strategy =
             tokio::spawn(async move { sipdo_strategies::run(&created.strategy, &options, &task, &agents).await });
@@ -727,22 +729,4 @@ fn failed(reason: String) -> pb::Ended {
         outcome: None,
         reason,
     }
-}
-
-/// What the conclusion is expected to cost. Held back from the strategy so that a run that meets its cap can still say how good
-/// its prompt is. An expectation, not a worst case: the conclusion's own jobs are reserved like any other.
-fn conclusion(task: &Task, strategy: &str, options: &serde_json::Value) -> Amount {
-    let answers = sipdo_strategies::forecast(task, strategy, options).map_or(0, |forecast| forecast.conclusion_answers);
-    let chars: usize = task.test.iter().map(|example| example.input.len()).sum();
-    let mean = chars / task.test.len().max(1);
-    // A refined prompt is longer than the seed, and an answer takes room too: a thousand tokens for both. A judged answer is one
-    // more call, about as long.
-    let tokens = ((mean + task.prompt.len()) / 4 + 1_000) as u64;
-    let calls = 1 + u64::from(task.metric.needs_judge());
-    Amount {
-        calls,
-        tokens: tokens * calls,
-        nano_usd: 0,
-    }
-    .times(answers)
 }

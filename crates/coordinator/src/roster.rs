@@ -97,11 +97,12 @@ impl Roster {
         self.of(role).iter().map(dearest).max()
     }
 
-    /// Names of models whose price is unknown, as `role endpoint/model`.
-    pub fn unpriced(&self) -> Vec<String> {
+    /// Names of models of these roles whose price is unknown, as `role endpoint/model`.
+    pub fn unpriced(&self, roles: &[Role]) -> Vec<String> {
         let mut names: Vec<String> = self
             .cards
             .iter()
+            .filter(|(role, _)| roles.contains(role))
             .flat_map(|(role, cards)| cards.iter().map(move |card| (role, card)))
             .filter(|(_, card)| card.input_price.is_none() || card.output_price.is_none())
             .map(|(role, card)| format!("{role} {}/{}", card.endpoint, card.model))

@@ -1,10 +1,12 @@
 //! `sipdo.v1.RunService`: any coordinator answers for any run, because all of a run is in its stream.
 
 use crate::{
-    context::{Context, now_ms, roll_call},
+    admission,
+    context::{Context, ROLL_CALL, now_ms, roll_call},
     fold::{RunState, is_end},
     leader::{Fact, fold, replay},
     refusal::{bad_request, exists, internal, not_found, precondition, unavailable},
+    roster::Roster,
     view,
 };
 use futures::stream::BoxStream;
@@ -59,7 +61,7 @@ impl Runs {
     }
 
     /// Checks everything that can be known before a run exists.
-    fn check(&self, request: &pb::CreateRunRequest) -> Result<Task, Status> {
+    async fn check(&self, request: &pb::CreateRunRequest) -> Result<Task, Status> {
         if request.request_id.is_empty() {
             return Err(bad_request(
                 "REQUEST_ID_MISSING",
@@ -81,22 +83,20 @@ impl Runs {
                 .map_err(|error| bad_request("ROLE_UNKNOWN", "models", error))?;
         }
         let budget = request.budget.map(Budget::from).unwrap_or_default();
-        if let (Some(cap), Some(forecast)) = (budget.calls, sipdo_strategies::forecast(&task, strategy, &options)) {
-            let least: u64 = forecast.least.values().sum();
-            if cap < least {
-                let why = format!(
-                    "{cap} calls are too few for even the baselines and one level: the least that works is {least}"
-                );
-                return Err(bad_request("BUDGET_TOO_SMALL", "budget.calls", why));
-            }
-        }
-        let unpriced = self.context.roster().unpriced();
-        if budget.nano_usd.is_some() && !unpriced.is_empty() {
+        let Some(forecast) = sipdo_strategies::forecast(&task, strategy, &options) else {
+            return Ok(task);
+        };
+        let least: u64 = forecast.least.values().sum();
+        if let Some(cap) = budget.calls.filter(|cap| *cap < least) {
             let why = format!(
-                "a cap in USD needs the price of every model; unknown for {}",
-                unpriced.join(", ")
+                "{cap} calls are too few for even the baselines and one level: the least that works is {least}"
             );
-            return Err(precondition("PRICE_UNKNOWN", why));
+            return Err(bad_request("BUDGET_TOO_SMALL", "budget.calls", why));
+        }
+        if admission::needs_cards(request, &task, &budget) {
+            let cards = roll_call(&self.context.bus, ROLL_CALL).await.map_err(unavailable)?;
+            let roster = Roster::new(cards);
+            admission::check(request, &task, &forecast, &budget, &roster)?;
         }
         Ok(task)
     }
@@ -119,7 +119,7 @@ impl Runs {
             .unwrap_or_default();
         let revives = control.kind() == pb::control::Kind::SetBudget && summary.state() == pb::State::BudgetExhausted;
         if is_end(summary.state()) && !revives {
-            let why = format!("run {run} has ended ({})", summary.state().as_str_name());
+            let why = format!("run {run} has ended ({})", words(summary.state()));
             return Err(precondition("RUN_ENDED", why));
         }
         if control.id.is_empty() {
@@ -142,7 +142,7 @@ impl Runs {
 impl RunService for Runs {
     async fn create_run(&self, request: Request<pb::CreateRunRequest>) -> Answer<pb::Run> {
         let request = request.into_inner();
-        let task = self.check(&request)?;
+        let task = self.check(&request).await?;
         let run = parse(&run_id(&request.request_id))?;
         let bytes = request.task.clone().unwrap_or_default().encode_to_vec();
         let task_hash = self.context.bus.put_task(&bytes).await.map_err(unavailable)?;
@@ -191,7 +191,13 @@ impl RunService for Runs {
 
     async fn get_run(&self, request: Request<pb::GetRunRequest>) -> Answer<pb::Run> {
         let run = parse(&request.into_inner().run)?;
-        Ok(Response::new(view::run(self.state(&run).await?)))
+        let mut state = self.state(&run).await?;
+        if state.outcome.is_none() && !state.prompts.contains_key(&0) {
+            // The seed prompt is never told: it stands in the task.
+            let seed = sipdo_domain::Prompt::seed(self.task_of(&state).await?.prompt);
+            state.prompts.insert(0, seed.into());
+        }
+        Ok(Response::new(view::run(state)))
     }
 
     async fn list_runs(&self, request: Request<pb::ListRunsRequest>) -> Answer<pb::ListRunsResponse> {
@@ -334,7 +340,7 @@ impl RunService for Runs {
         match request.choice {
             None => models.remove(&key).await.map_err(unavailable)?,
             Some(choice) => {
-                self.check_endpoint(role, &choice.endpoint)?;
+                admission::check_endpoint(role, "choice.endpoint", &choice.endpoint, &self.context.roster())?;
                 models.put(&key, choice.encode_to_vec()).await.map_err(unavailable)?;
             }
         }
@@ -349,27 +355,6 @@ impl RunService for Runs {
             .filter_map(|(key, entry)| Some((key, pb::ModelChoice::decode(entry.value).ok()?)))
             .collect();
         Ok(Response::new(pb::ListModelsResponse { models }))
-    }
-}
-
-impl Runs {
-    /// An endpoint name that no agent of the role knows would only fail later.
-    fn check_endpoint(&self, role: Role, endpoint: &str) -> Result<(), Status> {
-        let roster = self.context.roster();
-        let cards = roster.of(role);
-        let known: std::collections::BTreeSet<&str> = cards
-            .iter()
-            .flat_map(|card| card.endpoints.iter().map(String::as_str))
-            .collect();
-        if endpoint.is_empty() || cards.is_empty() || known.contains(endpoint) {
-            return Ok(());
-        }
-        let known = known.into_iter().collect::<Vec<_>>().join(", ");
-        Err(bad_request(
-            "ENDPOINT_UNKNOWN",
-            "choice.endpoint",
-            format!("no {role} knows `{endpoint}`; they know {known}"),
-        ))
     }
 }
 
@@ -426,6 +411,15 @@ async fn watch(
             return Ok(());
         }
     }
+}
+
+/// A state as people say it.
+fn words(state: pb::State) -> String {
+    state
+        .as_str_name()
+        .trim_start_matches("STATE_")
+        .replace('_', " ")
+        .to_lowercase()
 }
 
 fn parse(run: &str) -> Result<RunId, Status> {

@@ -77,8 +77,8 @@ pub async fn conclude(agents: &impl Agents, task: &Task, ending: Ending, account
     Ok(outcome)
 }
 
-/// The trials of one prompt on the test examples, in their order; none where the budget did not reach.
-pub(crate) type Trials = Vec<Option<Trial>>;
+/// The trials of one prompt on the test examples, in their order, or what kept one from being asked.
+pub(crate) type Trials = Vec<Result<Trial, Stop>>;
 
 /// Tries prompts on the test examples, everything in flight at once. A prompt that is given twice is tried once.
 pub(crate) async fn measure(agents: &impl Agents, task: &Task, prompts: &[&str]) -> Result<Vec<Trials>, Stop> {
@@ -117,11 +117,10 @@ async fn try_example(
     task: &Task,
     prompt: &str,
     example: &Example,
-) -> Result<Option<Trial>, Stop> {
+) -> Result<Result<Trial, Stop>, Stop> {
     match examine(agents, task, prompt, example, 0).await {
-        Ok(trial) => Ok(Some(trial)),
         Err(Stop::Halted(why)) => Err(Stop::Halted(why)),
-        Err(Stop::BudgetExhausted(_) | Stop::StoppedEarly) => Ok(None),
+        tried => Ok(tried),
     }
 }
 
@@ -134,15 +133,12 @@ pub(crate) async fn report(
 ) -> Result<(), Stop> {
     let score = Score::of(trials.iter().flatten().map(|trial| &trial.mark));
     let asked = trials.iter().flatten().count();
-    if asked < task.test.len() {
-        let text = format!(
-            "{name}: the budget reached {asked} of {} test examples",
-            task.test.len()
-        );
-        warn(agents, outcome, &text).await?;
-    }
     if asked == 0 {
         return Ok(());
+    }
+    if asked < task.test.len() {
+        let text = format!("{name}: only {asked} of {} test examples were reached", task.test.len());
+        warn(agents, outcome, &text).await?;
     }
     let arm = Arm {
         name: name.to_owned(),
@@ -160,9 +156,9 @@ async fn warn(agents: &impl Agents, outcome: &mut Outcome, text: &str) -> Result
 
 /// The paired difference over what both arms measured; none where they share nothing.
 pub(crate) fn gain(seed: &Trials, last: &Trials, random: u64) -> Option<Gain> {
-    let right = |trial: &Option<Trial>| match trial.as_ref().map(|trial| &trial.mark) {
-        Some(Mark::Right) => Some(true),
-        Some(Mark::Wrong) => Some(false),
+    let right = |trial: &Result<Trial, Stop>| match trial.as_ref().map(|trial| &trial.mark) {
+        Ok(Mark::Right) => Some(true),
+        Ok(Mark::Wrong) => Some(false),
         _ => None,
     };
     let pairs: Vec<(bool, bool)> = seed

@@ -51,8 +51,13 @@ pub async fn optimize(task: &Task, options: &Options, agents: &impl Agents) -> R
     // There is nothing before the conclusion: what the budget holds back for it is all there is to spend.
     agents.conclude().await?;
     let arms: Vec<Trials> = measure(agents, task, &texts).await?;
+    let ending = match arms.iter().flatten().find_map(|trial| trial.as_ref().err()) {
+        Some(Stop::BudgetExhausted(cap)) => Ending::BudgetExhausted(cap.clone()),
+        Some(Stop::StoppedEarly) => Ending::StoppedEarly,
+        Some(Stop::Halted(_)) | None => Ending::Finished,
+    };
     let mut outcome = Outcome {
-        ending: Ending::Finished,
+        ending,
         best: 0,
         found: 0,
         prompts: (0..)

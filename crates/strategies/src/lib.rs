@@ -29,10 +29,24 @@ pub trait Options: serde::de::DeserializeOwned + Default {
         if options.is_null() {
             return Ok(Self::default());
         }
-        let read: Self = serde_json::from_value(options.clone()).map_err(|error| error.to_string())?;
+        let read: Self = serde_json::from_value(options.clone()).map_err(|error| match wrong_key::<Self>(options) {
+            Some(key) => format!("`{key}`: {error}"),
+            None => error.to_string(),
+        })?;
         read.check()?;
         Ok(read)
     }
+}
+
+/// The option whose value cannot be read. None where the trouble is of another kind: an unknown key is named by the error itself.
+fn wrong_key<T: Options>(options: &Value) -> Option<&str> {
+    let alone = |key: &String, value: &Value| Value::Object([(key.clone(), value.clone())].into_iter().collect());
+    let wrong = |(key, value): &(&String, &Value)| match serde_json::from_value::<T>(alone(key, value)) {
+        Ok(_) => false,
+        Err(error) => !error.to_string().starts_with("unknown field"),
+    };
+    let found = options.as_object()?.iter().find(wrong)?;
+    Some(found.0)
 }
 
 macro_rules! strategies {

@@ -1,6 +1,6 @@
 //! `sipdo doctor`: everything a run needs, looked at one by one, with what to do where something is missing.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use clap::Args;
 use serde_json::json;
@@ -245,7 +245,7 @@ async fn models(findings: &mut Findings, global: &Global, stack: &StackArgs) {
             "there is none here or in the user's configuration directory",
         ),
     }
-    match operator::check_models(config.as_deref(), &Role::ALL) {
+    match operator::check_models(config.as_deref(), &Role::ALL, &BTreeMap::new()) {
         // Without any model, everything still works with simulated ones.
         Err(failure) => findings.add(
             if config.is_some() { Grade::Bad } else { Grade::Note },
@@ -267,7 +267,7 @@ async fn models(findings: &mut Findings, global: &Global, stack: &StackArgs) {
                 let roles: Vec<&str> = probed.roles.iter().map(|role| role.name()).collect();
                 let (grade, words) = match &probed.finding {
                     Ok(words) => (Grade::Good, words),
-                    Err(words) => (Grade::Bad, words),
+                    Err(trouble) => (Grade::Bad, &trouble.words),
                 };
                 findings.add(grade, probed.label, format!("{words} ({})", roles.join(", ")));
             }

@@ -14,7 +14,7 @@ use super::{optimize, runs::Caps};
 use crate::{
     args::Global,
     failure::{Failure, Outcome},
-    launch::{Goal, Order, launch},
+    launch::{EVAL, Order, launch},
     operator::{self, StackArgs},
     output,
 };
@@ -92,7 +92,7 @@ pub async fn run(global: &Global, args: &EvalArgs) -> Outcome {
     if let Some(baseline) = baseline {
         options["baseline"] = Value::String(baseline);
     }
-    let forecast = optimize::check(&file.task, "eval", &options)?;
+    let forecast = optimize::check(&file.task, EVAL, &options)?;
     let config = operator::operator_file(&args.stack, args.task.parent())?;
     output::note(&format!(
         "{} on {}",
@@ -102,7 +102,7 @@ pub async fn run(global: &Global, args: &EvalArgs) -> Outcome {
     let order = Order {
         models: optimize::models(&file, &[])?,
         task: file.task,
-        strategy: "eval".into(),
+        strategy: EVAL.into(),
         options,
         budget: args.caps.over(sipdo_domain::Budget::default()),
         roles: optimize::roles(&forecast),
@@ -110,7 +110,6 @@ pub async fn run(global: &Global, args: &EvalArgs) -> Outcome {
         out: None,
         detach: false,
         require_independent: false,
-        goal: Goal::Eval,
     };
     launch(global, &args.stack, config, order).await
 }

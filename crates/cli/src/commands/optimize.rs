@@ -18,9 +18,10 @@ use crate::{
     args::Global,
     failure::{Exit, Failure, Outcome},
     forecast::Estimate,
-    launch::{Goal, Order, launch},
+    launch::{Order, launch},
     operator::{self, StackArgs},
     output,
+    session::shown,
 };
 
 const AFTER_HELP: &str = "\
@@ -65,7 +66,7 @@ pub struct OptimizeArgs {
     /// Create the run and do not watch it; needs a stack that stays
     #[arg(long)]
     detach: bool,
-    /// Refuse to start where roles that judge each other use the same model
+    /// Refuse to start where voters use the same model
     #[arg(long)]
     require_independent: bool,
     #[command(flatten)]
@@ -86,12 +87,16 @@ pub async fn run(global: &Global, args: &OptimizeArgs) -> Outcome {
     for assignment in &args.set {
         set_option(&mut file.options, assignment)?;
     }
-    let forecast = check(&file.task, &file.strategy, &file.options)?;
+    let forecast =
+        check(&file.task, &file.strategy, &file.options).map_err(|failure| in_strategy(failure, &args.task))?;
     let roles = roles(&forecast);
     let config = operator::operator_file(&args.stack, args.task.parent())?;
-    let estimate = Estimate::new(&file.task, &forecast, known_models(global, config.as_deref(), &roles));
+    let models = models(&file, &args.model)?;
+    let known = known_models(global, config.as_deref(), &roles, &models);
+    let estimate = Estimate::new(&file.task, &forecast, known);
     estimate.check(&file.budget)?;
     if args.dry_run {
+        tell_missing_models(global, config.as_deref(), &roles, &models);
         if output::json() {
             output::json_line(&estimate.json())?;
         } else {
@@ -100,7 +105,7 @@ pub async fn run(global: &Global, args: &OptimizeArgs) -> Outcome {
         return Ok(Exit::Ok);
     }
     let order = Order {
-        models: models(&file, &args.model)?,
+        models,
         task: file.task,
         strategy: file.strategy,
         options: file.options,
@@ -110,7 +115,6 @@ pub async fn run(global: &Global, args: &OptimizeArgs) -> Outcome {
         out: args.out.clone(),
         detach: args.detach,
         require_independent: args.require_independent,
-        goal: Goal::Optimize,
     };
     launch(global, &args.stack, config, order).await
 }
@@ -137,6 +141,30 @@ pub fn check(task: &sipdo_domain::Task, strategy: &str, options: &Value) -> Resu
         .ok_or_else(|| Failure::usage(format!("strategy `{strategy}` cannot forecast this task")))
 }
 
+/// Says whose table the wrong option stands in, or would.
+fn in_strategy(failure: Failure, task: &Path) -> Failure {
+    Failure {
+        message: format!("{}: [strategy]: {}", shown(task), failure.message),
+        ..failure
+    }
+}
+
+/// An estimate needs no model, a run does: what is missing for it is said with the estimate.
+fn tell_missing_models(
+    global: &Global,
+    config: Option<&Path>,
+    roles: &BTreeSet<Role>,
+    own: &BTreeMap<String, pb::ModelChoice>,
+) {
+    if global.coordinator.is_some() || global.simulated {
+        return;
+    }
+    let roles: Vec<Role> = roles.iter().copied().collect();
+    if let Err(failure) = operator::check_models(config, &roles, own) {
+        output::warning(&format!("a run would not start: {}", failure.message));
+    }
+}
+
 /// The roles that a run will ask.
 pub fn roles(forecast: &Forecast) -> BTreeSet<Role> {
     let calls = forecast.expected.iter().chain(&forecast.least);
@@ -148,6 +176,7 @@ fn known_models(
     global: &Global,
     config: Option<&Path>,
     roles: &BTreeSet<Role>,
+    own: &BTreeMap<String, pb::ModelChoice>,
 ) -> BTreeMap<Role, (String, Option<sipdo_llm::Price>)> {
     if global.coordinator.is_some() {
         return BTreeMap::new();
@@ -165,7 +194,7 @@ fn known_models(
             .collect();
     }
     let of = |role: Role| {
-        let settings = operator::check_models(config, &[role]).ok()?.remove(&role)?;
+        let settings = operator::check_models(config, &[role], own).ok()?.remove(&role)?;
         let label = format!("{}/{}", settings.model.endpoint, settings.model.model);
         Some((role, (label, operator::price(&settings))))
     };

@@ -221,8 +221,11 @@ async fn show(global: &Global, name: &str) -> Outcome {
             if output::json() {
                 output::json_line(&json::message("Run", &run)?)?;
             } else if run.summary.as_ref().is_some_and(|summary| is_over(summary.state())) {
-                output::data(&Report::of(&run, false).text())?;
-                output::data(&lineage(&run))?;
+                let report = Report::of(&run, false);
+                match Goal::of(&run) {
+                    Goal::Optimize => output::data(&(report.text() + &lineage(&run)))?,
+                    Goal::Eval => output::data(&report.eval_text())?,
+                }
             } else {
                 output::data(&standing(&run))?;
                 output::data(&lineage(&run))?;
@@ -305,8 +308,8 @@ async fn watch_with(session: &mut crate::session::Session, name: &str) -> Outcom
             )),
         );
     }
-    match follow(&mut session.api, &run, None, FirstInterrupt::LeavesRun).await? {
-        End::Over(run) => launch::tell_end(&run, session.simulated(), None, Goal::Optimize),
+    match follow(&mut session.api, &run, None, &[], FirstInterrupt::LeavesRun).await? {
+        End::Over(run) => launch::tell_end(&run, session.simulated(), None),
         End::Left => {
             output::note(&format!("the run goes on: `sipdo runs watch {run}` watches again"));
             Ok(Exit::Interrupted)
@@ -365,7 +368,7 @@ async fn resume_with(session: &mut crate::session::Session, args: &ResumeArgs) -
         output::note(&format!("{run} goes on; `sipdo runs watch {run}` watches it"));
         return Ok(Exit::Ok);
     }
-    launch::watch_to_end(session, &run, args.out.as_deref(), Goal::Optimize).await
+    launch::watch_to_end(session, &run, args.out.as_deref()).await
 }
 
 async fn export(global: &Global, args: &ExportArgs) -> Outcome {

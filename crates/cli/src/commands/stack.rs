@@ -1,5 +1,7 @@
 //! `sipdo up`, `down`, `status`: the local stack that stays.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde_json::json;
 use sipdo_domain::Role;
@@ -54,7 +56,7 @@ pub async fn up(global: &Global, args: &UpArgs) -> Outcome {
     }
     let config = operator::operator_file(&args.stack, None)?;
     if !global.simulated {
-        operator::check_models(config.as_deref(), &Role::ALL)?;
+        operator::check_models(config.as_deref(), &Role::ALL, &BTreeMap::new())?;
     }
     let mut plan = Plan::whole(layout.clone(), config, false);
     plan.agents.extend(args.agents.iter().copied());
@@ -142,16 +144,11 @@ fn print(layout: &Layout, state: &State) -> Outcome {
     }
     let mut table = Table::new(&["process", "pid", "state", "log"]).right(&[1]);
     for process in &state.processes {
-        let log = if process.name == "nats-server" {
-            layout.nats().join("nats-server.log")
-        } else {
-            layout.log(&process.name)
-        };
         table.row([
             process.name.clone(),
             process.pid.to_string(),
             word(process).into(),
-            shown(&log),
+            shown(&layout.log(&process.name)),
         ]);
     }
     let mut text = table.render(output::stdout_color());

@@ -52,9 +52,14 @@ impl Layout {
         self.root.join("logs")
     }
 
-    /// The log of one process.
+    /// The log of one process. The nats-server keeps its own beside its data.
     pub fn log(&self, name: &str) -> PathBuf {
-        self.logs().join(format!("{name}.log"))
+        let folder = if name == "nats-server" {
+            self.nats()
+        } else {
+            self.logs()
+        };
+        folder.join(format!("{name}.log"))
     }
 
     /// What agents keep until it is safe on the bus.

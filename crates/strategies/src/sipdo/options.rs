@@ -186,6 +186,8 @@ mod tests {
             "{unknown}"
         );
         assert!(error(json!({"levels": 0})).contains("`levels` is 0"));
+        let wrong = error(json!({"voters": true, "checkers": "two"}));
+        assert!(wrong.contains("`checkers`: invalid type"), "{wrong}");
         assert!(error(json!({"label_noise": 1.5})).contains("label_noise"));
         assert!(error(json!({"confirmation": "global"})).contains("local+global"));
         assert!(check_options("spido", &Value::Null).unwrap_err().contains("sipdo"));

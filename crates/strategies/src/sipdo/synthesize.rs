@@ -6,8 +6,10 @@ use futures::future::join_all;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use sipdo_domain::{
-    Ask, Brief, Decision, Draft, Example, Mark, Measured, Provenance, Signed, SyntheticExample, Telling, Vote, Voter,
+    Ask, Brief, Decision, Draft, Example, Mark, Measured, Provenance, Role, Signed, SyntheticExample, Telling, Vote,
+    Voter, vote::shared_models,
 };
+use std::collections::BTreeSet;
 
 /// Error analyses that a brief repeats.
 const WEAKNESSES: usize = 5;
@@ -246,6 +248,8 @@ impl<A: Agents> Run<'_, A> {
             match &example.decision {
                 Decision::Accepted => work.accepted.push(example.example.id.clone()),
                 Decision::Rejected { by, .. } if by == SELECTION => {}
+                // The program's reason names it already.
+                Decision::Rejected { by, reason } if by == "program" => work.refused.push(reason.clone()),
                 Decision::Rejected { by, reason } => work.refused.push(format!("{by}: {reason}")),
                 Decision::SetAside { reason } => work.refused.push(reason.clone()),
             }
@@ -295,30 +299,21 @@ impl<A: Agents> Run<'_, A> {
         Ok(())
     }
 
-    /// Voters that share a model share its errors.
+    /// Voters that share a model share its errors. Said of an example that all voted on, so that it is said once for all of them.
     async fn warn_if_dependent(&mut self, votes: &[Vote]) -> Result<(), Stop> {
-        let by = |wanted: fn(&Voter) -> bool| {
-            votes
-                .iter()
-                .find(|vote| wanted(&vote.voter))
-                .map(|vote| vote.by.label())
+        if votes.iter().any(|vote| vote.supports.is_err()) {
+            return Ok(());
+        }
+        let by = |role: Role, wanted: fn(&Voter) -> bool| {
+            let votes = votes.iter().filter(|vote| wanted(&vote.voter));
+            (role, votes.map(|vote| vote.by.label()).collect::<BTreeSet<String>>())
         };
-        let generator = by(|voter| *voter == Voter::Generator);
-        let checker = by(|voter| matches!(voter, Voter::Checker(_)));
-        let verifier = by(|voter| *voter == Voter::Verifier);
-        let pairs = [
-            ("generator and checker", &generator, &checker),
-            ("generator and verifier", &generator, &verifier),
-            ("checker and verifier", &checker, &verifier),
+        let voters = [
+            by(Role::Generator, |voter| *voter == Voter::Generator),
+            by(Role::Checker, |voter| matches!(voter, Voter::Checker(_))),
+            by(Role::Verifier, |voter| *voter == Voter::Verifier),
         ];
-        for (roles, one, other) in pairs {
-            let Some(model) = one
-                .as_ref()
-                .filter(|model| other.as_ref() == Some(*model) && *model != "/")
-            else {
-                continue;
-            };
-            let text = format!("{roles} vote with the same model, {model}: they may share its errors");
+        for text in shared_models(&voters) {
             self.warn(text).await?;
         }
         Ok(())
