@@ -283,6 +283,13 @@ impl Drop for Running {
     }
 }
 
+/// Questions of the simulator's own making as a CSV file with the columns `question` and `answer`.
+pub fn questions(count: usize) -> String {
+    let rows = crate::task::counting(count, 0).train.into_iter();
+    let rows = rows.map(|example| format!("\"{}\",{}\n", example.input.replace('"', "\"\""), example.target));
+    format!("question,answer\n{}", rows.collect::<String>())
+}
+
 /// Sends a signal by name to a process.
 ///
 /// # Errors

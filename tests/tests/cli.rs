@@ -5,20 +5,12 @@ use serde_json::Value;
 use sipdo_tests::{
     Process, User,
     cluster::ROLES,
-    command::{Done, signal},
+    command::{Done, questions, signal},
     process::eventually,
     simulator::Ledger,
-    task::counting,
 };
 use std::{net::SocketAddr, path::Path};
 use tempfile::TempDir;
-
-/// Questions of the simulator's own making as a CSV file.
-fn questions(count: usize) -> String {
-    let rows = counting(count, 0).train.into_iter();
-    let rows = rows.map(|example| format!("\"{}\",{}\n", example.input.replace('"', "\"\""), example.target));
-    format!("question,answer\n{}", rows.collect::<String>())
-}
 
 /// A user with a task folder `things` of 40 questions.
 fn user() -> Result<User> {

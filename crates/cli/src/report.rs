@@ -10,7 +10,7 @@ use sipdo_protocol::pb::{self, decision};
 use crate::{
     failure::Exit,
     output::clean_line,
-    words::{is_over, state_name},
+    words::{is_over, reason_words, state_name},
 };
 
 /// Said wherever scores of a simulated model are shown.
@@ -55,7 +55,7 @@ pub struct Report {
     pub synthetic: Synthetic,
     /// KL(accepted labels ‖ estimated prior) in nats, where labels are closed.
     pub label_kl: Option<f64>,
-    /// Results not measured, by reason.
+    /// Results not measured, by reason: `refused`, `rate limited`, ...
     pub not_measured: BTreeMap<String, u64>,
     /// Attempts lost with their agent, charged at their worst case.
     pub attempts_lost: u32,
@@ -183,7 +183,7 @@ impl Report {
             not_measured: run
                 .not_measured_by_reason
                 .iter()
-                .map(|(reason, &count)| (reason.clone(), count))
+                .map(|(reason, &count)| (reason_words(reason), count))
                 .collect(),
             attempts_lost: summary.attempts_lost,
             warnings: if outcome.warnings.is_empty() {

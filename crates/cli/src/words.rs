@@ -164,11 +164,12 @@ pub fn mark_words(mark: Option<&pb::Mark>, right: &str, wrong: &str) -> String {
 
 /// A reason for not measured, by its name in reports.
 fn reason_name(reason: not_measured::Reason) -> String {
-    reason
-        .as_str_name()
-        .trim_start_matches("REASON_")
-        .replace('_', " ")
-        .to_lowercase()
+    reason_words(reason.as_str_name())
+}
+
+/// The contract's name of a reason in words.
+pub fn reason_words(name: &str) -> String {
+    name.trim_start_matches("REASON_").replace('_', " ").to_lowercase()
 }
 
 /// Counts and accuracy in words.

@@ -1,6 +1,9 @@
 //! What the agents' cards say about a run before it exists: whether they can do it at all, and whether its caps let them.
 
-use crate::{refusal::{bad_request, precondition}, roster::Roster};
+use crate::{
+    refusal::{bad_request, precondition},
+    roster::Roster,
+};
 use sipdo_domain::{Amount, Budget, Role, Task};
 use sipdo_protocol::pb;
 use sipdo_strategies::Forecast;
@@ -48,7 +51,11 @@ pub fn check(
 
 /// The roles that a run asks.
 fn asked(forecast: &Forecast) -> impl Iterator<Item = Role> {
-    forecast.least.iter().filter(|(_, calls)| **calls > 0).map(|(role, _)| *role)
+    forecast
+        .least
+        .iter()
+        .filter(|(_, calls)| **calls > 0)
+        .map(|(role, _)| *role)
 }
 
 /// An endpoint name that no agent of the role knows would only fail later.

@@ -289,12 +289,8 @@ impl RunState {
                 self.ledger.charge_worst(&key, open.role);
             }
         }
-        if result
-            .usage
-            .as_ref()
-            .is_some_and(|usage| usage.nano_usd.is_none() && usage.calls > 0)
-        {
-            self.ledger.unpriced_calls += 1;
+        if let Some(usage) = result.usage.as_ref().filter(|usage| usage.nano_usd.is_none()) {
+            self.ledger.unpriced_calls += u64::from(usage.calls);
         }
         self.count(open.role, &result);
         self.results.insert(result.job.clone(), result);
