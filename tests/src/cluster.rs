@@ -38,6 +38,8 @@ pub struct Setup {
     pub operator: String,
     /// Whether each process reaches the server through a proxy of its own, so that it can be cut off alone.
     pub proxied: bool,
+    /// Variables in the environment of coordinators and agents.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for Setup {
@@ -50,6 +52,7 @@ impl Default for Setup {
             ack_wait: 30,
             operator: String::new(),
             proxied: false,
+            environment: Vec::new(),
         }
     }
 }
@@ -73,6 +76,7 @@ pub struct Cluster {
     proxied: bool,
     /// The proxies by process id.
     proxies: HashMap<u32, Proxy>,
+    environment: Vec<(String, String)>,
 }
 
 /// A client of one coordinator.
@@ -103,6 +107,7 @@ impl Cluster {
             started: 0,
             proxied: setup.proxied,
             proxies: HashMap::new(),
+            environment: setup.environment.clone(),
         };
         for _ in 0..setup.coordinators {
             cluster.start_coordinator().await?;
@@ -154,7 +159,7 @@ impl Cluster {
         ];
         let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         args.push(text(&port_file));
-        let process = Process::start("sipdo-coordinator", &label, &args, self.folder.path())?;
+        let process = Process::start_in(&self.environment, "sipdo-coordinator", &label, &args, self.folder.path())?;
         self.proxies.extend(proxy.map(|proxy| (process.pid(), proxy)));
         self.coordinators.push((process, api));
         Ok(())
@@ -177,7 +182,7 @@ impl Cluster {
         }
         args.extend(["--slots".to_owned(), self.slots.to_string()]);
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
-        let process = Process::start(&format!("sipdo-{role}"), &label, &args, self.folder.path())?;
+        let process = Process::start_in(&self.environment, &format!("sipdo-{role}"), &label, &args, self.folder.path())?;
         self.proxies.extend(proxy.map(|proxy| (process.pid(), proxy)));
         self.agents.push((role, process));
         Ok(())

@@ -5,13 +5,16 @@ pub mod chaos;
 pub mod cluster;
 pub mod command;
 pub mod oracle;
+pub mod otlp;
 pub mod process;
 pub mod proxy;
 pub mod simulator;
+pub mod spec;
 pub mod task;
 
 pub use cluster::{Cluster, Setup};
 pub use command::User;
+pub use otlp::Collector;
 pub use process::Process;
 pub use simulator::Ledger;
 

@@ -39,11 +39,26 @@ impl Process {
     /// # Errors
     /// It cannot be started.
     pub fn start(name: &str, label: &str, args: &[String], folder: &Path) -> Result<Self> {
+        Self::start_in(&[], name, label, args, folder)
+    }
+
+    /// As [`Process::start`], with more variables in its environment.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_in(
+        environment: &[(String, String)],
+        name: &str,
+        label: &str,
+        args: &[String],
+        folder: &Path,
+    ) -> Result<Self> {
         let log = folder.join(format!("{label}.log"));
         let file = fs::OpenOptions::new().create(true).append(true).open(&log)?;
         let child = Command::new(program(name)?)
             .args(args)
             .env("SIPDO_LOG_FORMAT", "pretty")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)

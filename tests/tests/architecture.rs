@@ -41,7 +41,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("async-nats", &["bus"]),
     ("genai", &["llm"]),
-    ("reqwest", &["llm"]),
+    // To models; and to a collector by OTLP over HTTP.
+    ("reqwest", &["llm", "telemetry"]),
     ("opentelemetry_sdk", &["telemetry"]),
     ("parquet", &["datasets"]),
     ("tonic-health", &["coordinator"]),

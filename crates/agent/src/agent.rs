@@ -6,6 +6,7 @@ use crate::card::Tally;
 use crate::circuit::Patience;
 use crate::health::Health;
 use crate::models::Models;
+use crate::observe::Processing;
 use crate::role::RoleAgent;
 use crate::settings::AgentSettings;
 use crate::spool::Spool;
@@ -210,20 +211,23 @@ fn report(done: Result<(), tokio::task::JoinError>) {
 /// Works on one job and settles it.
 async fn handle(agent: Arc<Agent>, delivery: Delivery) {
     let _busy = agent.tally.busy();
+    let processing = Processing::begin(&delivery);
     let mut cancelled = agent.cancelled.clone();
     let run = delivery.run.as_str().to_owned();
     let settle = tokio::select! {
-        settle = agent.work(&delivery) => settle,
+        settle = processing.scope(agent.work(&delivery)) => settle,
         // Closed, it can tell nothing more: then there is no cancellation.
         Ok(_) = cancelled.wait_for(|runs| runs.contains(&run)) => Settle::Ack,
         () = agent.abandon.cancelled() => Settle::HandBack(Duration::ZERO),
     };
+    let settling = processing.settling(&settle);
     let settled = match settle {
         Settle::Ack => delivery.ack().await.inspect(|()| agent.tally.finished()),
         Settle::HandBack(delay) => delivery.hand_back(delay).await,
         Settle::DeadLetter(reason) => delivery.dead_letter(&reason).await,
     };
     if let Err(error) = settled {
+        settling.fail("connection_closed");
         tracing::warn!(%error, "a job could not be settled; it comes again");
     }
 }

@@ -14,6 +14,7 @@ use crate::bill;
 use crate::call::{Called, Terms, call, chat_request};
 use crate::card::now_ms;
 use crate::models::Target;
+use crate::observe::{self, Caller};
 use crate::program;
 use crate::role::{Plan, Request};
 use crate::spool::{Kept, Spool};
@@ -23,7 +24,7 @@ use sipdo_bus::{AgentId, BusError, Delivery, JobId, Liveness, NewMessage, RunId}
 use sipdo_domain::{Ask, Measured, NotMeasured, Provenance, Reason};
 use sipdo_llm::ChatRequest;
 use sipdo_protocol::{JobOutcome, pb};
-use sipdo_telemetry::names;
+use sipdo_telemetry::{Trace, metrics, names};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -72,6 +73,8 @@ struct Work {
     ask: Ask,
     started_ms: u64,
     clock: Instant,
+    /// The span that processes it.
+    trace: Trace,
 }
 
 /// Who has the right to buy an attempt.
@@ -89,12 +92,10 @@ impl Agent {
             Err(reason) => return Settle::DeadLetter(reason),
         };
         let span = tracing::info_span!(
-            "process job",
-            { names::RUN_ID } = %work.run,
-            { names::JOB_ID } = %work.job,
-            { names::ROLE } = %self.name,
+            "job",
+            run = %work.run,
+            job = %work.job,
         );
-        delivery.headers.set_parent_of(&span);
         self.carry_out(delivery, work).instrument(span).await
     }
 
@@ -105,7 +106,12 @@ impl Agent {
                 Err(why) => self.publish_unbought(&work, Err(why), Provenance::default()).await,
             },
             Ok(Plan::Program(asked)) => {
-                let finding = program::check(&self.settings.programs, &asked).await;
+                let span = observe::invoke(self, &work.wire, work.ask.operation(), None);
+                let finding = span.scope(program::check(&self.settings.programs, &asked)).await;
+                if let Err(why) = &finding {
+                    span.fail(why.reason.name());
+                }
+                span.end();
                 let by = Provenance {
                     endpoint: "program".into(),
                     model: asked.name,
@@ -144,9 +150,14 @@ impl Agent {
                 tracing::warn!(%error, "the right to buy could not be taken");
                 Settle::HandBack(OWNER_LIVES)
             }
-            (Ok(_), Some(stored)) => self.publish(&work.answered_before(stored), None).await,
+            (Ok(_), Some(stored)) => self.publish(&work.answered_before(stored), None, &work.trace).await,
             (Ok(Right::Mine), None) => {
-                let called = self.call(&work, target, request, &chat).await;
+                let span = observe::invoke(self, &work.wire, work.ask.operation(), Some(target));
+                let called = span.scope(self.call(&work, target, request, &chat)).await;
+                if let Err(why) = &called.0.finding {
+                    span.fail(why.reason.name());
+                }
+                span.end();
                 self.publish_bought(&work, by, called, key).await
             }
             (Ok(Right::Taken), None) => self.leave_taken(delivery, &work).await,
@@ -164,6 +175,11 @@ impl Agent {
             max_calls,
             longest,
             draining: &self.draining,
+            caller: Caller {
+                run: work.run.as_str(),
+                job: work.job.as_str(),
+                role: self.settings.role.name(),
+            },
         };
         let clock = Instant::now();
         let called = call(target, self.role.as_ref(), &work.ask, request, chat, terms).await;
@@ -288,7 +304,7 @@ impl Agent {
             result: self.fit(outcome),
         };
         let file = if paid { self.keep(&kept).await } else { None };
-        let settle = self.publish(&kept.result, kept.key.as_deref()).await;
+        let settle = self.publish(&kept.result, kept.key.as_deref(), &work.trace).await;
         if let Some(file) = file {
             Spool::forget(&file);
         }
@@ -316,7 +332,11 @@ impl Agent {
             noticed_by: self.id.to_string(),
             unpaid,
         };
-        let message = NewMessage::encode(&lost, LOST_SCHEMA).traced();
+        let message = NewMessage::encode(&lost, LOST_SCHEMA).traced(&work.trace);
+        if !unpaid {
+            work.trace.event(names::EVENT_LOST, Vec::new());
+            metrics::attempt_lost(self.name.as_str());
+        }
         let created = self
             .bus
             .create_lost(&work.run, &self.name, &work.job, work.wire.attempt, message);
@@ -326,7 +346,7 @@ impl Agent {
     async fn publish_unbought(&self, work: &Work, finding: Measured<sipdo_domain::Reply>, by: Provenance) -> Settle {
         let outcome = work.outcome(finding, by, bill::nothing(), Duration::ZERO);
         let result = self.fit(outcome);
-        self.publish(&result, None).await
+        self.publish(&result, None, &work.trace).await
     }
 
     /// The result as a message that the server takes. One that is too large says so, with its cost.
@@ -355,11 +375,13 @@ impl Agent {
     }
 
     /// Creates the result and puts the completion into the store, trying again until the bus takes them.
-    async fn publish(&self, result: &pb::JobResult, key: Option<&str>) -> Settle {
+    async fn publish(&self, result: &pb::JobResult, key: Option<&str>, parent: &Trace) -> Settle {
+        let span = observe::publishing(result, self.name.as_str(), parent);
+        let clock = Instant::now();
         let message = NewMessage::encode(result, RESULT_SCHEMA)
             .with(header::RUN, &result.run)
             .with(header::JOB, &result.job)
-            .traced();
+            .traced(&span.trace());
         let (run, job) = match (RunId::new(&result.run), JobId::new(&result.job)) {
             (Ok(run), Ok(job)) => (run, job),
             (Err(error), _) | (_, Err(error)) => return Settle::DeadLetter(error.to_string()),
@@ -374,6 +396,7 @@ impl Agent {
             self.bus.create_result(&run, &self.name, &job, message.clone())
         });
         tokio::join!(store, create);
+        metrics::result_sent(self.name.as_str(), clock.elapsed());
         Settle::Ack
     }
 
@@ -384,7 +407,7 @@ impl Agent {
             source,
         })?;
         for (file, kept) in kept {
-            self.bring(&file, &kept).await;
+            self.bring(&file, &kept, &Trace::none()).await;
         }
         Ok(())
     }
@@ -393,7 +416,7 @@ impl Agent {
     async fn bring_left_behind(&self, work: &Work) -> bool {
         match self.spool.of(work.run.as_str(), work.job.as_str(), work.wire.attempt) {
             Ok(Some((file, kept))) => {
-                self.bring(&file, &kept).await;
+                self.bring(&file, &kept, &work.trace).await;
                 true
             }
             Ok(None) => false,
@@ -404,8 +427,8 @@ impl Agent {
         }
     }
 
-    async fn bring(&self, file: &Path, Kept { key, result }: &Kept) {
-        match self.publish(result, key.as_deref()).await {
+    async fn bring(&self, file: &Path, Kept { key, result }: &Kept, parent: &Trace) {
+        match self.publish(result, key.as_deref(), parent).await {
             Settle::Ack => tracing::info!(run = result.run, job = result.job, "brought an answer from the spool"),
             other => tracing::error!(file = %file.display(), ?other, "an answer in the spool is of no use"),
         }
@@ -513,6 +536,7 @@ fn read(delivery: &Delivery, role: &sipdo_bus::Role) -> Result<Work, String> {
         ask,
         started_ms,
         clock,
+        trace: Trace::current(),
     })
 }
 

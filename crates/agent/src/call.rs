@@ -3,6 +3,7 @@
 use crate::bill::Bill;
 use crate::circuit::is_outage;
 use crate::models::Target;
+use crate::observe::Caller;
 use crate::role::{Form, Request, RoleAgent, Said, Unfit};
 use sha2::{Digest as _, Sha256};
 use sipdo_domain::{Ask, Measured, NotMeasured, Reason, Reply};
@@ -36,6 +37,8 @@ pub(crate) struct Terms<'a> {
     pub longest: Duration,
     /// True when the agent is about to end: then nothing waits for the end of an outage.
     pub draining: &'a watch::Receiver<bool>,
+    /// For whom it is, for those who watch.
+    pub caller: Caller<'a>,
 }
 
 /// The request with the settings of the model that will do it.
@@ -178,7 +181,7 @@ async fn once(
     terms: &Terms<'_>,
     bill: &mut Bill,
 ) -> Result<Measured<Reply>, ModelError> {
-    let said = say(&target.model, request, chat, terms.max_calls, bill).await?;
+    let said = say(&target.model, request, chat, terms.max_calls, terms.caller, bill).await?;
     let words = match &said {
         Said::Text(text) => text.clone(),
         Said::Json(value) => value.to_string(),
@@ -203,7 +206,7 @@ async fn once(
         .messages
         .extend([Message::assistant(words), Message::user(complaint)]);
     // The first answer is paid for; a failure of the second leaves the job where the first had left it.
-    let said = match say(&target.model, request, &again, left, bill).await {
+    let said = match say(&target.model, request, &again, left, terms.caller, bill).await {
         Ok(said) => said,
         Err(error) => {
             tracing::debug!(error = error.kind(), "asking again failed");
@@ -219,6 +222,7 @@ async fn say(
     request: &Request,
     chat: &ChatRequest,
     max_calls: u32,
+    caller: Caller<'_>,
     bill: &mut Bill,
 ) -> Result<Said, ModelError> {
     match &request.form {
@@ -226,6 +230,7 @@ async fn say(
             let Outcome { result, attempts } = model.complete(chat).await;
             bill.requests(model, chat, &attempts);
             let paid = result.as_ref().map_or_else(ModelError::paid, Some);
+            caller.requests(model, chat, &attempts, paid.map_or(&[], std::slice::from_ref));
             if let Some(completion) = paid {
                 bill.completion(model, chat, completion);
             }
@@ -240,6 +245,7 @@ async fn say(
                 ..
             } = structured(model, chat.clone(), schema, repairs, |_| true).await;
             bill.requests(model, chat, &attempts);
+            caller.requests(model, chat, &attempts, &completions);
             for completion in &completions {
                 bill.completion(model, chat, completion);
             }

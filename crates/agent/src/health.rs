@@ -1,11 +1,13 @@
-//! `/livez` and `/readyz`: whether the loop turns, and whether jobs are taken.
+//! `/livez` and `/readyz`: whether the loop turns, and whether jobs are taken. `/metrics`: what was counted, for Prometheus.
 
 use crate::agent::AgentError;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use sipdo_bus::Link;
+use sipdo_telemetry::metrics;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -63,6 +65,10 @@ impl Health {
         let pages = Router::new()
             .route("/livez", get(livez))
             .route("/readyz", get(readyz))
+            .route(
+                "/metrics",
+                get(|| async { ([(CONTENT_TYPE, metrics::PAGE_TYPE)], metrics::page()) }),
+            )
             .with_state(Arc::clone(&state));
         let server = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, pages).await {

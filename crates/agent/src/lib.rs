@@ -12,6 +12,7 @@ mod card;
 mod circuit;
 mod health;
 mod models;
+mod observe;
 mod process;
 mod program;
 pub mod role;

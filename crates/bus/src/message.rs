@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
-use sipdo_telemetry::propagation;
-use tracing::Span;
+use sipdo_telemetry::{Trace, propagation};
 
 use crate::subjects::header;
 
@@ -44,14 +43,15 @@ impl Headers {
         self.0.insert(name, value);
     }
 
-    /// Makes the trace context of these headers, if there is one, the parent of `span`.
-    pub fn set_parent_of(&self, span: &Span) {
-        propagation::set_parent(span, |name| self.get(name));
+    /// The place in a trace that these headers name; nowhere if they name none, or nothing is recorded.
+    #[must_use]
+    pub fn trace(&self) -> Trace {
+        propagation::extract(|name| self.get(name))
     }
 
-    /// Writes the trace context of `span`.
-    pub fn set_trace_of(&mut self, span: &Span) {
-        propagation::inject(span, |name, value| self.set(name, value));
+    /// Writes a place in a trace, if it is one.
+    pub fn set_trace(&mut self, trace: &Trace) {
+        propagation::inject(trace, |name, value| self.set(name, value));
     }
 
     pub(crate) fn from_nats(headers: Option<HeaderMap>) -> Self {
@@ -119,10 +119,10 @@ impl NewMessage {
         self
     }
 
-    /// With the trace context of the current span.
+    /// With this place in a trace, for the reader to go on from.
     #[must_use]
-    pub fn traced(mut self) -> Self {
-        self.headers.set_trace_of(&Span::current());
+    pub fn traced(mut self, trace: &Trace) -> Self {
+        self.headers.set_trace(trace);
         self
     }
 

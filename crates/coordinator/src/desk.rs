@@ -40,6 +40,8 @@ pub struct Publication {
     pub job: String,
     /// Whom it goes to.
     pub role: Role,
+    /// The operation's name.
+    pub operation: &'static str,
     /// Which attempt.
     pub attempt: u32,
     /// Tells independent samples apart.
@@ -406,6 +408,7 @@ impl Issued {
         Publication {
             job: job.to_owned(),
             role: self.role,
+            operation: self.operation,
             attempt,
             sample: self.sample,
             max_calls: self.max_calls,

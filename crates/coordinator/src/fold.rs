@@ -6,6 +6,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use sipdo_domain::{Amount, Budget, Ledger, Role};
 use sipdo_protocol::pb::{self, State, event::Event, job_result::Finding};
+use sipdo_telemetry::Trace;
 use std::collections::{BTreeMap, HashMap};
 
 /// What is known of one run.
@@ -17,6 +18,8 @@ pub struct RunState {
     pub log_sequence: u64,
     /// The leader's epoch.
     pub epoch: u64,
+    /// The trace of the entry that is applied, or of the last one that named any: what happens then belongs there.
+    pub trace: Trace,
     /// The caps, what is reserved and what is spent.
     pub ledger: Ledger,
     /// Issued jobs that have no result yet.
@@ -67,6 +70,8 @@ pub struct OpenJob {
     pub lost: bool,
     /// Attempts that died with their agents. Those that were given up unpaid do not count.
     pub died: u32,
+    /// The iteration that issued it first: whatever is done for it belongs there.
+    pub trace: Trace,
 }
 
 /// What a role used.
@@ -181,6 +186,8 @@ impl RunState {
         let worst = issued.reserved.map(Amount::from).unwrap_or_default();
         self.ledger.force(&attempt_key(&issued.job, issued.attempt), worst);
         let died = self.open.get(&issued.job).map_or(0, |open| open.died);
+        let first = self.open.get(&issued.job);
+        let trace = first.map_or_else(|| self.trace.clone(), |open| open.trace.clone());
         self.open.insert(
             issued.job.clone(),
             OpenJob {
@@ -188,6 +195,7 @@ impl RunState {
                 attempt: issued.attempt,
                 lost: false,
                 died,
+                trace,
             },
         );
     }

@@ -5,6 +5,7 @@ use crate::{
     context::{Context, now_ms},
     desk::{Desk, Plan, Publication, event},
     fold::RunState,
+    observe::Observer,
     port::{BusAgents, Wish},
     strays::{self, Stray},
 };
@@ -141,6 +142,10 @@ pub fn fold(context: &Context, state: &mut RunState, message: &RunMessage) -> Fa
         RunSubject::Log if message.seq <= state.log_sequence => Fact::Nothing,
         RunSubject::Log => match pb::Entry::decode(payload) {
             Ok(entry) => {
+                let trace = message.headers.trace();
+                if !trace.is_none() {
+                    state.trace = trace;
+                }
                 state.apply_entry(message.seq, &entry);
                 Fact::Entry(Box::new(entry))
             }
@@ -243,10 +248,12 @@ struct Leader<'a> {
     missing: BTreeMap<Role, Instant>,
     /// What is to be held back for the conclusion, until it is: its price is known only when a learner has answered.
     hold: Option<Amount>,
+    observer: Observer,
 }
 
 impl<'a> Leader<'a> {
     fn new(context: &'a Context, run: &RunId, reader: RunReader, state: RunState) -> Self {
+        let epoch = state.epoch + 1;
         let models = state
             .created
             .as_ref()
@@ -257,7 +264,7 @@ impl<'a> Leader<'a> {
             run: run.clone(),
             reader,
             journal: Journal::open(&context.bus, run),
-            epoch: state.epoch + 1,
+            epoch,
             state,
             desk: Desk::new(context.window),
             models,
@@ -274,6 +281,7 @@ impl<'a> Leader<'a> {
             told: Vec::new(),
             missing: BTreeMap::new(),
             hold: None,
+            observer: Observer::new(run.as_str(), epoch),
         }
     }
 
@@ -391,7 +399,10 @@ impl<'a> Leader<'a> {
                     self.published.remove(&job);
                     self.desk.settled(&job, &self.state);
                 }
-                Fact::Lost(job) => self.desk.attempt_lost(&job),
+                Fact::Lost(job) => {
+                    self.observer.lost(&job);
+                    self.desk.attempt_lost(&job);
+                }
                 // Only another leader can have written it, and its sequence is folded now: an append after it would be taken. So
                 // this process stops here, before it appends or publishes anything more.
                 Fact::Entry(entry) => {
@@ -463,6 +474,7 @@ impl<'a> Leader<'a> {
         self.plan_waiting(&roster, &mut plan);
         if !plan.events.is_empty() {
             for events in self.fitting_entries(std::mem::take(&mut plan.events)) {
+                self.observer.deciding(&events, &self.state);
                 self.append(events).await?;
             }
             self.desk.refuse_waiting(&self.state);
@@ -565,6 +577,10 @@ impl<'a> Leader<'a> {
             events,
             summary: None,
         };
+        let trace = self.observer.trace();
+        if !trace.is_none() {
+            self.state.trace = trace.clone();
+        }
         // Applied first, because the entry carries the summary that it leads to. If it is refused, this state is thrown away.
         let expected = self.state.log_sequence;
         self.state.apply_entry(expected, &entry);
@@ -575,11 +591,12 @@ impl<'a> Leader<'a> {
         let id = format!("{}-{}-{}", self.leadership, self.epoch, self.appended);
         match self
             .journal
-            .append(NewMessage::encode(&entry, schema::ENTRY), &id, expected)
+            .append(NewMessage::encode(&entry, schema::ENTRY).traced(&trace), &id, expected)
             .await
         {
             Ok(sequence) => {
                 self.state.log_sequence = sequence;
+                self.observer.decided(&entry.events);
                 Ok(())
             }
             Err(AppendError::Fenced { last, .. }) => {
@@ -595,11 +612,19 @@ impl<'a> Leader<'a> {
         let Publication {
             job,
             role,
+            operation,
             attempt,
             sample,
             max_calls,
             ask,
         } = publication;
+        let issued_in = self
+            .state
+            .open
+            .get(&job)
+            .map(|open| open.trace.clone())
+            .unwrap_or_default();
+        let sending = self.observer.publishing(&job, role, operation, attempt, &issued_in);
         let message = pb::Job {
             run: self.run.as_str().to_owned(),
             job: job.clone(),
@@ -615,7 +640,7 @@ impl<'a> Leader<'a> {
         let whose = role;
         let repeat = self.published.get(&job).map_or(0, |(_, repeat)| repeat + 1);
         self.published.insert(job.clone(), (Instant::now(), repeat));
-        let message = NewMessage::encode(&message, schema::JOB).traced();
+        let message = NewMessage::encode(&message, schema::JOB).traced(&sending.trace());
         let sent = async {
             let (role, id) = (BusRole::new(role.name())?, JobId::new(&job)?);
             let job = JobMessage {
@@ -630,13 +655,22 @@ impl<'a> Leader<'a> {
             self.context.bus.publish_job(job).await
         };
         match sent.await {
-            Ok(ack) => self.acks.push(Box::pin(async move { (job, ack.settled().await) })),
+            Ok(ack) => self.acks.push(Box::pin(async move {
+                let published = ack.settled().await;
+                sending.settled(&published);
+                (job, published)
+            })),
             // Trying again would not make it smaller.
             Err(error @ BusError::TooLarge { .. }) => {
                 let why = NotMeasured::new(Reason::TooLarge, error.to_string());
+                sending.settled(&Err(error));
                 self.give_up(&job, whose, attempt, why).await?;
             }
-            Err(error) => self.take_ack(job, Err(error)),
+            Err(error) => {
+                let published = Err(error);
+                sending.settled(&published);
+                self.take_ack(job, published);
+            }
         }
         Ok(())
     }
@@ -659,7 +693,7 @@ impl<'a> Leader<'a> {
                 ..Default::default()
             },
         };
-        let message = NewMessage::encode(&pb::JobResult::from(outcome), schema::RESULT);
+        let message = NewMessage::encode(&pb::JobResult::from(outcome), schema::RESULT).traced(&self.observer.trace());
         self.context
             .bus
             .create_result(&self.run, &BusRole::new(role.name())?, &JobId::new(job)?, message)

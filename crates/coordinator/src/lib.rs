@@ -7,6 +7,7 @@ pub mod context;
 pub mod desk;
 pub mod fold;
 pub mod leader;
+mod observe;
 pub mod port;
 pub mod process;
 mod refusal;

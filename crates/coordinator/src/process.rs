@@ -6,12 +6,17 @@ use crate::{
     supervisor::Supervisor,
 };
 use anyhow::{Context as _, Result, bail};
-use axum::{Router, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    http::{StatusCode, header::CONTENT_TYPE},
+    routing::get,
+};
 use clap::Parser;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use sipdo_bus::{AgentId, Bus, BusSettings};
 use sipdo_protocol::pb::{self, run_service_server::RunServiceServer};
+use sipdo_telemetry::metrics;
 use std::{
     fs,
     net::SocketAddr,
@@ -58,7 +63,7 @@ pub struct Args {
     /// Writes the API's address into this file once it is bound
     #[arg(long)]
     port_file: Option<PathBuf>,
-    /// Address of /livez and /readyz
+    /// Address of /livez, /readyz and /metrics
     #[arg(long, env = "SIPDO_ADMIN_LISTEN", default_value = "127.0.0.1:7451")]
     admin_listen: SocketAddr,
     /// Writes the admin address into this file once it is bound
@@ -279,7 +284,11 @@ async fn serve_admin(listener: TcpListener, readiness: Readiness, stop: Cancella
     };
     let router = Router::new()
         .route("/livez", get(|| async { "alive" }))
-        .route("/readyz", get(ready));
+        .route("/readyz", get(ready))
+        .route(
+            "/metrics",
+            get(|| async { ([(CONTENT_TYPE, metrics::PAGE_TYPE)], metrics::page()) }),
+        );
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "the admin server failed");
     }

@@ -5,6 +5,7 @@ use crate::{
     context::{Context, ROLL_CALL, now_ms, roll_call},
     fold::{RunState, is_end},
     leader::{Fact, fold, replay},
+    observe,
     refusal::{bad_request, exists, internal, not_found, precondition, unavailable},
     roster::Roster,
     view,
@@ -167,12 +168,12 @@ impl RunService for Runs {
         };
         state.apply_entry(0, &entry);
         entry.summary = Some(state.summary.clone());
-        match self
-            .context
-            .bus
-            .create_run(&run, NewMessage::encode(&entry, schema::ENTRY))
-            .await
-        {
+        let span = observe::creating(run.as_str(), strategy(&request), &task.name);
+        let clock = std::time::Instant::now();
+        let first = NewMessage::encode(&entry, schema::ENTRY).traced(&span.trace());
+        let made = self.context.bus.create_run(&run, first).await;
+        observe::created(span, &made, clock.elapsed());
+        match made {
             Ok(_) => {}
             Err(CreateRunError::Exists { first, .. }) => {
                 let first = pb::Entry::decode(first.payload).map_err(internal)?;

@@ -1,33 +1,40 @@
-//! Set-up of tracing for every sipdo binary, and the names and helpers of trace propagation.
+//! Traces, metrics and logs of every sipdo binary: set-up, names, and what other crates record with.
 //!
-//! Three parts, each in its own file: what the environment asks for ([`Settings`]), the names of spans and attributes
-//! ([`names`]), and carrying a trace from process to process ([`propagation`]). [`init`] puts them together once, at
-//! the start of `main`; the [`Guard`] that it returns sends what is left at the end.
+//! What the environment asks for is [`Settings`]; [`names`] has every name; [`span`] and [`metrics`] record;
+//! [`propagation`] carries a trace from process to process. [`init`] puts them together once, at the start of `main`;
+//! the [`Guard`] that it returns sends what is left at the end. `docs/telemetry.md` is the specification.
 //!
-//! Logs go to stderr, because stdout belongs to a command's data. Traces leave the process only if the environment
-//! names a collector; without one, a span costs what a log filter costs.
+//! Logs go to stderr, because stdout belongs to a command's data. Nothing leaves the process unless the environment
+//! names a collector; without one a span costs the read of an atomic. Metrics are always counted, for the admin port.
 
+mod export;
+mod logs;
+pub mod metrics;
 pub mod names;
+mod prometheus;
 pub mod propagation;
 mod settings;
+pub mod span;
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry::{KeyValue, global};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
-pub use settings::{Format, Settings};
+pub use settings::{Format, Protocol, Settings};
+pub use span::{Span, Start, Trace, capturing_content, recording};
 
-/// How long [`Guard::shutdown`] waits for the collector to take the last spans.
+/// How long [`Guard::shutdown`] waits for the collector to take what is left.
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// Why telemetry could not be set up. All of these are mistakes in the environment, so a binary should stop with them.
@@ -46,10 +53,21 @@ pub enum TelemetryError {
     /// The log format is not one that exists.
     #[error("SIPDO_LOG_FORMAT={0:?} is not a log format: use `json`, `pretty` or leave it unset")]
     Format(String),
+    /// The protocol is not one of the two that are spoken.
+    #[error("OTEL_EXPORTER_OTLP_PROTOCOL={0:?} is not spoken here: use `grpc` or `http/protobuf`")]
+    Protocol(String),
+    /// An exporter that does not exist.
+    #[error("{variable}={text:?} is not an exporter: use `otlp` or `none`")]
+    Kind {
+        /// The environment variable that holds it.
+        variable: String,
+        /// What it holds.
+        text: String,
+    },
     /// The collector named by the environment cannot be used.
-    #[error("OTEL_EXPORTER_OTLP_ENDPOINT cannot be used: {0}")]
+    #[error("the collector of OTEL_EXPORTER_OTLP_ENDPOINT cannot be used: {0}")]
     Exporter(String),
-    /// Spans are exported over gRPC, which needs the tokio runtime.
+    /// Telemetry is exported from within the tokio runtime.
     #[error("telemetry with a collector has to be set up inside a tokio runtime")]
     NoRuntime,
     /// Another subscriber is there already.
@@ -57,34 +75,50 @@ pub enum TelemetryError {
     Twice,
 }
 
-/// Holds the exporter of spans, if there is one. Keep it until the end of `main` and call [`Guard::shutdown`].
+/// Holds the exporters, if there are any. Keep it until the end of `main` and call [`Guard::shutdown`].
 #[must_use = "dropping the guard at once loses the last spans"]
 #[derive(Debug)]
 pub struct Guard {
-    provider: Option<SdkTracerProvider>,
+    traces: Option<SdkTracerProvider>,
+    metrics: SdkMeterProvider,
+    logs: Option<SdkLoggerProvider>,
 }
 
 impl Guard {
-    /// Sends the spans still waiting, for at most two seconds, and stops the exporter.
+    /// Sends what still waits, for at most two seconds, and stops the exporters.
     ///
-    /// The SDK blocks while it waits for its own tasks, so this runs on a thread of its own: inside a runtime with one
-    /// thread it would otherwise wait for itself and lose the spans.
-    pub async fn shutdown(mut self) {
-        let Some(provider) = self.provider.take() else { return };
-        let flushed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH));
-        match tokio::time::timeout(FLUSH + Duration::from_millis(500), flushed).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => tracing::warn!(%error, "the last spans may not have reached the collector"),
-            Ok(Err(_)) | Err(_) => tracing::warn!("the last spans did not reach the collector in time"),
+    /// The SDK blocks while it waits for its own tasks, so each signal has a thread of its own: inside a runtime with
+    /// one thread it would otherwise wait for itself and lose what is left.
+    pub async fn shutdown(self) {
+        let Self { traces, metrics, logs } = self;
+        let traces = blocking(traces, |provider| provider.shutdown_with_timeout(FLUSH));
+        let metrics = blocking(Some(metrics), |provider| provider.shutdown_with_timeout(FLUSH));
+        let logs = blocking(logs, |provider| provider.shutdown_with_timeout(FLUSH));
+        let all = async { tokio::join!(traces, metrics, logs) };
+        match tokio::time::timeout(FLUSH + Duration::from_millis(500), all).await {
+            Ok((true, true, true)) => {}
+            Ok(_) | Err(_) => tracing::warn!("the last telemetry may not have reached the collector"),
         }
     }
 }
 
-/// Sets up logging and, if the environment names a collector, the export of traces, for the process of `role`
-/// (`coordinator`, `learner`, `cli`, ...). The service is called `sipdo-<role>` unless `OTEL_SERVICE_NAME` says otherwise.
+/// Whether `close` went well, on a thread of its own.
+async fn blocking<P: Send + 'static>(
+    provider: Option<P>,
+    close: impl FnOnce(P) -> opentelemetry_sdk::error::OTelSdkResult + Send + 'static,
+) -> bool {
+    match provider {
+        Some(provider) => matches!(tokio::task::spawn_blocking(move || close(provider)).await, Ok(Ok(()))),
+        None => true,
+    }
+}
+
+/// Sets up logging, metrics and, if the environment names a collector, the export of all signals, for the process of
+/// `role` (`coordinator`, `learner`, `cli`, ...). The service is called `sipdo-<role>` unless `OTEL_SERVICE_NAME` says
+/// otherwise.
 ///
 /// # Errors
-/// A filter, format or collector that cannot be used; a second call in the same process.
+/// A filter, format, protocol or collector that cannot be used; a second call in the same process.
 pub fn init(role: &str) -> Result<Guard, TelemetryError> {
     let settings = Settings::from_env(|name| std::env::var(name).ok(), std::io::stderr().is_terminal())?;
     init_with(role, &settings)
@@ -95,23 +129,33 @@ pub fn init(role: &str) -> Result<Guard, TelemetryError> {
 /// # Errors
 /// As [`init`].
 pub fn init_with(role: &str, settings: &Settings) -> Result<Guard, TelemetryError> {
-    global::set_text_map_propagator(TraceContextPropagator::new());
-    let provider = if settings.export_traces {
-        Some(exporting_provider(role, settings)?)
-    } else {
-        None
-    };
-    let traces = provider.as_ref().map(|provider| {
-        // Only our own spans: the exporter itself speaks HTTP/2, and would otherwise report about its reports.
-        let own =
-            filter_fn(|metadata| metadata.target().starts_with("sipdo") && *metadata.level() <= LevelFilter::INFO);
-        tracing_opentelemetry::layer()
-            .with_tracer(provider.tracer("sipdo"))
-            .with_filter(own)
+    let resource = export::resource(role, settings);
+    let lines = log_layer(settings)?;
+    let sends = settings.export_traces || settings.export_metrics || settings.export_logs;
+    let exporters = sends.then(|| export::Exporters::new(settings)).transpose()?;
+    let exporters = exporters.as_ref();
+    let wanted = |wanted: bool| exporters.filter(|_| wanted);
+    let traces = wanted(settings.export_traces)
+        .map(|make| make.traces(&resource))
+        .transpose()?;
+    let logs = wanted(settings.export_logs)
+        .map(|make| make.logs(&resource))
+        .transpose()?;
+    let pushed = wanted(settings.export_metrics)
+        .map(export::Exporters::metrics)
+        .transpose()?;
+    let bridge = logs.as_ref().map(|provider| {
+        // Only our own lines: the exporter itself speaks HTTP, and would otherwise report about its reports.
+        let own = filter_fn(|meta| meta.target().starts_with("sipdo") && *meta.level() <= LevelFilter::INFO);
+        OpenTelemetryTracingBridge::new(provider).with_filter(own)
     });
-    let subscriber = tracing_subscriber::registry().with(log_layer(settings)?).with(traces);
+    let subscriber = tracing_subscriber::registry().with(lines).with(bridge);
     subscriber.try_init().map_err(|_| TelemetryError::Twice)?;
-    Ok(Guard { provider })
+    let metrics = metrics::start(resource, pushed);
+    if let Some(provider) = &traces {
+        span::record_with(provider.tracer("sipdo"), settings.capture_content);
+    }
+    Ok(Guard { traces, metrics, logs })
 }
 
 fn log_layer(settings: &Settings) -> Result<Box<dyn Layer<Registry> + Send + Sync>, TelemetryError> {
@@ -124,29 +168,15 @@ fn log_layer(settings: &Settings) -> Result<Box<dyn Layer<Registry> + Send + Syn
         })?;
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     Ok(match settings.format {
-        Format::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+        Format::Json => layer
+            .fmt_fields(JsonFields::new())
+            .event_format(logs::JsonLines)
+            .with_filter(filter)
+            .boxed(),
         Format::Pretty => layer
             .with_ansi(settings.color)
             .with_target(false)
             .with_filter(filter)
             .boxed(),
     })
-}
-
-fn exporting_provider(role: &str, settings: &Settings) -> Result<SdkTracerProvider, TelemetryError> {
-    tokio::runtime::Handle::try_current().map_err(|_| TelemetryError::NoRuntime)?;
-    let exporter = opentelemetry_otlp::SpanExporter::builder()
-        .with_tonic()
-        .build()
-        .map_err(|error| TelemetryError::Exporter(error.to_string()))?;
-    let mut resource = Resource::builder()
-        .with_attribute(KeyValue::new(names::SERVICE_NAMESPACE, "sipdo"))
-        .with_attribute(KeyValue::new(names::SERVICE_VERSION, env!("CARGO_PKG_VERSION")));
-    if !settings.names_service {
-        resource = resource.with_service_name(format!("sipdo-{role}"));
-    }
-    Ok(SdkTracerProvider::builder()
-        .with_resource(resource.build())
-        .with_batch_exporter(exporter)
-        .build())
 }

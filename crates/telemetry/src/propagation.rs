@@ -1,54 +1,32 @@
 //! Carrying a trace from one process to the next, in any carrier of text pairs: message headers, a map, gRPC metadata.
 //!
 //! The carrier is a closure, so that no layer here knows about NATS or HTTP. Where nothing records spans, nothing is
-//! injected, and extracting costs two look-ups.
-
-use std::collections::HashMap;
+//! injected, and extracting is not tried.
 
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::names::{TRACEPARENT, TRACESTATE};
+use crate::span::{Trace, recording};
 
-/// The trace context of `span` as `(name, value)` pairs handed to `set`; none if the span is not recorded.
-pub fn inject(span: &Span, set: impl FnMut(&'static str, String)) {
-    let context = span.context();
-    if context.span().span_context().is_valid() {
-        TraceContextPropagator::new().inject_context(&context, &mut Pairs(set));
+/// The place in its trace as `(name, value)` pairs handed to `set`; none if nothing is recorded.
+pub fn inject(trace: &Trace, set: impl FnMut(&'static str, String)) {
+    if let Some(context) = trace.context() {
+        TraceContextPropagator::new().inject_context(context, &mut Pairs(set));
     }
 }
 
-/// As [`inject`], of the current span, into a map.
-#[must_use]
-pub fn current() -> HashMap<String, String> {
-    let mut pairs = HashMap::new();
-    inject(&Span::current(), |name, value| {
-        pairs.insert(name.to_owned(), value);
-    });
-    pairs
-}
-
-/// Makes the trace context found through `get` the parent of `span`. Without one, or where spans are not recorded, the
-/// span stays as it is. Must be called before the span is first entered.
-pub fn set_parent<'a>(span: &Span, get: impl Fn(&'static str) -> Option<&'a str>) {
-    if let Some(context) = extract(get) {
-        // Fails only where no layer records spans, which is the case that needs no parent.
-        let _ = span.set_parent(context);
+/// The place in a trace found through `get`; none where there is none, it is not one, or nothing is recorded.
+pub fn extract<'a>(get: impl Fn(&'static str) -> Option<&'a str>) -> Trace {
+    if !recording() {
+        return Trace::none();
     }
+    read(get).map_or_else(Trace::none, Trace::of)
 }
 
-/// Links `span` to the trace context found through `get`, besides whatever parent it has.
-pub fn link<'a>(span: &Span, get: impl Fn(&'static str) -> Option<&'a str>) {
-    if let Some(context) = extract(get) {
-        span.add_link(context.span().span_context().clone());
-    }
-}
-
-fn extract<'a>(get: impl Fn(&'static str) -> Option<&'a str>) -> Option<Context> {
+fn read<'a>(get: impl Fn(&'static str) -> Option<&'a str>) -> Option<Context> {
     let found = Found {
         traceparent: get(TRACEPARENT)?,
         tracestate: get(TRACESTATE),
@@ -91,44 +69,32 @@ impl Extractor for Found<'_> {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry::trace::TracerProvider as _;
-    use opentelemetry_sdk::trace::SdkTracerProvider;
-    use tracing_subscriber::layer::SubscriberExt as _;
-
     use super::*;
+    use std::collections::HashMap;
 
-    fn recording() -> (SdkTracerProvider, impl tracing::Subscriber) {
-        let provider = SdkTracerProvider::builder().build();
-        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
-        (provider, tracing_subscriber::registry().with(layer))
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn what_is_read_is_written_again() {
+        let trace = Trace::of(read(|name| (name == TRACEPARENT).then_some(PARENT)).unwrap());
+        let mut pairs = HashMap::new();
+        inject(&trace, |name, value| drop(pairs.insert(name, value)));
+        assert_eq!(
+            pairs,
+            HashMap::from([(TRACEPARENT, PARENT.to_owned())]),
+            "and no empty tracestate"
+        );
     }
 
     #[test]
-    fn a_trace_goes_on_in_the_next_process() {
-        let (_provider, subscriber) = recording();
-        tracing::subscriber::with_default(subscriber, || {
-            let sent = tracing::info_span!("sent").in_scope(current);
-            assert_eq!(sent.len(), 1, "no empty tracestate: {sent:?}");
-            let received = tracing::info_span!("received");
-            set_parent(&received, |name| sent.get(name).map(String::as_str));
-            let context = received.context();
-            let trace = context.span().span_context().trace_id().to_string();
-            assert!(sent[TRACEPARENT].contains(&trace), "{sent:?} should name trace {trace}");
-        });
+    fn garbage_is_no_trace() {
+        assert!(read(|name| (name == TRACEPARENT).then_some("00-not-a-trace")).is_none());
+        assert!(read(|_| None).is_none());
     }
 
     #[test]
-    fn garbage_in_the_headers_starts_a_trace_of_its_own() {
-        let (_provider, subscriber) = recording();
-        tracing::subscriber::with_default(subscriber, || {
-            let span = tracing::info_span!("received");
-            set_parent(&span, |name| (name == TRACEPARENT).then_some("00-not-a-trace"));
-            assert!(span.context().span().span_context().is_valid());
-        });
-    }
-
-    #[test]
-    fn nothing_is_injected_where_nothing_is_recorded() {
-        assert!(tracing::info_span!("unheard").in_scope(current).is_empty());
+    fn nothing_is_carried_where_nothing_is_recorded() {
+        let trace = extract(|name| (name == TRACEPARENT).then_some(PARENT));
+        inject(&trace, |name, value| panic!("{name}: {value}"));
     }
 }

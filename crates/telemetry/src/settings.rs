@@ -14,6 +14,15 @@ pub enum Format {
     Pretty,
 }
 
+/// How telemetry is sent: the two that every collector speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// OTLP over gRPC, port 4317 as a rule.
+    Grpc,
+    /// OTLP over HTTP with protobuf, port 4318 as a rule.
+    HttpProtobuf,
+}
+
 /// What telemetry is to do in this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -25,8 +34,16 @@ pub struct Settings {
     pub format: Format,
     /// Whether pretty lines may be coloured.
     pub color: bool,
-    /// Whether spans are sent to the collector of `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    /// Whether spans are sent to a collector.
     pub export_traces: bool,
+    /// Whether metrics are sent to a collector.
+    pub export_metrics: bool,
+    /// Whether log lines are sent to a collector, besides stderr.
+    pub export_logs: bool,
+    /// How they are sent.
+    pub protocol: Protocol,
+    /// Whether prompts, examples and answers may stand on spans.
+    pub capture_content: bool,
     /// Whether the environment names the service itself, so that we do not.
     pub names_service: bool,
 }
@@ -53,6 +70,29 @@ impl Settings {
             None => Format::Json,
         };
         let disabled = get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        // A signal leaves if an endpoint is named for it or for all, and its exporter is not `none`.
+        let exports = |signal: &str| -> Result<bool, TelemetryError> {
+            let variable = format!("OTEL_{signal}_EXPORTER");
+            let wanted = match get(&variable).as_deref() {
+                None | Some("otlp") => true,
+                Some("none") => false,
+                Some(other) => {
+                    return Err(TelemetryError::Kind {
+                        variable,
+                        text: other.to_owned(),
+                    });
+                }
+            };
+            let endpoint =
+                get("OTEL_EXPORTER_OTLP_ENDPOINT").or_else(|| get(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")));
+            Ok(!disabled && wanted && endpoint.is_some())
+        };
+        let protocol = match get("OTEL_EXPORTER_OTLP_PROTOCOL").as_deref() {
+            None | Some("grpc") => Protocol::Grpc,
+            Some("http/protobuf") => Protocol::HttpProtobuf,
+            Some(other) => return Err(TelemetryError::Protocol(other.to_owned())),
+        };
+        let content = get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT");
         let named_by_resource = get("OTEL_RESOURCE_ATTRIBUTES")
             .is_some_and(|list| list.split(',').any(|pair| pair.trim().starts_with("service.name=")));
         Ok(Self {
@@ -60,7 +100,11 @@ impl Settings {
             filter_variable,
             format,
             color: terminal && get("NO_COLOR").is_none(),
-            export_traces: !disabled && get("OTEL_EXPORTER_OTLP_ENDPOINT").is_some(),
+            export_traces: exports("TRACES")?,
+            export_metrics: exports("METRICS")?,
+            export_logs: exports("LOGS")?,
+            protocol,
+            capture_content: content.is_some_and(|value| value.eq_ignore_ascii_case("true")),
             names_service: named_by_resource || get("OTEL_SERVICE_NAME").is_some(),
         })
     }
@@ -111,10 +155,28 @@ mod tests {
                 .unwrap()
                 .export_traces
         );
+        let settings = read(&[endpoint, ("OTEL_METRICS_EXPORTER", "none")], false).unwrap();
+        assert!(settings.export_traces && settings.export_logs && !settings.export_metrics);
+        let only_logs = ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://localhost:4317");
+        let settings = read(&[only_logs], false).unwrap();
+        assert!(settings.export_logs && !settings.export_traces);
+        assert!(read(&[endpoint, ("OTEL_TRACES_EXPORTER", "zipkin")], false).is_err());
         assert!(
             read(&[("OTEL_RESOURCE_ATTRIBUTES", "a=b, service.name=x")], false)
                 .unwrap()
                 .names_service
         );
+    }
+
+    #[test]
+    fn content_and_protocol_are_chosen_by_the_standard_variables() {
+        assert!(!read(&[], false).unwrap().capture_content);
+        let on = ("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true");
+        assert!(read(&[on], false).unwrap().capture_content);
+        assert_eq!(read(&[], false).unwrap().protocol, Protocol::Grpc);
+        let http = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+        assert_eq!(read(&[http], false).unwrap().protocol, Protocol::HttpProtobuf);
+        let error = read(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")], false).unwrap_err();
+        assert!(error.to_string().contains("http/protobuf"), "{error}");
     }
 }

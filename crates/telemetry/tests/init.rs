@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use sipdo_telemetry::{Format, Settings, TelemetryError, init_with};
+use sipdo_telemetry::{Format, Protocol, Settings, Start, TelemetryError, init_with, metrics, span::Kind};
 
 #[tokio::test]
 async fn sets_up_once_and_never_hangs_at_the_end() {
@@ -15,6 +15,10 @@ async fn sets_up_once_and_never_hangs_at_the_end() {
         format: Format::Json,
         color: false,
         export_traces: true,
+        export_metrics: true,
+        export_logs: true,
+        protocol: Protocol::Grpc,
+        capture_content: false,
         names_service: false,
     };
     let broken = Settings {
@@ -26,7 +30,16 @@ async fn sets_up_once_and_never_hangs_at_the_end() {
 
     let guard = init_with("test", &settings).unwrap();
     assert!(matches!(init_with("test", &settings), Err(TelemetryError::Twice)));
-    tracing::info_span!(target: "sipdo_test", "a span nobody will take").in_scope(|| {});
+    Start::new("a span nobody will take", Kind::Internal, "run")
+        .start()
+        .end();
+    tracing::info!(target: "sipdo_test", "a line nobody will take");
+    metrics::run_ended("finished");
+    assert!(
+        metrics::page().contains("sipdo_runs_total{sipdo_state=\"finished\"} 1"),
+        "{}",
+        metrics::page()
+    );
     let start = Instant::now();
     guard.shutdown().await;
     assert!(start.elapsed() < Duration::from_secs(4), "took {:?}", start.elapsed());

@@ -54,7 +54,7 @@ pub struct AgentFlags {
     /// Jobs to work on at a time [default: 16]
     #[arg(long, value_name = "N", env = "SIPDO_SLOTS")]
     pub slots: Option<u32>,
-    /// Address of /livez and /readyz; port 0 takes a free one [default: 127.0.0.1:0]
+    /// Address of /livez, /readyz and /metrics; port 0 takes a free one [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDRESS", env = "SIPDO_ADMIN_LISTEN")]
     pub admin_listen: Option<SocketAddr>,
     /// File to write the port of /livez and /readyz to, once it is bound

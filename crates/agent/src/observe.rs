@@ -1,0 +1,345 @@
+//! What an agent lets be seen of its work: spans of a job, its model requests, its result and its settling, and the counts.
+//!
+//! `docs/telemetry.md` is the specification. Prompts and answers stand on spans only where an operator asks for it.
+
+use crate::agent::Agent;
+use crate::buy::Settle;
+use crate::models::Target;
+use serde_json::json;
+use sipdo_bus::Delivery;
+use sipdo_bus::subjects::header;
+use sipdo_llm::{AttemptRecord, ChatRequest, Completion, Finish, Message, Model, Output, Paid, Role as Speaker};
+use sipdo_protocol::pb;
+use sipdo_telemetry::metrics::{self, ModelCall};
+use sipdo_telemetry::span::{Kind, list};
+use sipdo_telemetry::{Span, Start, Trace, capturing_content, names, recording};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Name of the stream of jobs, for the attribute of that name.
+const JOB_STREAM: &str = sipdo_bus::subjects::JOB_STREAM;
+
+/// One delivery in this process, from taking it to settling it.
+pub(crate) struct Processing {
+    span: Span,
+    role: String,
+    run: String,
+    clock: Instant,
+}
+
+impl Processing {
+    /// A delivery was taken. Its span hangs on to the one that published the job, and links to it too: backends show either.
+    pub fn begin(delivery: &Delivery) -> Self {
+        let role = delivery.role().as_str().to_owned();
+        let waited = SystemTime::now().duration_since(delivery.published).unwrap_or_default();
+        metrics::job_taken(&role, waited);
+        let run = delivery.run.as_str().to_owned();
+        let span = if recording() {
+            processing(delivery, &role, &run, waited)
+        } else {
+            Span::none()
+        };
+        Self {
+            span,
+            role,
+            run,
+            clock: Instant::now(),
+        }
+    }
+
+    /// Works inside its span.
+    pub async fn scope<F: Future>(&self, work: F) -> F::Output {
+        self.span.scope(work).await
+    }
+
+    /// The job is about to be settled so.
+    pub fn settling(&self, settle: &Settle) -> Span {
+        let (operation, outcome) = match settle {
+            Settle::Ack => ("ack", None),
+            Settle::HandBack(_) => ("nak", Some("handed_back")),
+            Settle::DeadLetter(_) => ("term", Some("dead_letter")),
+        };
+        if let Some(outcome) = outcome {
+            metrics::job_outcome(&self.role, outcome);
+            self.span.set(names::OUTCOME, outcome);
+        }
+        if matches!(settle, Settle::DeadLetter(_)) {
+            self.span.fail("dead_letter");
+        }
+        if self.span.is_none() {
+            return Span::none();
+        }
+        let destination = names::job_destination(&self.role);
+        Start::new(format!("{operation} {destination}"), Kind::Client, &self.run)
+            .parent(&self.span.trace())
+            .with(names::MESSAGING_SYSTEM, names::NATS)
+            .with(names::MESSAGING_OPERATION_NAME, operation)
+            .with(names::MESSAGING_OPERATION_TYPE, "settle")
+            .with(names::MESSAGING_DESTINATION, destination)
+            .with(names::MESSAGING_CONSUMER_GROUP, self.role.clone())
+            .with(names::ROLE, self.role.clone())
+            .start()
+    }
+}
+
+impl Drop for Processing {
+    fn drop(&mut self) {
+        metrics::job_done(&self.role, self.clock.elapsed());
+    }
+}
+
+fn processing(delivery: &Delivery, role: &str, run: &str, waited: Duration) -> Span {
+    let destination = names::job_destination(role);
+    let creation = delivery.headers.trace();
+    let header = |name| delivery.headers.get(name).map(str::to_owned);
+    let number = |name| {
+        delivery
+            .headers
+            .number(name)
+            .and_then(|number| i64::try_from(number).ok())
+    };
+    Start::new(format!("process {destination}"), Kind::Consumer, run)
+        .parent(&creation)
+        .link(&creation)
+        .with(names::MESSAGING_SYSTEM, names::NATS)
+        .with(names::MESSAGING_OPERATION_NAME, "process")
+        .with(names::MESSAGING_OPERATION_TYPE, "process")
+        .with(names::MESSAGING_DESTINATION, destination)
+        .with(names::MESSAGING_TEMPLATE, names::job_template(role))
+        .with(names::MESSAGING_CONSUMER_GROUP, role.to_owned())
+        .with(names::MESSAGING_CONVERSATION_ID, run.to_owned())
+        .with_some(names::MESSAGING_MESSAGE_ID, header(header::JOB))
+        .with(names::NATS_STREAM, JOB_STREAM)
+        .with(names::NATS_SEQUENCE, whole(delivery.seq))
+        .with(names::ROLE, role.to_owned())
+        .with_some(names::JOB_ID, header(header::JOB))
+        .with_some(names::ATTEMPT, number(header::ATTEMPT))
+        .with_some(names::EPOCH, number(header::EPOCH))
+        .with(names::DELIVERY, whole(delivery.delivered))
+        .with(names::WAITED_MS, millis(waited))
+        .start()
+}
+
+/// The agent at work on one ask.
+pub(crate) fn invoke(agent: &Agent, job: &pb::Job, operation: &'static str, target: Option<&Target>) -> Span {
+    if !recording() {
+        return Span::none();
+    }
+    let role = agent.name.as_str();
+    // A program that an operator allows is no provider of models; the conventions want a name all the same.
+    let provider = target.map_or("program", |target| target.model.endpoint().provider().as_str());
+    Start::new(format!("{INVOKE} {role}"), Kind::Internal, &job.run)
+        .parent(&Trace::current())
+        .with(names::GEN_AI_OPERATION, INVOKE)
+        .with(names::GEN_AI_PROVIDER, provider)
+        .with(names::GEN_AI_AGENT_NAME, role.to_owned())
+        .with(names::GEN_AI_AGENT_ID, agent.id.to_string())
+        .with(names::GEN_AI_AGENT_VERSION, env!("CARGO_PKG_VERSION"))
+        .with_some(
+            names::GEN_AI_REQUEST_MODEL,
+            target.map(|target| target.settings().model.clone()),
+        )
+        .with_some(names::ENDPOINT, target.map(|target| target.settings().endpoint.clone()))
+        .with(names::ROLE, role.to_owned())
+        .with(names::JOB_ID, job.job.clone())
+        .with(names::OPERATION, operation)
+        .start()
+}
+
+const INVOKE: &str = "invoke_agent";
+const CHAT: &str = "chat";
+
+/// A result is about to be published.
+pub(crate) fn publishing(result: &pb::JobResult, role: &str, parent: &Trace) -> Span {
+    let outcome = match &result.finding {
+        Some(pb::job_result::Finding::Reply(_)) => "measured",
+        Some(pb::job_result::Finding::NotMeasured(_)) | None => "not_measured",
+    };
+    metrics::job_outcome(role, outcome);
+    parent.set(names::OUTCOME, outcome);
+    let from_store = result.usage.as_ref().is_some_and(|usage| usage.from_store);
+    if from_store {
+        parent.set(names::FROM_STORE, true);
+    }
+    if !recording() {
+        return Span::none();
+    }
+    let destination = names::result_destination(role);
+    Start::new(format!("publish {destination}"), Kind::Producer, &result.run)
+        .parent(parent)
+        .with(names::MESSAGING_SYSTEM, names::NATS)
+        .with(names::MESSAGING_OPERATION_NAME, "publish")
+        .with(names::MESSAGING_OPERATION_TYPE, "send")
+        .with(names::MESSAGING_DESTINATION, destination)
+        .with(names::MESSAGING_TEMPLATE, names::result_template(role))
+        .with(names::MESSAGING_MESSAGE_ID, result.job.clone())
+        .with(names::MESSAGING_CONVERSATION_ID, result.run.clone())
+        .with(names::JOB_ID, result.job.clone())
+        .with(names::ROLE, role.to_owned())
+        .start()
+}
+
+/// Whose requests to a model are seen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller<'a> {
+    pub run: &'a str,
+    pub job: &'a str,
+    pub role: &'static str,
+}
+
+impl Caller<'_> {
+    /// Every request of one call, as a span of its own with the time at which it was really made. A completion belongs to the
+    /// request that was answered; those come in the same order.
+    pub fn requests(&self, model: &Model, chat: &ChatRequest, attempts: &[AttemptRecord], completions: &[Completion]) {
+        let mut completions = completions.iter();
+        for (number, attempt) in (1..).zip(attempts) {
+            let completion = if attempt.paid == Paid::Yes {
+                completions.next()
+            } else {
+                None
+            };
+            let cost = completion.and_then(|completion| {
+                let priced = || model.price().and_then(|price| price.cost(&completion.usage));
+                completion.cost_nano_usd.or_else(priced)
+            });
+            let settings = model.settings();
+            metrics::model_call(&ModelCall {
+                role: self.role,
+                provider: model.endpoint().provider().as_str(),
+                model: &settings.model,
+                reported: completion.and_then(|completion| completion.model_reported.as_deref()),
+                took: attempt.latency,
+                error: failed(attempt),
+                input_tokens: completion.and_then(|completion| completion.usage.input_tokens),
+                output_tokens: completion.and_then(|completion| completion.usage.output_tokens),
+                nano_usd: cost,
+            });
+            if recording() {
+                self.request(model, chat, number, attempt, completion, cost);
+            }
+        }
+    }
+
+    fn request(
+        &self,
+        model: &Model,
+        chat: &ChatRequest,
+        number: i64,
+        attempt: &AttemptRecord,
+        completion: Option<&Completion>,
+        cost: Option<u64>,
+    ) {
+        let name = &model.settings().model;
+        let (host, port) = model.endpoint().address();
+        let sampling = &chat.sampling;
+        let form = match chat.output {
+            Output::Text => "text",
+            Output::Json(_) => "json",
+        };
+        let span = Start::new(format!("{CHAT} {name}"), Kind::Client, self.run)
+            .parent(&Trace::current())
+            .at(attempt.started)
+            .with(names::GEN_AI_OPERATION, CHAT)
+            .with(names::GEN_AI_PROVIDER, model.endpoint().provider().as_str())
+            .with(names::GEN_AI_REQUEST_MODEL, name.clone())
+            .with(names::GEN_AI_AGENT_NAME, self.role)
+            .with(names::SERVER_ADDRESS, host)
+            .with(names::SERVER_PORT, i64::from(port))
+            .with(names::ENDPOINT, model.endpoint().name().to_owned())
+            .with(names::ROLE, self.role)
+            .with(names::JOB_ID, self.job.to_owned())
+            .with(names::LLM_ATTEMPT, number)
+            .with(names::GEN_AI_OUTPUT_TYPE, form)
+            .with_some(names::GEN_AI_REQUEST_TEMPERATURE, sampling.temperature)
+            .with_some(names::GEN_AI_REQUEST_TOP_P, sampling.top_p)
+            .with(names::GEN_AI_REQUEST_MAX_TOKENS, i64::from(sampling.max_tokens))
+            .with_some(names::GEN_AI_REQUEST_SEED, sampling.seed.map(whole))
+            .with_some(names::HTTP_STATUS, attempt.status.map(i64::from))
+            .start();
+        if let Some(completion) = completion {
+            answered(&span, completion, cost);
+        }
+        if capturing_content() {
+            content(&span, chat, completion);
+        }
+        if let Some(kind) = failed(attempt) {
+            span.fail(kind);
+        }
+        span.end_at(attempt.started + attempt.latency);
+    }
+}
+
+fn failed(attempt: &AttemptRecord) -> Option<&'static str> {
+    (attempt.kind != "ok").then_some(attempt.kind)
+}
+
+fn answered(span: &Span, completion: &Completion, cost: Option<u64>) {
+    let usage = &completion.usage;
+    for (name, tokens) in [
+        (names::GEN_AI_INPUT_TOKENS, usage.input_tokens),
+        (names::GEN_AI_OUTPUT_TOKENS, usage.output_tokens),
+        (names::GEN_AI_CACHE_READ_TOKENS, usage.cached_input_tokens),
+        (names::GEN_AI_CACHE_WRITE_TOKENS, usage.cache_write_input_tokens),
+        (names::GEN_AI_REASONING_TOKENS, usage.reasoning_tokens),
+    ] {
+        if let Some(tokens) = tokens {
+            span.set(name, whole(tokens));
+        }
+    }
+    if let Some(model) = &completion.model_reported {
+        span.set(names::GEN_AI_RESPONSE_MODEL, model.clone());
+    }
+    if let Some(id) = &completion.response_id {
+        span.set(names::GEN_AI_RESPONSE_ID, id.clone());
+    }
+    if let Some(reason) = finish(&completion.finish) {
+        span.set_attribute(list(names::GEN_AI_FINISH_REASONS, [reason.to_owned()]));
+    }
+    if let Some(nano) = cost {
+        span.set(names::LLM_COST_USD, nano as f64 / 1e9);
+    }
+}
+
+fn finish(finish: &Finish) -> Option<&str> {
+    match finish {
+        Finish::Stop => Some("stop"),
+        Finish::Length => Some("length"),
+        Finish::Refused => Some("content_filter"),
+        Finish::Missing => None,
+        Finish::Other(other) => Some(other),
+    }
+}
+
+/// Content, in the shape of the conventions. Called only where an operator has opted in.
+fn content(span: &Span, chat: &ChatRequest, completion: Option<&Completion>) {
+    let part = |text: &str| json!({"type": "text", "content": text});
+    let system = |message: &&Message| message.role == Speaker::System;
+    let instructions: Vec<_> = chat
+        .messages
+        .iter()
+        .filter(system)
+        .map(|message| part(&message.text))
+        .collect();
+    let conversation: Vec<_> = chat
+        .messages
+        .iter()
+        .filter(|message| !system(message))
+        .map(|message| json!({"role": message.role.as_str(), "parts": [part(&message.text)]}))
+        .collect();
+    if !instructions.is_empty() {
+        span.set(names::GEN_AI_SYSTEM_INSTRUCTIONS, json!(instructions).to_string());
+    }
+    span.set(names::GEN_AI_INPUT_MESSAGES, json!(conversation).to_string());
+    if let Some(completion) = completion {
+        let reason = finish(&completion.finish).unwrap_or("unknown");
+        let answer = json!([{"role": "assistant", "parts": [part(&completion.text)], "finish_reason": reason}]);
+        span.set(names::GEN_AI_OUTPUT_MESSAGES, answer.to_string());
+    }
+}
+
+fn whole(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
