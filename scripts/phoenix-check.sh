@@ -37,11 +37,14 @@ grpc=$(free_port)
 PHOENIX_WORKING_DIR=$work PHOENIX_HOST=127.0.0.1 PHOENIX_PORT=$http PHOENIX_GRPC_PORT=$grpc \
   PHOENIX_TELEMETRY_ENABLED=false "$venv/bin/phoenix" serve >"$work/phoenix.log" 2>&1 &
 phoenix=$!
-for _ in $(seq 240); do
-  kill -0 "$phoenix" 2>/dev/null || { tail -n 30 "$work/phoenix.log" >&2; exit 1; }
-  curl --silent --fail --output /dev/null "http://127.0.0.1:$http/healthz" && break
-  sleep 0.5
+answers() { curl --silent --fail --output /dev/null "http://127.0.0.1:$http/healthz"; }
+# Its first start makes a database and loads much: minutes on a busy machine.
+for _ in $(seq 300); do
+  if answers; then break; fi
+  kill -0 "$phoenix" 2>/dev/null || break
+  sleep 1
 done
+answers || { tail -n 30 "$work/phoenix.log" >&2; exit 1; }
 
 OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:$grpc OTEL_METRICS_EXPORTER=none OTEL_LOGS_EXPORTER=none \
   OTEL_RESOURCE_ATTRIBUTES=openinference.project.name=sipdo \
