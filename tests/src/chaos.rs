@@ -124,6 +124,7 @@ async fn disturbed(plan: &Plan, round: usize, specs: &[Spec], caps: &[u64], spoi
         operator: "timeout_seconds = 6\n[endpoints.simulator.retry]\nattempts = 10\nfirst_delay_seconds = 0.1\nmax_delay_seconds = 2.0"
             .into(),
         proxied: true,
+        ..Setup::default()
     };
     let cluster = Cluster::start(&setup).await?;
     let bus = Bus::connect(BusSettings::new(cluster.nats.url())).await?;

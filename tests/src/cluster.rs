@@ -159,7 +159,13 @@ impl Cluster {
         ];
         let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         args.push(text(&port_file));
-        let process = Process::start_in(&self.environment, "sipdo-coordinator", &label, &args, self.folder.path())?;
+        let process = Process::start_in(
+            &self.environment,
+            "sipdo-coordinator",
+            &label,
+            &args,
+            self.folder.path(),
+        )?;
         self.proxies.extend(proxy.map(|proxy| (process.pid(), proxy)));
         self.coordinators.push((process, api));
         Ok(())
@@ -182,7 +188,13 @@ impl Cluster {
         }
         args.extend(["--slots".to_owned(), self.slots.to_string()]);
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
-        let process = Process::start_in(&self.environment, &format!("sipdo-{role}"), &label, &args, self.folder.path())?;
+        let process = Process::start_in(
+            &self.environment,
+            &format!("sipdo-{role}"),
+            &label,
+            &args,
+            self.folder.path(),
+        )?;
         self.proxies.extend(proxy.map(|proxy| (process.pid(), proxy)));
         self.agents.push((role, process));
         Ok(())

@@ -115,15 +115,29 @@ impl Collector {
             .add_service(LogsServiceServer::new(heard.clone()).max_decoding_message_size(64 << 20))
             .serve_with_incoming(TcpIncoming::from(grpc_listener));
         let router = Router::new()
-            .route("/v1/traces", post(|State(heard): State<Heard>, body: Bytes| heard.posted(body, Heard::traces)))
-            .route("/v1/metrics", post(|State(heard): State<Heard>, body: Bytes| heard.posted(body, Heard::metrics)))
-            .route("/v1/logs", post(|State(heard): State<Heard>, body: Bytes| heard.posted(body, Heard::logs)))
+            .route(
+                "/v1/traces",
+                post(|State(heard): State<Heard>, body: Bytes| heard.posted(body, Heard::traces)),
+            )
+            .route(
+                "/v1/metrics",
+                post(|State(heard): State<Heard>, body: Bytes| heard.posted(body, Heard::metrics)),
+            )
+            .route(
+                "/v1/logs",
+                post(|State(heard): State<Heard>, body: Bytes| heard.posted(body, Heard::logs)),
+            )
             .with_state(heard.clone());
         let tasks = vec![
             tokio::spawn(async move { drop(served.await) }),
             tokio::spawn(async move { drop(axum::serve(http_listener, router).await) }),
         ];
-        Ok(Collector { grpc, http, heard, tasks })
+        Ok(Collector {
+            grpc,
+            http,
+            heard,
+            tasks,
+        })
     }
 
     /// The environment that makes a program send everything here by gRPC.
@@ -219,7 +233,11 @@ impl Heard {
         for from in request.resource_metrics {
             let service = service(from.resource.as_ref().map(|resource| &*resource.attributes));
             let metrics = from.scope_metrics.into_iter().flat_map(|scope| scope.metrics);
-            all.metrics.extend(metrics.map(|metric| Metric { service: service.clone(), name: metric.name, unit: metric.unit }));
+            all.metrics.extend(metrics.map(|metric| Metric {
+                service: service.clone(),
+                name: metric.name,
+                unit: metric.unit,
+            }));
         }
     }
 
@@ -240,7 +258,10 @@ impl Heard {
 
 #[tonic::async_trait]
 impl TraceService for Heard {
-    async fn export(&self, request: Request<ExportTraceServiceRequest>) -> Result<Response<ExportTraceServiceResponse>, Status> {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         self.traces(request.into_inner());
         Ok(Response::new(Default::default()))
     }
@@ -248,7 +269,10 @@ impl TraceService for Heard {
 
 #[tonic::async_trait]
 impl MetricsService for Heard {
-    async fn export(&self, request: Request<ExportMetricsServiceRequest>) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         self.metrics(request.into_inner());
         Ok(Response::new(Default::default()))
     }
@@ -256,7 +280,10 @@ impl MetricsService for Heard {
 
 #[tonic::async_trait]
 impl LogsService for Heard {
-    async fn export(&self, request: Request<ExportLogsServiceRequest>) -> Result<Response<ExportLogsServiceResponse>, Status> {
+    async fn export(
+        &self,
+        request: Request<ExportLogsServiceRequest>,
+    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
         self.logs(request.into_inner());
         Ok(Response::new(Default::default()))
     }
@@ -269,12 +296,20 @@ fn seen(service: &str, span: Span) -> Seen {
         trace: hex(&span.trace_id),
         id: hex(&span.span_id),
         parent: hex(&span.parent_span_id),
-        links: span.links.iter().map(|link| (hex(&link.trace_id), hex(&link.span_id))).collect(),
+        links: span
+            .links
+            .iter()
+            .map(|link| (hex(&link.trace_id), hex(&link.span_id)))
+            .collect(),
         failed: span.status.as_ref().is_some_and(|status| status.code == 2),
         start: span.start_time_unix_nano,
         end: span.end_time_unix_nano,
         attributes: pairs(span.attributes),
-        events: span.events.into_iter().map(|event| (event.name, pairs(event.attributes))).collect(),
+        events: span
+            .events
+            .into_iter()
+            .map(|event| (event.name, pairs(event.attributes)))
+            .collect(),
         name: span.name,
     }
 }
@@ -285,7 +320,10 @@ fn service(attributes: Option<&[KeyValue]>) -> String {
 }
 
 fn pairs(attributes: Vec<KeyValue>) -> BTreeMap<String, String> {
-    attributes.into_iter().map(|pair| (pair.key, pair.value.map(text).unwrap_or_default())).collect()
+    attributes
+        .into_iter()
+        .map(|pair| (pair.key, pair.value.map(text).unwrap_or_default()))
+        .collect()
 }
 
 fn text(value: AnyValue) -> String {

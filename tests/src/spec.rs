@@ -45,9 +45,18 @@ impl Spec {
     /// # Errors
     /// A table is not there or cannot be read.
     pub fn read() -> Result<Self> {
-        let spans = table("| span |")?.into_iter().map(|cells| SpanRow::read(&cells)).collect::<Result<_>>()?;
-        let metrics = table("| metric |")?.into_iter().map(|cells| MetricRow::read(&cells)).collect::<Result<_>>()?;
-        let events = table("| event |")?.iter().filter_map(|cells| quoted(cells.first()?).pop()).collect();
+        let spans = table("| span |")?
+            .into_iter()
+            .map(|cells| SpanRow::read(&cells))
+            .collect::<Result<_>>()?;
+        let metrics = table("| metric |")?
+            .into_iter()
+            .map(|cells| MetricRow::read(&cells))
+            .collect::<Result<_>>()?;
+        let events = table("| event |")?
+            .iter()
+            .filter_map(|cells| quoted(cells.first()?).pop())
+            .collect();
         Ok(Spec { spans, metrics, events })
     }
 
@@ -61,13 +70,16 @@ impl Spec {
     /// # Errors
     /// The first span that does not fit.
     pub fn hold_spans(&self, spans: &[Seen]) -> Result<BTreeMap<&str, usize>> {
-        let by_id: BTreeMap<(&str, &str), &Seen> =
-            spans.iter().map(|span| ((span.trace.as_str(), span.id.as_str()), span)).collect();
+        let by_id: BTreeMap<(&str, &str), &Seen> = spans
+            .iter()
+            .map(|span| ((span.trace.as_str(), span.id.as_str()), span))
+            .collect();
         let mut counts = BTreeMap::new();
         for span in spans {
             let row = self.row(span)?;
             let parent = by_id.get(&(span.trace.as_str(), span.parent.as_str())).copied();
-            row.hold(span, parent, &self.events).with_context(|| format!("{span:?}"))?;
+            row.hold(span, parent, &self.events)
+                .with_context(|| format!("{span:?}"))?;
             *counts.entry(row.name.as_str()).or_insert(0) += 1;
         }
         Ok(counts)
@@ -75,7 +87,10 @@ impl Spec {
 
     fn row(&self, span: &Seen) -> Result<&SpanRow> {
         let fits = |row: &&SpanRow| fill(&row.name, span) == span.name;
-        self.spans.iter().find(fits).with_context(|| format!("no row of the document fits {span:?}"))
+        self.spans
+            .iter()
+            .find(fits)
+            .with_context(|| format!("no row of the document fits {span:?}"))
     }
 
     /// Holds the metrics that were received to their rows.
@@ -89,7 +104,10 @@ impl Spec {
             ensure!(row.unit == metric.unit, "{metric:?}: the document says {}", row.unit);
             let role = metric.service.trim_start_matches("sipdo-");
             let kind = if role == "coordinator" { role } else { "<role>" };
-            ensure!(row.processes.iter().any(|process| process == kind), "{metric:?} is not to come from {role}");
+            ensure!(
+                row.processes.iter().any(|process| process == kind),
+                "{metric:?} is not to come from {role}"
+            );
         }
         Ok(())
     }
@@ -97,7 +115,9 @@ impl Spec {
 
 impl SpanRow {
     fn read(cells: &[String]) -> Result<Self> {
-        let [name, kind, process, parent, carries] = cells else { bail!("a row of spans with other cells: {cells:?}") };
+        let [name, kind, process, parent, carries] = cells else {
+            bail!("a row of spans with other cells: {cells:?}")
+        };
         let kind = match kind.as_str() {
             "SERVER" => SpanKind::Server,
             "INTERNAL" => SpanKind::Internal,
@@ -111,7 +131,13 @@ impl SpanRow {
             parents.push(String::new());
         }
         let name = quoted(name).pop().context("a span without a name")?;
-        Ok(SpanRow { name, kind, process: process.clone(), parents, carries: quoted(carries) })
+        Ok(SpanRow {
+            name,
+            kind,
+            process: process.clone(),
+            parents,
+            carries: quoted(carries),
+        })
     }
 
     fn hold(&self, span: &Seen, parent: Option<&Seen>, events: &BTreeSet<String>) -> Result<()> {
@@ -121,25 +147,41 @@ impl SpanRow {
         let orphan = !span.parent.is_empty() && parent.is_none();
         ensure!(!orphan, "its parent was never received");
         let parent = parent.map(|parent| parent.name.clone()).unwrap_or_default();
-        ensure!(self.parents.iter().any(|wanted| fill(wanted, span) == parent), "its parent is {parent:?}, not {:?}", self.parents);
+        ensure!(
+            self.parents.iter().any(|wanted| fill(wanted, span) == parent),
+            "its parent is {parent:?}, not {:?}",
+            self.parents
+        );
         for name in self.carries.iter().map(String::as_str).chain(EVERYWHERE) {
             ensure!(!span.get(name)?.is_empty(), "{name} is empty");
         }
-        for name in span.attributes.keys().chain(span.events.iter().flat_map(|(_, attributes)| attributes.keys())) {
-            ensure!(names::ALL.contains(&name.as_str()), "{name} is not among the project's names");
+        for name in span
+            .attributes
+            .keys()
+            .chain(span.events.iter().flat_map(|(_, attributes)| attributes.keys()))
+        {
+            ensure!(
+                names::ALL.contains(&name.as_str()),
+                "{name} is not among the project's names"
+            );
         }
         for (name, _) in &span.events {
             ensure!(events.contains(name), "the event {name} is not in the document");
         }
         ensure!(span.end >= span.start, "it ends before it starts");
-        ensure!(span.failed == span.attributes.contains_key(names::ERROR_TYPE), "status and error.type contradict each other");
+        ensure!(
+            span.failed == span.attributes.contains_key(names::ERROR_TYPE),
+            "status and error.type contradict each other"
+        );
         Ok(())
     }
 }
 
 impl MetricRow {
     fn read(cells: &[String]) -> Result<Self> {
-        let [name, unit, _, processes, _] = cells else { bail!("a row of metrics with other cells: {cells:?}") };
+        let [name, unit, _, processes, _] = cells else {
+            bail!("a row of metrics with other cells: {cells:?}")
+        };
         Ok(MetricRow {
             name: quoted(name).pop().context("a metric without a name")?,
             unit: unit.clone(),
@@ -151,15 +193,24 @@ impl MetricRow {
 /// A pattern of the document with this span's own role and model.
 fn fill(pattern: &str, span: &Seen) -> String {
     let value = |name| span.attributes.get(name).map(String::as_str).unwrap_or_default();
-    pattern.replace("<role>", value(names::ROLE)).replace("<model>", value(names::GEN_AI_REQUEST_MODEL))
+    pattern
+        .replace("<role>", value(names::ROLE))
+        .replace("<model>", value(names::GEN_AI_REQUEST_MODEL))
 }
 
 /// The rows of the table whose head starts so.
 fn table(head: &str) -> Result<Vec<Vec<String>>> {
     let mut lines = DOCUMENT.lines().skip_while(|line| !line.starts_with(head));
-    lines.next().with_context(|| format!("the document has no table {head}"))?;
+    lines
+        .next()
+        .with_context(|| format!("the document has no table {head}"))?;
     let rows = lines.skip(1).take_while(|line| line.starts_with('|'));
-    let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+    let cells = |row: &str| {
+        row.trim_matches('|')
+            .split('|')
+            .map(|cell| cell.trim().to_owned())
+            .collect()
+    };
     Ok(rows.map(cells).collect())
 }
 

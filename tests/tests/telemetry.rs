@@ -47,7 +47,11 @@ async fn an_iteration_is_one_trace_across_all_six_roles() -> Result<()> {
     let collector = Collector::start().await?;
     // One request in ten is refused at first: retries are to be seen.
     let simulator = ["--fault", "rate_limited=0.1"].map(str::to_owned).to_vec();
-    let setup = Setup { simulator, environment: collector.environment(), ..Setup::default() };
+    let setup = Setup {
+        simulator,
+        environment: collector.environment(),
+        ..Setup::default()
+    };
     let mut cluster = Cluster::start(&setup).await?;
     let client = cluster.client().await?;
     let finished = run(&client, 4).await?;
@@ -59,9 +63,19 @@ async fn an_iteration_is_one_trace_across_all_six_roles() -> Result<()> {
     let spec = Spec::read()?;
     let counts = spec.hold_spans(&spans)?;
     let made = |row: &str| counts.get(row).copied().unwrap_or_default() as u64;
-    assert_eq!(made("process sipdo.v1.job.<role>"), summary.jobs_done, "one for each job: {counts:?}");
-    assert!(made("publish sipdo.v1.result.<role>") >= summary.jobs_done, "{counts:?}");
-    assert!(made("chat <model>") > made("invoke_agent <role>"), "retries have spans of their own: {counts:?}");
+    assert_eq!(
+        made("process sipdo.v1.job.<role>"),
+        summary.jobs_done,
+        "one for each job: {counts:?}"
+    );
+    assert!(
+        made("publish sipdo.v1.result.<role>") >= summary.jobs_done,
+        "{counts:?}"
+    );
+    assert!(
+        made("chat <model>") > made("invoke_agent <role>"),
+        "retries have spans of their own: {counts:?}"
+    );
     assert_eq!(made("sipdo.v1.RunService/CreateRun"), 1, "{counts:?}");
     for span in &spans {
         assert_eq!(span.get(names::RUN_ID)?, summary.run, "{span:?}");
@@ -75,34 +89,75 @@ async fn an_iteration_is_one_trace_across_all_six_roles() -> Result<()> {
     spec.hold_metrics(&collector)?;
     let metrics = collector.metrics();
     for role in ROLES {
-        for name in [names::METRIC_TOKENS, names::METRIC_MODEL_DURATION, names::METRIC_PROCESS_DURATION, names::METRIC_JOBS] {
+        for name in [
+            names::METRIC_TOKENS,
+            names::METRIC_MODEL_DURATION,
+            names::METRIC_PROCESS_DURATION,
+            names::METRIC_JOBS,
+        ] {
             let service = service_of(role);
-            assert!(metrics.iter().any(|metric| metric.service == service && metric.name == name), "{role} sent no {name}");
+            assert!(
+                metrics
+                    .iter()
+                    .any(|metric| metric.service == service && metric.name == name),
+                "{role} sent no {name}"
+            );
         }
     }
     let lines = collector.lines();
-    assert!(lines.iter().any(|line| line.service == "sipdo-coordinator" && line.body.contains("leading the run")), "{lines:?}");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.service == "sipdo-coordinator" && line.body.contains("leading the run")),
+        "{lines:?}"
+    );
     Ok(())
 }
 
 /// One root for each level and one for the conclusion; together the levels' traces hold all six roles.
 fn roots(spans: &[Seen]) -> Result<()> {
     let roots: Vec<&Seen> = spans.iter().filter(|span| span.name == names::SPAN_ITERATION).collect();
-    let levels: BTreeSet<(&str, &str)> =
-        roots.iter().map(|root| Ok((root.get(names::PHASE)?, root.get(names::ITERATION)?))).collect::<Result<_>>()?;
-    for wanted in [("levels", "1"), ("levels", "2"), ("levels", "3"), ("levels", "4"), ("conclusion", "0")] {
+    let levels: BTreeSet<(&str, &str)> = roots
+        .iter()
+        .map(|root| Ok((root.get(names::PHASE)?, root.get(names::ITERATION)?)))
+        .collect::<Result<_>>()?;
+    for wanted in [
+        ("levels", "1"),
+        ("levels", "2"),
+        ("levels", "3"),
+        ("levels", "4"),
+        ("conclusion", "0"),
+    ] {
         assert!(levels.contains(&wanted), "no root of {wanted:?} among {levels:?}");
     }
     let traces: BTreeSet<&str> = roots.iter().map(|root| root.trace.as_str()).collect();
     assert_eq!(traces.len(), roots.len(), "each root has its own trace");
     let services = |trace: &str| -> BTreeSet<&str> {
-        spans.iter().filter(|span| span.trace == trace).map(|span| span.service.as_str()).collect()
+        spans
+            .iter()
+            .filter(|span| span.trace == trace)
+            .map(|span| span.service.as_str())
+            .collect()
     };
-    let levels: Vec<_> = roots.iter().map(|root| (root.attributes[names::ITERATION].clone(), services(&root.trace))).collect();
-    let most = traces.iter().map(|trace| services(trace)).max_by_key(BTreeSet::len).unwrap_or_default();
-    assert_eq!(most.len(), 6, "an iteration with a repair goes through all roles: {levels:?}");
+    let levels: Vec<_> = roots
+        .iter()
+        .map(|root| (root.attributes[names::ITERATION].clone(), services(&root.trace)))
+        .collect();
+    let most = traces
+        .iter()
+        .map(|trace| services(trace))
+        .max_by_key(BTreeSet::len)
+        .unwrap_or_default();
+    assert_eq!(
+        most.len(),
+        6,
+        "an iteration with a repair goes through all roles: {levels:?}"
+    );
     for root in roots {
-        assert!(!root.links.is_empty(), "a root links to the one before it, the first to the call that made the run: {root:?}");
+        assert!(
+            !root.links.is_empty(),
+            "a root links to the one before it, the first to the call that made the run: {root:?}"
+        );
     }
     Ok(())
 }
@@ -119,27 +174,47 @@ fn joined(spans: &[Seen]) -> Result<()> {
 fn retries(spans: &[Seen]) -> Result<()> {
     let refused: Vec<&Seen> = spans
         .iter()
-        .filter(|span| span.attributes.get(names::ERROR_TYPE).is_some_and(|kind| kind == "rate_limited"))
+        .filter(|span| {
+            span.attributes
+                .get(names::ERROR_TYPE)
+                .is_some_and(|kind| kind == "rate_limited")
+        })
         .collect();
     assert!(!refused.is_empty(), "no refusal was seen");
     let again = spans.iter().find(|span| {
-        span.attributes.get(names::LLM_ATTEMPT).is_some_and(|number| number == "2") && span.parent == refused[0].parent
+        span.attributes
+            .get(names::LLM_ATTEMPT)
+            .is_some_and(|number| number == "2")
+            && span.parent == refused[0].parent
     });
     let again = again.context("the refused request was not seen to be made again")?;
-    assert!(again.start >= refused[0].end, "the second request was made after the first: {again:?}");
+    assert!(
+        again.start >= refused[0].end,
+        "the second request was made after the first: {again:?}"
+    );
     Ok(())
 }
 
 /// Tokens on spans are what the run was charged.
 fn bills(spans: &[Seen], summary: &pb::Summary) -> Result<()> {
     let chats = || spans.iter().filter(|span| span.name.starts_with("chat "));
-    let tokens = |name: &str| chats().filter_map(|span| span.attributes.get(name)?.parse::<u64>().ok()).sum::<u64>();
+    let tokens = |name: &str| {
+        chats()
+            .filter_map(|span| span.attributes.get(name)?.parse::<u64>().ok())
+            .sum::<u64>()
+    };
     let charged = summary.spent.context("spent")?;
-    assert_eq!(tokens(names::GEN_AI_INPUT_TOKENS) + tokens(names::GEN_AI_OUTPUT_TOKENS), charged.tokens);
-    let answered = chats().filter(|span| span.attributes.contains_key(names::GEN_AI_OUTPUT_TOKENS)).count();
+    assert_eq!(
+        tokens(names::GEN_AI_INPUT_TOKENS) + tokens(names::GEN_AI_OUTPUT_TOKENS),
+        charged.tokens
+    );
+    let answered = chats()
+        .filter(|span| span.attributes.contains_key(names::GEN_AI_OUTPUT_TOKENS))
+        .count();
     assert_eq!(answered as u64, charged.calls);
-    let by_role: BTreeMap<&str, &str> =
-        chats().map(|span| Ok((span.get(names::ROLE)?, span.get(names::GEN_AI_REQUEST_MODEL)?))).collect::<Result<_>>()?;
+    let by_role: BTreeMap<&str, &str> = chats()
+        .map(|span| Ok((span.get(names::ROLE)?, span.get(names::GEN_AI_REQUEST_MODEL)?)))
+        .collect::<Result<_>>()?;
     assert_eq!(by_role.get("learner"), Some(&"sim-weak"), "{by_role:?}");
     assert_eq!(by_role.len(), ROLES.len(), "{by_role:?}");
     Ok(())
@@ -150,12 +225,22 @@ fn events(spans: &[Seen]) -> Result<()> {
     let votes: Vec<_> = spans
         .iter()
         .flat_map(|span| &span.events)
-        .filter(|(name, more)| name == names::EVENT_EVALUATION && more.get(names::EVALUATION_NAME).is_some_and(|it| it == "vote"))
+        .filter(|(name, more)| {
+            name == names::EVENT_EVALUATION && more.get(names::EVALUATION_NAME).is_some_and(|it| it == "vote")
+        })
         .collect();
-    let voters: BTreeSet<&str> = votes.iter().filter_map(|(_, more)| more.get(names::VOTER)).map(String::as_str).collect();
+    let voters: BTreeSet<&str> = votes
+        .iter()
+        .filter_map(|(_, more)| more.get(names::VOTER))
+        .map(String::as_str)
+        .collect();
     assert_eq!(voters, BTreeSet::from(["checker", "generator", "verifier"]));
     for (_, vote) in votes {
-        assert_eq!(vote.get(names::GEN_AI_REQUEST_MODEL).map(String::as_str), Some("sim-teacher"), "{vote:?}");
+        assert_eq!(
+            vote.get(names::GEN_AI_REQUEST_MODEL).map(String::as_str),
+            Some("sim-teacher"),
+            "{vote:?}"
+        );
     }
     Ok(())
 }
@@ -164,11 +249,23 @@ fn events(spans: &[Seen]) -> Result<()> {
 async fn a_coordinator_that_takes_over_goes_on_in_the_same_trace() -> Result<()> {
     let collector = Collector::start().await?;
     let simulator = vec!["--latency-ms".into(), "30".into()];
-    let setup = Setup { simulator, coordinators: 2, environment: collector.environment(), ..Setup::default() };
+    let setup = Setup {
+        simulator,
+        coordinators: 2,
+        environment: collector.environment(),
+        ..Setup::default()
+    };
     let mut cluster = Cluster::start(&setup).await?;
     let client = cluster.client().await?;
     let request = request(counting(12, 30), "eval", &serde_json::json!({}), None);
-    let run = client.clone().create_run(request).await?.into_inner().summary.context("summary")?.run;
+    let run = client
+        .clone()
+        .create_run(request)
+        .await?
+        .into_inner()
+        .summary
+        .context("summary")?
+        .run;
     eventually("some jobs done", || {
         let (mut client, run) = (client.clone(), run.clone());
         async move {
@@ -183,12 +280,24 @@ async fn a_coordinator_that_takes_over_goes_on_in_the_same_trace() -> Result<()>
     ended(&client, &run, RUN).await?;
     drain(&mut cluster).await?;
     let spans = collector.spans();
-    let takeover = spans.iter().find(|span| span.attributes.contains_key(names::TAKEOVER)).context("no takeover was seen")?;
-    assert!(!takeover.parent.is_empty(), "it hangs on to the root that the dead coordinator never sent: {takeover:?}");
+    let takeover = spans
+        .iter()
+        .find(|span| span.attributes.contains_key(names::TAKEOVER))
+        .context("no takeover was seen")?;
+    assert!(
+        !takeover.parent.is_empty(),
+        "it hangs on to the root that the dead coordinator never sent: {takeover:?}"
+    );
     let processed = |span: &&Seen| span.name == "process sipdo.v1.job.learner";
     let traces: BTreeSet<&str> = spans.iter().filter(processed).map(|span| span.trace.as_str()).collect();
-    assert!(traces.contains(takeover.trace.as_str()), "jobs before and after are in one trace: {traces:?}");
-    let before = spans.iter().filter(processed).filter(|span| span.attributes[names::EPOCH] == "1");
+    assert!(
+        traces.contains(takeover.trace.as_str()),
+        "jobs before and after are in one trace: {traces:?}"
+    );
+    let before = spans
+        .iter()
+        .filter(processed)
+        .filter(|span| span.attributes[names::EPOCH] == "1");
     assert!(before.clone().count() > 0);
     for span in before {
         assert_eq!(span.trace, takeover.trace, "{span:?}");

@@ -168,7 +168,9 @@ async fn an_agent_started_by_hand_with_another_model_simply_joins() -> Result<()
     })
     .await?;
     let url = format!("http://{}/v1", cluster.models);
-    cluster.start_agent("checker", &["--base-url", &url, "--model", "sim-strong"]).await?;
+    cluster
+        .start_agent("checker", &["--base-url", &url, "--model", "sim-strong"])
+        .await?;
     let run = ended(&client, &run, RUN).await?;
     assert_eq!(
         run.summary.context("summary")?.state(),
