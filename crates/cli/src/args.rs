@@ -10,7 +10,7 @@ const AFTER_HELP: &str = "\
 Exit codes:
   0    done
   1    something failed
-  2    wrong usage, or a bad input file
+  2    wrong usage, a bad input file, or a model or key that an endpoint does not take
   3    the run ended but found nothing better than the seed prompt
   4    no such run or prompt
   5    the coordinator refused the token

@@ -60,7 +60,7 @@ impl Display {
     pub fn say(&self, text: &str) {
         match self {
             // A picture whose terminal has gone has nobody to tell.
-            Display::Live(picture) => drop(picture.all.println(text)),
+            Display::Live(picture) => drop(picture.all.println(output::for_stderr(text))),
             _ => output::note(text),
         }
     }
@@ -99,7 +99,7 @@ impl Picture {
     fn show(&self, story: &Story, lines: &[String]) {
         let color = output::stderr_color();
         for line in lines {
-            drop(self.all.println(tint(line, color)));
+            drop(self.all.println(tint(&output::for_stderr(line), color)));
         }
         self.level.set_length(u64::from(story.summary.levels.max(1)));
         self.level.set_position(u64::from(story.summary.level));

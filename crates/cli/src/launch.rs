@@ -349,8 +349,8 @@ pub fn tell_end(run: &pb::Run, simulated: bool, folder: Option<&Path>) -> Outcom
         return Ok(exit(run, goal));
     }
     match goal {
-        Goal::Optimize => output::data(&report.text())?,
-        Goal::Eval => output::data(&report.eval_text())?,
+        Goal::Optimize => output::prose(&report.text())?,
+        Goal::Eval => output::prose(&report.eval_text())?,
     }
     if let Some(files) = &files {
         output::note(&format!(

@@ -2,8 +2,11 @@
 
 use std::{
     io::{self, IsTerminal, Write},
+    os::fd::AsFd,
     sync::OnceLock,
 };
+
+use rustix::termios::tcgetwinsize;
 
 use crate::failure::Failure;
 
@@ -17,6 +20,11 @@ pub struct Style {
     /// No colour, whatever the terminal can do.
     pub no_color: bool,
 }
+
+/// A terminal that is narrower breaks lines as it likes.
+const NARROWEST: usize = 40;
+/// Blanks before what is broken off a line, beyond the line's own.
+const HANGING: usize = 4;
 
 static STYLE: OnceLock<Style> = OnceLock::new();
 
@@ -128,24 +136,76 @@ pub fn json_line(value: &serde_json::Value) -> Result<(), Failure> {
     data_line(&value.to_string())
 }
 
+/// Writes prose to stdout: as [`data`], with long lines broken at the width of a terminal.
+///
+/// # Errors
+/// As [`data`].
+pub fn prose(text: &str) -> Result<(), Failure> {
+    data(&broken(text, columns(&io::stdout())))
+}
+
 /// Tells the user something on stderr, unless quiet.
 pub fn note(text: &str) {
     if !quiet() {
-        eprintln!("{text}");
+        eprintln!("{}", for_stderr(text));
     }
 }
 
 /// Warns the user on stderr.
 pub fn warning(text: &str) {
-    eprintln!("{} {text}", Ink::Yellow.paint("warning:", stderr_color()));
+    headed("warning:", Ink::Yellow, text);
 }
 
 /// Tells why the command failed on stderr.
 pub fn failure(failure: &Failure) {
-    eprintln!("{} {}", Ink::Red.paint("error:", stderr_color()), failure.message);
+    headed("error:", Ink::Red, &failure.message);
     if !failure.hint.is_empty() {
-        eprintln!("{}", failure.hint);
+        eprintln!("{}", for_stderr(&failure.hint));
     }
+}
+
+fn headed(head: &str, ink: Ink, text: &str) {
+    let text = for_stderr(&format!("{head} {text}"));
+    let text = text.strip_prefix(head).unwrap_or(&text);
+    eprintln!("{}{text}", ink.paint(head, stderr_color()));
+}
+
+/// Text with long lines broken at the width of the terminal behind stderr, where there is one.
+pub fn for_stderr(text: &str) -> String {
+    broken(text, columns(&io::stderr()))
+}
+
+fn columns(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {
+    let size = stream.is_terminal().then(|| tcgetwinsize(stream).ok()).flatten()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns >= NARROWEST)
+}
+
+/// Breaks lines that are too long between words; what is broken off stands indented.
+fn broken(text: &str, columns: Option<usize>) -> String {
+    let Some(columns) = columns else {
+        return text.to_owned();
+    };
+    let mut lines = Vec::new();
+    for line in text.split('\n') {
+        let indent = line.chars().take_while(|c| *c == ' ').count() + HANGING;
+        let mut rest = line.to_owned();
+        while rest.chars().count() > columns {
+            let end = rest.char_indices().nth(columns).map_or(rest.len(), |(end, _)| end);
+            // A word that is longer than a line stays whole: the terminal breaks it.
+            let Some(at) = rest
+                .get(..=end)
+                .and_then(|head| head.trim_end().rfind(' '))
+                .filter(|at| *at > indent)
+            else {
+                break;
+            };
+            let next = rest.split_off(at);
+            lines.push(rest.trim_end().to_owned());
+            rest = format!("{}{}", " ".repeat(indent), next.trim_start());
+        }
+        lines.push(rest);
+    }
+    lines.join("\n")
 }
 
 /// Text of a model or a server made harmless for a terminal: control characters are shown escaped; line feeds and tabs stay.
@@ -317,6 +377,17 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_break_between_words() {
+        let text = "one two three four five six seven eight nine ten\n  short";
+        assert_eq!(
+            broken(text, Some(20)),
+            "one two three four\n    five six seven\n    eight nine ten\n  short"
+        );
+        assert_eq!(broken(text, None), text);
+        assert_eq!(broken(&"ä".repeat(30), Some(20)), "ä".repeat(30));
+    }
 
     #[test]
     fn escape_sequences_of_a_model_are_shown_not_obeyed() {

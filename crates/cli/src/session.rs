@@ -98,7 +98,8 @@ impl Global {
             if let Some(state) = stack::running(&layout) {
                 return self.connect_local(&state.coordinator, layout, None).await.map(Some);
             }
-            if run.is_some_and(|run| layout.remembers(run)) {
+            let keeps = |run: &str| layout.remembers(run) || (run == LATEST && layout.last_run().is_some());
+            if run.is_some_and(keeps) {
                 // Another folder's stack cannot know this run.
                 return Ok(None);
             }

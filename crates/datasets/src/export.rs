@@ -1,6 +1,7 @@
 //! What a run leaves behind, as JSONL: synthetic examples with their votes, and the log of errors and corrections.
 
-use sipdo_domain::{Decision, Outcome};
+use serde_json::{Value, json};
+use sipdo_domain::{Decision, Outcome, SyntheticExample, Vote, Voter};
 use std::io::{self, Write};
 
 /// Which synthetic examples to write.
@@ -12,7 +13,12 @@ pub enum Which {
     All,
 }
 
-/// Writes one JSON object a line for each synthetic example: id, input, target, level, votes, decision, ... Returns how many.
+/// Writes one JSON object a line for each synthetic example. Returns how many.
+///
+/// `id`, `input` and `target` stand on top, so that such a line is a data row that `[data]` reads as it is; then `level`, `rationale`,
+/// `prompt_version`, `decision` (`accepted`, `rejected`, `set_aside`), `decided_by`, `decision_reason`, `quarantined` and `votes`. A
+/// vote has `voter`, `answer`, `supports` (`null` where it is not measured, with the `not_measured` reason), `reason`, and `model`,
+/// `revision` and `agent` behind it.
 pub fn write_synthetic(outcome: &Outcome, which: Which, out: &mut impl Write) -> io::Result<usize> {
     let usable = |decision: &Decision, quarantined: bool| *decision == Decision::Accepted && !quarantined;
     let chosen = outcome
@@ -21,21 +27,55 @@ pub fn write_synthetic(outcome: &Outcome, which: Which, out: &mut impl Write) ->
         .filter(|example| which == Which::All || usable(&example.decision, example.quarantined));
     let mut written = 0;
     for synthetic in chosen {
-        // the example's own fields on top: such a line is a data row that `[data]` reads as it is
-        let mut line = serde_json::json!({
-            "id": synthetic.example.id,
-            "input": synthetic.example.input,
-            "target": synthetic.example.target,
-        });
-        if let (Some(line), serde_json::Value::Object(rest)) = (line.as_object_mut(), serde_json::to_value(synthetic)?)
-        {
-            line.extend(rest.into_iter().filter(|(key, _)| key != "example"));
-        }
-        serde_json::to_writer(&mut *out, &line)?;
+        serde_json::to_writer(&mut *out, &row(synthetic))?;
         out.write_all(b"\n")?;
         written += 1;
     }
     Ok(written)
+}
+
+fn row(synthetic: &SyntheticExample) -> Value {
+    let (decision, by, reason) = match &synthetic.decision {
+        Decision::Accepted => ("accepted", "", ""),
+        Decision::Rejected { by, reason } => ("rejected", by.as_str(), reason.as_str()),
+        Decision::SetAside { reason } => ("set_aside", "", reason.as_str()),
+    };
+    json!({
+        "id": synthetic.example.id,
+        "input": synthetic.example.input,
+        "target": synthetic.example.target,
+        "level": synthetic.level,
+        "rationale": synthetic.rationale,
+        "prompt_version": synthetic.prompt_version,
+        "decision": decision,
+        "decided_by": by,
+        "decision_reason": reason,
+        "quarantined": synthetic.quarantined,
+        "votes": synthetic.votes.iter().map(vote).collect::<Vec<_>>(),
+    })
+}
+
+fn vote(vote: &Vote) -> Value {
+    let voter = match vote.voter {
+        Voter::Generator => "generator".to_owned(),
+        Voter::Checker(0) => "checker".to_owned(),
+        Voter::Checker(number) => format!("checker {}", number + 1),
+        Voter::Verifier => "verifier".to_owned(),
+        Voter::Program => "program".to_owned(),
+    };
+    let mut line = json!({
+        "voter": voter,
+        "answer": vote.answer,
+        "supports": vote.supports.as_ref().ok(),
+        "reason": vote.reason,
+        "model": vote.by.label(),
+        "revision": vote.by.revision,
+        "agent": vote.by.agent,
+    });
+    if let Err(why) = &vote.supports {
+        line["not_measured"] = json!(why.to_string());
+    }
+    line
 }
 
 /// Writes one JSON object a line for each correction: the input, the wrong answer and the right one, analysis and recommendation. Returns

@@ -223,8 +223,8 @@ async fn show(global: &Global, name: &str) -> Outcome {
             } else if run.summary.as_ref().is_some_and(|summary| is_over(summary.state())) {
                 let report = Report::of(&run, false);
                 match Goal::of(&run) {
-                    Goal::Optimize => output::data(&(report.text() + &lineage(&run)))?,
-                    Goal::Eval => output::data(&report.eval_text())?,
+                    Goal::Optimize => output::prose(&(report.text() + &lineage(&run)))?,
+                    Goal::Eval => output::prose(&report.eval_text())?,
                 }
             } else {
                 output::data(&standing(&run))?;

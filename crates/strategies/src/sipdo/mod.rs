@@ -44,6 +44,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Sample of a second look; those before it belong to first looks that were not measured.
 const SECOND_LOOK: u32 = 4;
 
+/// Examples that a warning names.
+const NAMED: usize = 10;
+
 /// Most errors that one stretch of repairs takes on.
 const MOST_ERRORS: usize = 30;
 
@@ -262,11 +265,15 @@ impl<'a, A: Agents> Run<'a, A> {
         if errors.is_empty() {
             return Ok(());
         }
-        let mut text = format!(
-            "{} examples are still answered wrongly: {}",
-            errors.len(),
-            errors.join(", ")
-        );
+        let named = errors.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        let mut text = match errors.len() {
+            1 => format!("1 example is still answered wrongly: {named}"),
+            all if all > NAMED => format!(
+                "{all} examples are still answered wrongly: {named} and {} more",
+                all - NAMED
+            ),
+            all => format!("{all} examples are still answered wrongly: {named}"),
+        };
         if let Some(analysis) = self.history.weaknesses.last() {
             text.push_str(&format!(". The last error analysis: {analysis}"));
         }
