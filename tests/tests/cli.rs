@@ -325,6 +325,11 @@ async fn one_interrupt_concludes_and_two_leave_the_run_to_be_resumed() -> Result
     assert!(user.read("early/prompt.txt")?.len() > 30);
     user.nothing_runs()?;
 
+    // A cap on time keeps some of it for the test.
+    let timed = user.sipdo("optimize things/task.toml --set strategy.levels=60 --seed 9 --budget-seconds 8 --json")?;
+    assert_eq!(timed.code, Some(7), "{timed}");
+    assert!(report(&timed)?["gain"]["pairs"].as_u64() > Some(0), "{timed}");
+
     let before = Ledger::read(models.at).await?.totals.calls;
     let mut run = user.start("optimize things/task.toml --seed 8")?;
     run.until_it_says("level 1/3")?;

@@ -37,6 +37,8 @@ use tokio::{
 const OVERDUE: Duration = Duration::from_secs(120);
 /// How long a role may have no agent before the run says that it waits for one: at a start all are late.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Thousandths of a cap on time that are kept for the conclusion, as calls and tokens are.
+const FOR_CONCLUSION: u64 = 200;
 /// How often the leader looks at its agents and at its clock.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -511,14 +513,15 @@ impl<'a> Leader<'a> {
         self.desk.set_windows(windows.collect());
     }
 
-    /// The cap on time.
+    /// The cap on time, of which a part is kept for the conclusion.
     fn plan_time(&self, plan: &mut Plan) {
         let phase = usize::from(self.state.concluding());
         let met = self.state.exhausted.get(phase).is_some_and(Option::is_some);
         let Some(seconds) = self.state.ledger.cap().seconds.filter(|_| !met) else {
             return;
         };
-        if now_ms().saturating_sub(self.state.summary.created_ms) > seconds.saturating_mul(1000) {
+        let per_second = if self.state.concluding() { 1000 } else { 1000 - FOR_CONCLUSION };
+        if now_ms().saturating_sub(self.state.summary.created_ms) > seconds.saturating_mul(per_second) {
             plan.events
                 .push(event(Event::Exhausted(pb::Exhausted { cap: "time".into() })));
         }

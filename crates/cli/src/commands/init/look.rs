@@ -130,6 +130,10 @@ pub fn words(value: &Value) -> String {
     }
 }
 
+/// Most labels of a closed label space, and the longest of them in characters.
+const LABELS: usize = 12;
+const LONGEST_LABEL: usize = 60;
+
 pub fn propose_metric(targets: &[String]) -> &'static str {
     let all = |test: fn(&str) -> bool| !targets.is_empty() && targets.iter().all(|target| test(target));
     let letter = |target: &str| {
@@ -138,10 +142,14 @@ pub fn propose_metric(targets: &[String]) -> &'static str {
     };
     let long = targets.iter().map(|target| target.chars().count()).sum::<usize>() > 80 * targets.len();
     let distinct: BTreeSet<&String> = targets.iter().collect();
+    // The loader's own rule for a closed label space: such answers are options, however they are said.
+    let closed = distinct.len() <= LABELS && targets.len() >= 4 * distinct.len();
     if all(letter) && distinct.len() <= 10 {
         "choice"
     } else if all(|target| target.replace(',', "").parse::<f64>().is_ok()) {
         "numeric"
+    } else if closed && all(|target| target.chars().count() <= LONGEST_LABEL) {
+        "choice"
     } else if long {
         "judge"
     } else {
@@ -172,7 +180,8 @@ mod tests {
         let metric = |targets: &[&str]| propose_metric(&targets.iter().map(|&t| t.to_owned()).collect::<Vec<_>>());
         assert_eq!(metric(&["(A)", "B", "C."]), "choice");
         assert_eq!(metric(&["1", "-2.5", "1,000"]), "numeric");
-        assert_eq!(metric(&["yes", "no"]), "normalized");
+        assert_eq!(metric(&["yes", "no"]), "normalized", "two answers are no label space yet");
+        assert_eq!(metric(&["yes", "no"].repeat(4)), "choice");
         assert_eq!(metric(&[&"long ".repeat(40)]), "judge");
         assert_eq!(metric(&[]), "normalized");
     }
