@@ -1,10 +1,11 @@
 //! The `sipdo` command as a user runs it: a folder of its own, an environment of its own, real processes.
 
-use crate::process::{DEADLINE, program};
+use crate::process::{DEADLINE, Process, program};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use std::{
     env, fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -280,6 +281,42 @@ impl Drop for Running {
             drop(self.signal("TERM"));
             drop(self.child.wait());
         }
+    }
+}
+
+/// Simulated models that run apart from everything of the user's: for the user an endpoint like any other.
+#[derive(Debug)]
+pub struct Models {
+    /// Where they answer.
+    pub at: SocketAddr,
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl Models {
+    /// Starts a simulator with these further arguments.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start(more: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let port_file = folder.path().join("simulator.port");
+        let mut args = vec![
+            "--port".to_owned(),
+            "0".into(),
+            "--port-file".into(),
+            port_file.display().to_string(),
+        ];
+        args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        let mut process = Process::start("sipdo-simulator", "simulator", &args, folder.path())?;
+        let at = process
+            .until("address", || fs::read_to_string(&port_file).ok()?.trim().parse().ok())
+            .await?;
+        Ok(Models {
+            at,
+            _process: process,
+            _folder: folder,
+        })
     }
 }
 

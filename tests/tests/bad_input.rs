@@ -2,9 +2,12 @@
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
-use sipdo_tests::{Process, User, simulator::Ledger};
+use sipdo_tests::{
+    User,
+    command::{Models, questions},
+    simulator::Ledger,
+};
 use std::net::SocketAddr;
-use tempfile::TempDir;
 
 /// One mistake.
 struct Case {
@@ -247,31 +250,12 @@ const CASES: &[Case] = &[
     },
 ];
 
-async fn simulator(more: &[&str]) -> Result<(Process, SocketAddr, TempDir)> {
-    let folder = tempfile::tempdir()?;
-    let port_file = folder.path().join("simulator.port");
-    let mut args = vec![
-        "--port".to_owned(),
-        "0".into(),
-        "--port-file".into(),
-        port_file.display().to_string(),
-    ];
-    args.extend(more.iter().map(|arg| (*arg).to_owned()));
-    let mut process = Process::start("sipdo-simulator", "simulator", &args, folder.path())?;
-    let at = process
-        .until("address", || {
-            std::fs::read_to_string(&port_file).ok()?.trim().parse().ok()
-        })
-        .await?;
-    Ok((process, at, folder))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_refused_where_it_is_and_buys_nothing() -> Result<()> {
-    let (_simulator, models, _folder) = simulator(&[]).await?;
+    let models = Models::start(&[]).await?;
     for case in CASES {
         let user = User::new()?;
-        let mut files = Files::good(models);
+        let mut files = Files::good(models.at);
         (case.spoil)(&mut files);
         user.write("task.toml", &files.task)?;
         user.write("data.csv", &files.data)?;
@@ -300,12 +284,12 @@ async fn bad_input_is_refused_where_it_is_and_buys_nothing() -> Result<()> {
     }
     // The good files are good: what was refused was refused for its mistake.
     let user = User::new()?;
-    let files = Files::good(models);
+    let files = Files::good(models.at);
     user.write("task.toml", &files.task)?;
     user.write("data.csv", &files.data)?;
     user.write("sipdo.toml", &files.operator)?;
     user.well("optimize task.toml --dry-run")?;
-    let totals = Ledger::read(models).await?.totals;
+    let totals = Ledger::read(models.at).await?.totals;
     assert_eq!(totals.calls, 0, "something was bought: {totals:?}");
     Ok(())
 }
@@ -326,14 +310,14 @@ async fn bad_answers_are_counted_by_reason_and_never_as_wrong() -> Result<()> {
         args.extend(["--fault".to_owned(), format!("{fault}=0.03")]);
     }
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let (_simulator, models, _folder) = simulator(&args).await?;
+    let models = Models::start(&args).await?;
     let user = User::new()?;
-    let files = Files::good(models);
+    let files = Files::good(models.at);
     user.write(
         "task.toml",
         files.task.replace("file = \"data.csv\"", "file = \"questions.csv\""),
     )?;
-    user.write("questions.csv", sipdo_tests::command::questions(40))?;
+    user.write("questions.csv", questions(40))?;
     user.write(
         "sipdo.toml",
         files.operator + "[models.learner]\nmodel = \"sim-weak\"\n",
@@ -353,7 +337,7 @@ async fn bad_answers_are_counted_by_reason_and_never_as_wrong() -> Result<()> {
     for reason in ["refused", "empty", "truncated"] {
         assert!(report["not_measured"][reason].as_u64() > Some(0), "{reason}: {report}");
     }
-    let ledger = Ledger::read(models).await?;
+    let ledger = Ledger::read(models.at).await?;
     let struck = ledger.calls.iter().filter(|call| call.fault.is_some()).count();
     assert!(struck > 20, "{struck} faults");
     // What was accepted was measured by every voter.

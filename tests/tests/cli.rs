@@ -3,14 +3,13 @@
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use sipdo_tests::{
-    Process, User,
+    User,
     cluster::ROLES,
-    command::{Done, questions, signal},
+    command::{Done, Models, questions, signal},
     process::eventually,
     simulator::Ledger,
 };
 use std::{net::SocketAddr, path::Path};
-use tempfile::TempDir;
 
 /// A user with a task folder `things` of 40 questions.
 fn user() -> Result<User> {
@@ -25,42 +24,17 @@ fn user() -> Result<User> {
     Ok(user)
 }
 
-/// Models that run apart from everything of the user's.
-struct Models {
-    at: SocketAddr,
-    _process: Process,
-    _folder: TempDir,
-}
-
-/// A simulator, and an operator's file in the user's folder that names it by its URL.
+/// Models, and an operator's file in the user's folder that names them by their URL.
 async fn models_by_url(user: &User, more: &[&str]) -> Result<Models> {
-    let folder = tempfile::tempdir()?;
-    let port_file = folder.path().join("simulator.port");
-    let mut args = vec![
-        "--port".to_owned(),
-        "0".into(),
-        "--port-file".into(),
-        port_file.display().to_string(),
-    ];
-    args.extend(more.iter().map(|arg| (*arg).to_owned()));
-    let mut process = Process::start("sipdo-simulator", "simulator", &args, folder.path())?;
-    let at = process
-        .until("address", || {
-            std::fs::read_to_string(&port_file).ok()?.trim().parse().ok()
-        })
-        .await?;
-    user.write("sipdo.toml", operator_file(at, ""))?;
-    Ok(Models {
-        at,
-        _process: process,
-        _folder: folder,
-    })
+    let models = Models::start(more).await?;
+    user.write("sipdo.toml", operator_file(models.at))?;
+    Ok(models)
 }
 
-fn operator_file(models: SocketAddr, more: &str) -> String {
+fn operator_file(models: SocketAddr) -> String {
     format!(
         "[endpoints.own]\nprovider = \"openai\"\nbase_url = \"http://{models}/v1\"\n\n\
-         [models.default]\nendpoint = \"own\"\nmodel = \"sim-teacher\"\n\n[models.learner]\nmodel = \"sim-weak\"\n{more}"
+         [models.default]\nendpoint = \"own\"\nmodel = \"sim-teacher\"\n\n[models.learner]\nmodel = \"sim-weak\"\n"
     )
 }
 

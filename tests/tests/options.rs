@@ -50,6 +50,15 @@ fn user() -> Result<User> {
     Ok(user)
 }
 
+/// The flags of a simulated run with these options.
+fn set(options: &[&str]) -> String {
+    let flags: String = options
+        .iter()
+        .map(|option| format!(" --set strategy.{option}"))
+        .collect();
+    format!("--simulated{flags}")
+}
+
 fn run(user: &User, flags: &str) -> Result<Ran> {
     let done = user.sipdo(&format!("optimize task.toml {flags} --json --out out"))?;
     anyhow::ensure!(matches!(done.code, Some(0 | 3)), "{flags}: {done}");
@@ -126,12 +135,8 @@ fn every_switch_does_what_it_says() -> Result<()> {
     user.well("down")?;
     user.set("SIPDO_SIM_HARMFUL_ADVICE_RATE", "0.5");
     user.well("up --simulated")?;
-    let stages = |options: &[&str]| -> Result<Vec<String>> {
-        let flags: String = options
-            .iter()
-            .map(|option| format!(" --set strategy.{option}"))
-            .collect();
-        let ran = run(&user, &format!("--simulated --set strategy.levels=6{flags}"))?;
+    let stages = |option: &str| -> Result<Vec<String>> {
+        let ran = run(&user, &set(&["levels=6", option]))?;
         let rejected = ran
             .prompts
             .iter()
@@ -139,11 +144,11 @@ fn every_switch_does_what_it_says() -> Result<()> {
             .filter(|stage| !stage.is_empty());
         Ok(rejected.map(str::to_owned).collect())
     };
-    let both = stages(&[])?;
+    let both = stages("confirmation=local+global")?;
     assert!(both.iter().any(|stage| stage == "global"), "{both:?}");
-    let local = stages(&["confirmation=local"])?;
+    let local = stages("confirmation=local")?;
     assert!(local.iter().all(|stage| stage != "global"), "{local:?}");
-    let none = stages(&["confirmation=none"])?;
+    let none = stages("confirmation=none")?;
     assert!(none.iter().all(|stage| stage == "guard"), "{none:?}");
     user.well("down")?;
     user.nothing_runs()

@@ -135,8 +135,7 @@ impl Report {
             let hurt = fate
                 .leaders
                 .iter()
-                .filter(|hurt| hurt.id == before && hurt.at_ms <= claimed_ms)
-                .next_back();
+                .rfind(|hurt| hurt.id == before && hurt.at_ms <= claimed_ms);
             let Some(hurt) = hurt else { continue };
             let took = claimed_ms.saturating_sub(since(hurt, claimed_ms, fate));
             match hurt.frozen_until_ms {
