@@ -6,6 +6,7 @@ mod admission;
 pub mod context;
 pub mod desk;
 pub mod fold;
+mod jobs;
 pub mod leader;
 mod observe;
 pub mod port;

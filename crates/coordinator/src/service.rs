@@ -4,6 +4,7 @@ use crate::{
     admission,
     context::{Context, ROLL_CALL, now_ms, roll_call},
     fold::{RunState, is_end},
+    jobs,
     leader::{Fact, fold, replay},
     observe,
     refusal::{bad_request, exists, internal, not_found, precondition, unavailable},
@@ -255,6 +256,12 @@ impl RunService for Runs {
             .control
             .ok_or_else(|| bad_request("CONTROL_MISSING", "control", "say what is asked of the run"))?;
         self.control(&request.run, control).await
+    }
+
+    async fn list_jobs(&self, request: Request<pb::ListJobsRequest>) -> Answer<pb::ListJobsResponse> {
+        let request = request.into_inner();
+        let run = parse(&request.run)?;
+        Ok(Response::new(jobs::list(&self.context.bus, &run, &request).await?))
     }
 
     async fn cancel_run(&self, request: Request<pb::CancelRunRequest>) -> Answer<pb::ControlRunResponse> {

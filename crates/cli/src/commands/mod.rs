@@ -11,3 +11,5 @@ pub mod optimize;
 pub mod prompt;
 pub mod runs;
 pub mod stack;
+pub mod top;
+pub mod trace;

@@ -6,6 +6,10 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use sipdo_protocol::pb::{self, control::Kind};
 
+use super::{
+    top::{self, TopArgs},
+    trace::{self, TraceArgs},
+};
 use crate::{
     args::Global,
     client::Api,
@@ -30,6 +34,11 @@ pub enum RunsCommand {
     Show(RunArg),
     /// Watch a run from its start; Ctrl-C stops watching, the run goes on
     Watch(RunArg),
+    /// Draw where a run's time and money went, one lane for each role
+    #[command(after_help = "Example: sipdo runs trace latest --iteration 3 --jobs")]
+    Trace(TraceArgs),
+    /// Watch live what every role does
+    Top(TopArgs),
     /// End a run now, with nothing concluded
     Cancel(RunArg),
     /// End a run early: keep the best prompt and test it
@@ -139,6 +148,8 @@ pub async fn run(global: &Global, command: &RunsCommand) -> Outcome {
         RunsCommand::List(args) => list(global, args).await,
         RunsCommand::Show(args) => show(global, &args.run).await,
         RunsCommand::Watch(args) => watch(global, &args.run).await,
+        RunsCommand::Trace(args) => trace::run(global, args).await,
+        RunsCommand::Top(args) => top::run(global, args).await,
         RunsCommand::Cancel(args) => ask(global, &args.run, Kind::Cancel, None).await,
         RunsCommand::Stop(args) => ask(global, &args.run, Kind::Stop, None).await,
         RunsCommand::Pause(args) => ask(global, &args.run, Kind::Pause, None).await,

@@ -1,0 +1,226 @@
+//! `sipdo runs top`: what every role does at this moment, and where the runs stand.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use serde_json::json;
+use sipdo_protocol::pb;
+
+use crate::{
+    args::Global,
+    client::Api,
+    commands::{agents::roll_call, runs::newest},
+    failure::{Exit, Failure, Outcome},
+    json,
+    output::{self, Table},
+    words::{amount_words, is_over, state_name},
+};
+
+/// How long a roll call waits for answers, in milliseconds.
+const ROLL_CALL_MS: u32 = 250;
+/// Runs that are looked at.
+const RUNS: u32 = 50;
+
+/// Flags of `sipdo runs top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// Seconds between two looks
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    every: f64,
+    /// Look so many times, then end [default: until Ctrl-C; once where stdout is no terminal]
+    #[arg(long, short = 'n', value_name = "N")]
+    times: Option<u64>,
+}
+
+/// Shows it again and again.
+///
+/// # Errors
+/// No coordinator runs.
+pub async fn run(global: &Global, args: &TopArgs) -> Outcome {
+    if !(args.every.is_finite() && args.every > 0.0) {
+        return Err(Failure::usage("--every is a number of seconds above 0"));
+    }
+    let every = Duration::from_secs_f64(args.every.min(86_400.0));
+    let terminal = output::animated() && !output::json();
+    let times = args.times.or((!terminal && !output::json()).then_some(1));
+    global
+        .with_api(None, async |api| {
+            let (mut before, mut drawn, mut looks) = (Look::default(), 0, 0);
+            loop {
+                let look = Look::now(api).await?;
+                if output::json() {
+                    output::json_line(&look.json()?)?;
+                } else {
+                    let text = look.text(&before);
+                    // Up over what was drawn before, and clear from there.
+                    let up = if drawn > 0 && terminal {
+                        format!("\x1b[{drawn}A\x1b[0J")
+                    } else {
+                        String::new()
+                    };
+                    output::data(&format!("{up}{text}"))?;
+                    drawn = text.lines().count();
+                }
+                looks += 1;
+                if times.is_some_and(|times| looks >= times) {
+                    return Ok(Exit::Ok);
+                }
+                before = look;
+                tokio::time::sleep(every).await;
+            }
+        })
+        .await
+}
+
+/// What is seen at one moment.
+#[derive(Default)]
+struct Look {
+    at: Option<Instant>,
+    agents: Vec<pb::AgentCard>,
+    runs: Vec<pb::Summary>,
+}
+
+#[derive(Default)]
+struct Role {
+    agents: u64,
+    busy: u32,
+    slots: u32,
+    done: u64,
+    models: Vec<String>,
+    trouble: String,
+}
+
+impl Look {
+    async fn now(api: &mut Api) -> Result<Self, Failure> {
+        let agents = roll_call(api, ROLL_CALL_MS).await?;
+        let mut runs = newest(api, RUNS).await?;
+        runs.retain(|run| !is_over(run.state()));
+        Ok(Look {
+            at: Some(Instant::now()),
+            agents,
+            runs,
+        })
+    }
+
+    fn roles(&self) -> BTreeMap<&str, Role> {
+        let mut roles: BTreeMap<&str, Role> = BTreeMap::new();
+        for card in &self.agents {
+            let role = roles.entry(card.role.as_str()).or_default();
+            role.agents += 1;
+            role.busy += card.busy;
+            role.slots += card.slots;
+            role.done += card.done;
+            let model = format!("{}/{}", card.endpoint, card.model);
+            if model != "/" && !role.models.contains(&model) {
+                role.models.push(model);
+            }
+            if role.trouble.is_empty() {
+                role.trouble.clone_from(&card.trouble);
+            }
+        }
+        roles
+    }
+
+    fn text(&self, before: &Look) -> String {
+        let mut table =
+            Table::new(&["role", "agents", "busy", "jobs/s", "done", "model", "trouble"]).right(&[1, 2, 3, 4]);
+        let earlier = before.roles();
+        for (name, role) in self.roles() {
+            let busy = if role.slots == 0 {
+                role.busy.to_string()
+            } else {
+                format!("{}/{}", role.busy, role.slots)
+            };
+            let speed = self.speed(before, role.done, earlier.get(name).map(|role| role.done));
+            table.row([
+                name.to_owned(),
+                role.agents.to_string(),
+                busy,
+                speed,
+                output::count(role.done),
+                role.models.join(", "),
+                output::short(&role.trouble, 60),
+            ]);
+        }
+        let mut text = table.render(output::stdout_color());
+        text.push('\n');
+        if self.runs.is_empty() {
+            text.push_str("no run is at work\n");
+            return text;
+        }
+        let mut table = Table::new(&["run", "task", "state", "level", "jobs", "spent", "waiting for"]).right(&[4]);
+        for run in &self.runs {
+            table.row([
+                run.run.clone(),
+                run.task.clone(),
+                state_name(run.state()).into(),
+                format!("{}/{}", run.level, run.levels),
+                output::count(run.jobs_done),
+                amount_words(&run.spent.unwrap_or_default(), run.unpriced_calls),
+                output::short(&run.waiting, 60),
+            ]);
+        }
+        text.push_str(&table.render(output::stdout_color()));
+        text
+    }
+
+    /// Jobs a second since the look before, where there was one and nobody has left.
+    fn speed(&self, before: &Look, done: u64, earlier: Option<u64>) -> String {
+        let (Some(now), Some(then), Some(earlier)) = (self.at, before.at, earlier) else {
+            return "-".into();
+        };
+        let seconds = now.duration_since(then).as_secs_f64().max(0.001);
+        match done.checked_sub(earlier) {
+            Some(more) => format!("{:.1}", more as f64 / seconds),
+            None => "-".into(),
+        }
+    }
+
+    fn json(&self) -> Result<serde_json::Value, Failure> {
+        let agents: Result<Vec<_>, _> = self
+            .agents
+            .iter()
+            .map(|card| json::message("AgentCard", card))
+            .collect();
+        let runs: Result<Vec<_>, _> = self.runs.iter().map(|run| json::message("Summary", run)).collect();
+        Ok(json!({ "agents": agents?, "runs": runs? }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(at: Instant, done: u64) -> Look {
+        let card = |agent: &str, busy| pb::AgentCard {
+            role: "learner".into(),
+            agent: agent.into(),
+            endpoint: "e".into(),
+            model: "m".into(),
+            busy,
+            slots: 16,
+            done,
+            ..Default::default()
+        };
+        Look {
+            at: Some(at),
+            agents: vec![card("a", 3), card("b", 4)],
+            runs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn agents_of_a_role_are_one_line_with_their_speed() {
+        let start = Instant::now();
+        let (before, now) = (look(start, 100), look(start + Duration::from_secs(2), 110));
+        let text = now.text(&before);
+        let line = text.lines().find(|line| line.starts_with("learner")).unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words, ["learner", "2", "7/32", "10.0", "220", "e/m"], "{text}");
+        assert!(text.contains("no run is at work"), "{text}");
+        assert!(now.text(&Look::default()).contains(" - "), "nothing to compare with");
+    }
+}

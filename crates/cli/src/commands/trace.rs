@@ -1,0 +1,408 @@
+//! `sipdo runs trace`: where a run's time and money went, level by level and role by role, drawn from its journal alone.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use serde_json::json;
+use sipdo_protocol::pb;
+
+use crate::{
+    args::Global,
+    client::Api,
+    failure::{Exit, Failure, Outcome},
+    json,
+    output::{self, Table},
+    session::run_named,
+    words::reason_words,
+};
+
+/// Columns of the drawing.
+const WIDTH: usize = 48;
+/// Jobs fetched at a time.
+const PAGE: i32 = 5_000;
+
+/// Flags of `sipdo runs trace`.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// The run, or `latest`
+    run: String,
+    /// Only this level, 0 for what came before the first, or `conclusion`
+    #[arg(long, value_name = "N", value_parser = iteration)]
+    iteration: Option<Iteration>,
+    /// A row for each job, besides the lanes
+    #[arg(long)]
+    jobs: bool,
+}
+
+/// A part of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Iteration {
+    Level(u32),
+    Conclusion,
+}
+
+fn iteration(text: &str) -> Result<Iteration, String> {
+    match text {
+        "conclusion" => Ok(Iteration::Conclusion),
+        level => level
+            .parse()
+            .map(Iteration::Level)
+            .map_err(|_| format!("{text:?} is neither a level nor `conclusion`")),
+    }
+}
+
+impl Iteration {
+    fn of(job: &pb::JobLine) -> Self {
+        if job.conclusion {
+            Iteration::Conclusion
+        } else {
+            Iteration::Level(job.level)
+        }
+    }
+
+    fn words(self) -> String {
+        match self {
+            Iteration::Level(0) => "before level 1".into(),
+            Iteration::Level(level) => format!("level {level}"),
+            Iteration::Conclusion => "conclusion".into(),
+        }
+    }
+}
+
+/// Draws a run.
+///
+/// # Errors
+/// The coordinator does not answer, or there is no such run or level.
+pub async fn run(global: &Global, args: &TraceArgs) -> Outcome {
+    global
+        .with_api(Some(&args.run), async |api| {
+            let run = run_named(api, &args.run).await?;
+            let jobs = fetch(api, &run, args.iteration).await?;
+            if output::json() {
+                for job in &jobs {
+                    output::json_line(&json!({ "job": json::message("JobLine", job)? }))?;
+                }
+            } else if jobs.is_empty() {
+                let what = args
+                    .iteration
+                    .map_or("job".to_owned(), |it| format!("job of {}", it.words()));
+                return Err(Failure::new(Exit::NotFound, format!("run {run} has issued no {what}")));
+            } else {
+                output::data(&draw(&run, &jobs, args.jobs))?;
+            }
+            Ok(Exit::Ok)
+        })
+        .await
+}
+
+async fn fetch(api: &mut Api, run: &str, iteration: Option<Iteration>) -> Result<Vec<pb::JobLine>, Failure> {
+    let mut jobs = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = pb::ListJobsRequest {
+            run: run.to_owned(),
+            level: match iteration {
+                Some(Iteration::Level(level)) => Some(level),
+                Some(Iteration::Conclusion) | None => None,
+            },
+            conclusion: iteration == Some(Iteration::Conclusion),
+            page_size: PAGE,
+            page_token,
+        };
+        let page = api.list_jobs(request).await?.into_inner();
+        jobs.extend(page.jobs);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(jobs);
+        }
+    }
+}
+
+fn draw(run: &str, jobs: &[pb::JobLine], each: bool) -> String {
+    let mut parts: BTreeMap<Iteration, Vec<&pb::JobLine>> = BTreeMap::new();
+    for job in jobs {
+        parts.entry(Iteration::of(job)).or_default().push(job);
+    }
+    let mut text = format!("Run {run}\n");
+    for (iteration, jobs) in parts {
+        text.push('\n');
+        text.push_str(&part(iteration, &jobs, each));
+    }
+    text.push_str("\n·  waits in the queue   ▒  in the agent   █  the model is called\n");
+    text
+}
+
+/// One iteration: its lanes, and its jobs where they are wanted.
+fn part(iteration: Iteration, jobs: &[&pb::JobLine], each: bool) -> String {
+    let scale = Scale::of(jobs);
+    let all = Sum::of(jobs);
+    let mut text = format!(
+        "{}: {}, {}, {} tokens, {}\n",
+        iteration.words(),
+        output::plural(jobs.len() as u64, "job"),
+        seconds(scale.span),
+        output::count(all.tokens),
+        all.cost()
+    );
+    let mut table =
+        Table::new(&["role", "", "jobs", "waited", "called", "model", "tokens", "cost"]).right(&[2, 3, 4, 6, 7]);
+    let mut lanes: BTreeMap<i32, Vec<&pb::JobLine>> = BTreeMap::new();
+    for job in jobs {
+        lanes.entry(job.role).or_default().push(job);
+    }
+    for (_, lane) in lanes {
+        let sum = Sum::of(&lane);
+        table.row([
+            role(lane.first().copied()),
+            scale.draw(&lane),
+            output::count(lane.len() as u64),
+            seconds(sum.waited_ms),
+            seconds(sum.called_ms),
+            sum.models.join(", "),
+            output::count(sum.tokens),
+            sum.cost(),
+        ]);
+    }
+    text.push_str(&table.render(output::stdout_color()));
+    if each {
+        text.push('\n');
+        text.push_str(&rows(jobs, &scale));
+    }
+    text
+}
+
+fn rows(jobs: &[&pb::JobLine], scale: &Scale) -> String {
+    let head = [
+        "job",
+        "role",
+        "operation",
+        "",
+        "waited",
+        "called",
+        "model",
+        "tokens",
+        "cost",
+        "remark",
+    ];
+    let mut table = Table::new(&head).right(&[4, 5, 7, 8]);
+    for job in jobs {
+        let sum = Sum::of(&[*job]);
+        table.row([
+            job.job.chars().take(12).collect(),
+            role(Some(job)),
+            job.operation.clone(),
+            scale.draw(&[*job]),
+            seconds(sum.waited_ms),
+            seconds(sum.called_ms),
+            sum.models.join(", "),
+            output::count(sum.tokens),
+            sum.cost(),
+            remark(job),
+        ]);
+    }
+    table.render(output::stdout_color())
+}
+
+fn remark(job: &pb::JobLine) -> String {
+    let mut remarks = Vec::new();
+    match &job.done {
+        None => remarks.push("in flight".to_owned()),
+        Some(done) => {
+            if let Some(why) = &done.not_measured {
+                remarks.push(format!("not measured: {}", reason_words(why.reason().as_str_name())));
+            }
+            if done.usage.as_ref().is_some_and(|usage| usage.from_store) {
+                remarks.push("bought before".to_owned());
+            }
+            let requests = done.usage.as_ref().map_or(0, |usage| usage.requests);
+            if requests > 1 {
+                remarks.push(format!("{requests} requests"));
+            }
+        }
+    }
+    if job.attempt > 1 {
+        remarks.push(format!("attempt {}", job.attempt));
+    }
+    remarks.join(", ")
+}
+
+/// What some jobs waited, called and cost together.
+#[derive(Default)]
+struct Sum {
+    waited_ms: u64,
+    called_ms: u64,
+    tokens: u64,
+    nano_usd: u64,
+    unpriced: bool,
+    models: Vec<String>,
+}
+
+impl Sum {
+    fn of(jobs: &[&pb::JobLine]) -> Self {
+        let mut sum = Sum::default();
+        for job in jobs {
+            let Some(done) = &job.done else { continue };
+            if let Some(timing) = &done.timing {
+                sum.waited_ms += timing.started_ms.saturating_sub(job.issued_ms);
+                sum.called_ms += u64::from(timing.model_ms);
+            }
+            if let Some(usage) = &done.usage {
+                sum.tokens += usage.input_tokens + usage.output_tokens;
+                sum.nano_usd += usage.nano_usd.unwrap_or(0);
+                sum.unpriced |= usage.nano_usd.is_none() && usage.calls > 0;
+            }
+            let model = done.by.as_ref().map(|by| format!("{}/{}", by.endpoint, by.model));
+            sum.models
+                .extend(model.filter(|model| model != "/" && !sum.models.contains(model)));
+        }
+        sum
+    }
+
+    fn cost(&self) -> String {
+        let known = output::dollars(self.nano_usd);
+        if self.unpriced { format!("{known} + ?") } else { known }
+    }
+}
+
+/// Time as columns.
+struct Scale {
+    from: u64,
+    span: u64,
+}
+
+impl Scale {
+    fn of(jobs: &[&pb::JobLine]) -> Self {
+        let from = jobs.iter().map(|job| job.issued_ms).min().unwrap_or(0);
+        let to = jobs.iter().map(|job| end(job)).max().unwrap_or(from);
+        Scale {
+            from,
+            span: to.saturating_sub(from).max(1),
+        }
+    }
+
+    fn column(&self, ms: u64) -> usize {
+        let part = ms.saturating_sub(self.from) as f64 / self.span as f64;
+        ((part * WIDTH as f64) as usize).min(WIDTH - 1)
+    }
+
+    /// The jobs in one lane; where several overlap, the model's time is seen above the agent's, and that above waiting.
+    fn draw(&self, jobs: &[&pb::JobLine]) -> String {
+        let mut lane = [' '; WIDTH];
+        let mut paint = |mark: char, from: u64, to: u64| {
+            let rank = |mark: char| [' ', '·', '▒', '█'].iter().position(|known| *known == mark);
+            for cell in lane.iter_mut().take(self.column(to) + 1).skip(self.column(from)) {
+                if rank(*cell) < rank(mark) {
+                    *cell = mark;
+                }
+            }
+        };
+        for job in jobs {
+            let timing = job.done.as_ref().and_then(|done| done.timing);
+            let Some(timing) = timing else {
+                paint('·', job.issued_ms, self.from + self.span);
+                continue;
+            };
+            let end = timing.started_ms + u64::from(timing.took_ms);
+            paint('·', job.issued_ms, timing.started_ms);
+            paint('▒', timing.started_ms, end);
+            if timing.model_ms > 0 {
+                // Of a job in the agent, only how long the model took is known: that is nearly all of it, at its end.
+                paint('█', end.saturating_sub(u64::from(timing.model_ms)), end);
+            }
+        }
+        lane.iter().collect()
+    }
+}
+
+fn end(job: &pb::JobLine) -> u64 {
+    let timing = job.done.as_ref().and_then(|done| done.timing);
+    timing.map_or(job.issued_ms, |timing| timing.started_ms + u64::from(timing.took_ms))
+}
+
+fn role(job: Option<&pb::JobLine>) -> String {
+    let name = job.map(|job| job.role().as_str_name()).unwrap_or_default();
+    name.trim_start_matches("ROLE_").to_lowercase()
+}
+
+fn seconds(ms: u64) -> String {
+    match ms {
+        0..10_000 => format!("{:.2} s", ms as f64 / 1000.0),
+        _ => output::duration(ms / 1000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(role: pb::Role, issued_ms: u64, started_ms: u64, took_ms: u32) -> pb::JobLine {
+        pb::JobLine {
+            job: "0123456789abcdef".into(),
+            role: role.into(),
+            operation: "answer".into(),
+            level: 1,
+            issued_ms,
+            attempt: 1,
+            done: Some(pb::JobDone {
+                timing: Some(pb::Timing {
+                    started_ms,
+                    took_ms,
+                    model_ms: took_ms / 2,
+                }),
+                by: Some(pb::Provenance {
+                    endpoint: "e".into(),
+                    model: "m".into(),
+                    ..Default::default()
+                }),
+                usage: Some(pb::Usage {
+                    calls: 1,
+                    input_tokens: 900,
+                    output_tokens: 100,
+                    nano_usd: Some(1_000_000_000),
+                    ..Default::default()
+                }),
+                not_measured: None,
+            }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn each_role_has_a_lane_with_its_time_and_money() {
+        let jobs = [
+            job(pb::Role::Generator, 1_000, 1_100, 400),
+            job(pb::Role::Learner, 1_500, 1_600, 400),
+            job(pb::Role::Learner, 1_500, 1_700, 300),
+        ];
+        let text = draw("r1", &jobs, false);
+        assert!(text.contains("level 1: 3 jobs, 1.00 s, 3,000 tokens, $3.00"), "{text}");
+        let lane = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        assert!(lane("generator").contains("e/m"), "{text}");
+        assert!(lane("learner").contains("0.30 s"), "100 and 200 ms waited: {text}");
+        let first = |lane: &str| lane.find('·').unwrap();
+        assert!(first(&lane("generator")) < first(&lane("learner")), "{text}");
+        assert!(!text.contains("0123456789ab"), "{text}");
+        assert!(draw("r1", &jobs, true).contains("0123456789ab"), "a row for each job");
+    }
+
+    #[test]
+    fn a_job_in_flight_waits_to_the_end_and_costs_nothing_yet() {
+        let open = pb::JobLine {
+            done: None,
+            attempt: 2,
+            ..job(pb::Role::Checker, 1_000, 0, 0)
+        };
+        assert_eq!(remark(&open), "in flight, attempt 2");
+        let other = job(pb::Role::Learner, 1_000, 1_000, 800);
+        let text = draw("r1", &[open, other], false);
+        let lane = text.lines().find(|line| line.starts_with("checker")).unwrap();
+        assert_eq!(lane.matches('·').count(), WIDTH, "{text}");
+    }
+
+    #[test]
+    fn parts_of_a_run_are_named_by_level_or_conclusion() {
+        assert_eq!(iteration("3"), Ok(Iteration::Level(3)));
+        assert_eq!(iteration("conclusion"), Ok(Iteration::Conclusion));
+        assert!(iteration("last").is_err());
+    }
+}
