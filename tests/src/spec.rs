@@ -35,6 +35,8 @@ pub struct MetricRow {
     pub name: String,
     /// Its unit.
     pub unit: String,
+    /// `histogram`, `counter` or `up-down counter`.
+    pub kind: String,
     /// `coordinator`, `<role>` or both.
     pub processes: Vec<String>,
 }
@@ -179,12 +181,13 @@ impl SpanRow {
 
 impl MetricRow {
     fn read(cells: &[String]) -> Result<Self> {
-        let [name, unit, _, processes, _] = cells else {
+        let [name, unit, kind, processes, _] = cells else {
             bail!("a row of metrics with other cells: {cells:?}")
         };
         Ok(MetricRow {
             name: quoted(name).pop().context("a metric without a name")?,
             unit: unit.clone(),
+            kind: kind.clone(),
             processes: processes.split(", ").map(str::to_owned).collect(),
         })
     }

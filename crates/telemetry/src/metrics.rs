@@ -13,6 +13,8 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use crate::names;
 use crate::prometheus::Page;
 
+pub use crate::prometheus::prometheus_name;
+
 const TOKENS: [f64; 14] = [
     1.0,
     4.0,

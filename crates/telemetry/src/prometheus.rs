@@ -62,8 +62,9 @@ impl MetricReader for Reader {
     }
 }
 
-/// The name of a metric as Prometheus knows it.
-fn prometheus_name(name: &str, unit: &str, counter: bool) -> String {
+/// The name of a metric as Prometheus knows it, without the `_bucket`, `_sum` and `_count` of a histogram.
+#[must_use]
+pub fn prometheus_name(name: &str, unit: &str, counter: bool) -> String {
     let mut text = name.replace(['.', '-'], "_");
     let suffix = match unit {
         "s" => "_seconds",

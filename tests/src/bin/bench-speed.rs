@@ -1,11 +1,11 @@
-//! `make bench-speed`: jobs per second end to end, CPU and memory of every process, jobs in flight.
+//! `make bench-speed`: jobs per second end to end, with and without tracing, CPU and memory of every process, jobs in flight.
 
 use anyhow::{Context as _, Result};
 use prost::Message as _;
 use sipdo_bus::{Bus, BusSettings, RunId, RunReader, RunSubject};
 use sipdo_protocol::pb;
 use sipdo_tests::{
-    Cluster, Process, Setup,
+    Cluster, Collector, Process, Setup,
     bench::{figure, machine, run},
     task::counting,
 };
@@ -13,6 +13,9 @@ use std::{collections::BTreeMap, fs, time::Instant};
 
 /// Jobs of the run that is timed.
 const JOBS: usize = 10_000;
+/// Turns with and without tracing, and jobs of each.
+const ROUNDS: u64 = 5;
+const ROUND_JOBS: usize = 2_000;
 /// Latency of the simulated models in the second part, in milliseconds.
 const LATENCY: u32 = 200;
 
@@ -24,7 +27,47 @@ async fn main() -> Result<()> {
     );
     println!("A job: coordinator, NATS, agent, HTTP, NATS, journal, strategy.\n");
     throughput().await?;
+    tracing_overhead().await?;
     parallelism().await
+}
+
+/// The same jobs with nothing recorded and with every signal sent to a collector that throws it away, in turns on two clusters that
+/// stand beside each other. The median of the turns: other work on the machine disturbs single ones.
+async fn tracing_overhead() -> Result<()> {
+    let collector = Collector::deaf().await?;
+    let setup = |environment| Setup {
+        slots: 128,
+        environment,
+        ..Setup::default()
+    };
+    let clusters = [
+        Cluster::start(&setup(Vec::new())).await?,
+        Cluster::start(&setup(collector.http_environment())).await?,
+    ];
+    let mut speeds = [Vec::new(), Vec::new()];
+    for round in 0..=ROUNDS {
+        for (cluster, speeds) in clusters.iter().zip(&mut speeds) {
+            let client = cluster.client().await?;
+            let task = counting(100 + round, ROUND_JOBS);
+            let start = Instant::now();
+            let run = run(&client, task, "eval", &serde_json::json!({})).await?;
+            let done = run.summary.map(|summary| summary.jobs_done).unwrap_or_default();
+            // The first round only fills the connection pools.
+            if round > 0 {
+                speeds.push(done as f64 / start.elapsed().as_secs_f64());
+            }
+        }
+    }
+    let [without, with] = speeds.map(median);
+    let percent = 100.0 * (without / with - 1.0);
+    println!("\nmedian of {ROUNDS} turns of {ROUND_JOBS} jobs: {without:.0} a second untraced, {with:.0} traced");
+    figure("speed.tracing_overhead", format!("{percent:.1}"), "percent");
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// One `eval` run: every job is one learner answer, each to another question.
