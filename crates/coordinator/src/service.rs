@@ -149,7 +149,7 @@ impl RunService for Runs {
         let bytes = request.task.clone().unwrap_or_default().encode_to_vec();
         let task_hash = self.context.bus.put_task(&bytes).await.map_err(unavailable)?;
         let created = pb::Created {
-            task_hash: task_hash.clone(),
+            task_hash,
             strategy: strategy(&request).to_owned(),
             options_json: request.options_json.clone(),
             budget: request.budget,
@@ -163,7 +163,7 @@ impl RunService for Runs {
             at_ms: now_ms(),
             epoch: 0,
             events: vec![pb::Event {
-                event: Some(Event::Created(created)),
+                event: Some(Event::Created(created.clone())),
             }],
             summary: None,
         };
@@ -178,11 +178,11 @@ impl RunService for Runs {
             Ok(_) => {}
             Err(CreateRunError::Exists { first, .. }) => {
                 let first = pb::Entry::decode(first.payload).map_err(internal)?;
-                let same = first.events.iter().any(
-                    |event| matches!(&event.event, Some(Event::Created(created)) if created.task_hash == task_hash),
-                );
-                if !same {
-                    return Err(exists("this request id made a run of another task: use a new one"));
+                let same = |event: &pb::Event| matches!(&event.event, Some(Event::Created(first)) if asks_the_same(first, &created));
+                if !first.events.iter().any(same) {
+                    return Err(exists(
+                        "this request id made a run with another task, strategy, options, budget or models: use a new one",
+                    ));
                 }
             }
             Err(error) => return Err(unavailable(error)),
@@ -419,6 +419,21 @@ async fn watch(
             return Ok(());
         }
     }
+}
+
+/// Whether two creations ask for the same run, whatever program asked.
+fn asks_the_same(one: &pb::Created, other: &pb::Created) -> bool {
+    let asked = |created: &pb::Created| {
+        let options = serde_json::from_str::<serde_json::Value>(&created.options_json).unwrap_or_default();
+        (
+            created.task_hash.clone(),
+            created.strategy.clone(),
+            options,
+            created.budget,
+            created.models.clone(),
+        )
+    };
+    asked(one) == asked(other)
 }
 
 /// A state as people say it.
