@@ -520,7 +520,11 @@ impl<'a> Leader<'a> {
         let Some(seconds) = self.state.ledger.cap().seconds.filter(|_| !met) else {
             return;
         };
-        let per_second = if self.state.concluding() { 1000 } else { 1000 - FOR_CONCLUSION };
+        let per_second = if self.state.concluding() {
+            1000
+        } else {
+            1000 - FOR_CONCLUSION
+        };
         if now_ms().saturating_sub(self.state.summary.created_ms) > seconds.saturating_mul(per_second) {
             plan.events
                 .push(event(Event::Exhausted(pb::Exhausted { cap: "time".into() })));

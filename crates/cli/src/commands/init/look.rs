@@ -180,7 +180,11 @@ mod tests {
         let metric = |targets: &[&str]| propose_metric(&targets.iter().map(|&t| t.to_owned()).collect::<Vec<_>>());
         assert_eq!(metric(&["(A)", "B", "C."]), "choice");
         assert_eq!(metric(&["1", "-2.5", "1,000"]), "numeric");
-        assert_eq!(metric(&["yes", "no"]), "normalized", "two answers are no label space yet");
+        assert_eq!(
+            metric(&["yes", "no"]),
+            "normalized",
+            "two answers are no label space yet"
+        );
         assert_eq!(metric(&["yes", "no"].repeat(4)), "choice");
         assert_eq!(metric(&[&"long ".repeat(40)]), "judge");
         assert_eq!(metric(&[]), "normalized");
