@@ -40,6 +40,8 @@ pub struct Setup {
     pub proxied: bool,
     /// Variables in the environment of coordinators and agents.
     pub environment: Vec<(String, String)>,
+    /// Other servers than the cluster's own, with commas between their addresses.
+    pub servers: Option<String>,
 }
 
 impl Default for Setup {
@@ -53,6 +55,7 @@ impl Default for Setup {
             operator: String::new(),
             proxied: false,
             environment: Vec::new(),
+            servers: None,
         }
     }
 }
@@ -74,6 +77,7 @@ pub struct Cluster {
     slots: u32,
     started: usize,
     proxied: bool,
+    servers: Option<String>,
     /// The proxies by process id.
     proxies: HashMap<u32, Proxy>,
     environment: Vec<(String, String)>,
@@ -106,6 +110,7 @@ impl Cluster {
             slots: setup.slots,
             started: 0,
             proxied: setup.proxied,
+            servers: setup.servers.clone(),
             proxies: HashMap::new(),
             environment: setup.environment.clone(),
         };
@@ -203,7 +208,7 @@ impl Cluster {
     /// The server's address for a process, and the proxy behind it where there is one.
     async fn link(&self) -> Result<(String, Option<Proxy>)> {
         if !self.proxied {
-            return Ok((self.nats.url(), None));
+            return Ok((self.servers.clone().unwrap_or_else(|| self.nats.url()), None));
         }
         let proxy = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, self.nats.port()))).await?;
         Ok((format!("nats://{}", proxy.address()), Some(proxy)))

@@ -11,6 +11,7 @@ pub mod proxy;
 pub mod simulator;
 pub mod spec;
 pub mod task;
+pub mod trio;
 
 pub use cluster::{Cluster, Setup};
 pub use command::User;

@@ -670,3 +670,32 @@ async fn a_client_that_is_cut_off_comes_back_and_nothing_is_lost() -> Result<()>
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_three_servers_may_die() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut trio = sipdo_tests::trio::Trio::start(folder.path())?;
+    let setup = Setup {
+        simulator: latency("50-150"),
+        servers: Some(trio.urls()),
+        ..Setup::default()
+    };
+    let cluster = Cluster::start(&setup).await?;
+    let settings = BusSettings {
+        urls: trio.urls().split(',').map(str::to_owned).collect(),
+        ..BusSettings::default()
+    };
+    let bus = Bus::connect(settings).await?;
+    let run = create(
+        &cluster.client().await?,
+        request(counting(12, 20), "sipdo", &options(), None),
+    )
+    .await?;
+    results(&bus, &run, 20).await?;
+    trio.kill(0)?;
+    ended(&cluster.client().await?, &run, RUN).await?;
+    let history = clean(&bus, &run).await?;
+    assert_eq!(history.not_measured(), 0);
+    assert_eq!(cluster.ledger().await?.bought_twice(), Vec::new());
+    Ok(())
+}

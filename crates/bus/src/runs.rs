@@ -73,6 +73,26 @@ impl Bus {
         self.last_from_leader(RUN_STREAM, &subjects::run_log(run)).await
     }
 
+    /// Removes everything about `run`, and returns how many messages that were. Its task stays: other runs may have the same.
+    ///
+    /// The caller knows that it has ended: a leader would find its log gone.
+    ///
+    /// # Errors
+    /// The server cannot be asked; called again, it goes on.
+    pub async fn delete_run(&self, run: &RunId) -> Result<u64, BusError> {
+        const DOING: &str = "deleting a run";
+        let mut removed = 0;
+        // The run's own stream last: while it has a log, the run is there to be deleted again.
+        let beside = subjects::beside_run(run);
+        for (stream, filter) in beside.into_iter().chain([(RUN_STREAM, subjects::run_all(run))]) {
+            let stream = self.jetstream().get_stream_no_info(stream).await;
+            let stream = stream.map_err(|error| BusError::failed(DOING, error))?;
+            let purged = stream.purge().filter(filter).await;
+            removed += purged.map_err(|error| BusError::failed(DOING, error))?.purged;
+        }
+        Ok(removed)
+    }
+
     /// Tells `run` what its user wants, and returns the sequence of the message. The same `id` again, within two
     /// minutes, tells nothing new.
     ///

@@ -247,6 +247,35 @@ pub enum RunSubject {
     Unknown,
 }
 
+impl fmt::Display for RunSubject {
+    /// The subject below that of the run, as [`run_part`] takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log => f.write_str("log"),
+            Self::Result { role, job } => write!(f, "result.{role}.{job}"),
+            Self::Lost { role, job, n } => write!(f, "lost.{role}.{job}.{n}"),
+            Self::Control => f.write_str("control"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+/// The kind that is written so below the subject of a run.
+#[must_use]
+pub fn run_part(part: &str) -> RunSubject {
+    run_place(&format!("{RUN_PREFIX}run.{part}")).map_or(RunSubject::Unknown, |(_, kind)| kind)
+}
+
+/// Everything kept about `run` outside [`RUN_STREAM`], by stream.
+#[must_use]
+pub fn beside_run(run: &RunId) -> [(&'static str, String); 3] {
+    [
+        (ATTEMPT_STREAM, format!("sipdo.v1.attempt.*.{run}.>")),
+        (JOB_STREAM, jobs_of_run(run)),
+        (DEAD_STREAM, format!("{DEAD_PREFIX}*.{run}")),
+    ]
+}
+
 /// Takes the subject of a message of [`RUN_STREAM`] apart.
 #[must_use]
 pub fn run_place(subject: &str) -> Option<(RunId, RunSubject)> {

@@ -3,6 +3,7 @@
 //! Knows nothing of how agents call models. All state of a run is in its stream; a coordinator can die at any moment.
 
 mod admission;
+mod archive;
 pub mod context;
 pub mod desk;
 pub mod fold;

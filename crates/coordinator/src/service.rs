@@ -1,7 +1,7 @@
 //! `sipdo.v1.RunService`: any coordinator answers for any run, because all of a run is in its stream.
 
 use crate::{
-    admission,
+    admission, archive,
     context::{Context, ROLL_CALL, now_ms, roll_call},
     fold::{RunState, is_end},
     jobs,
@@ -270,6 +270,52 @@ impl RunService for Runs {
             ..Default::default()
         };
         self.control(&request.into_inner().run, control).await
+    }
+
+    type ExportRunStream = BoxStream<'static, Result<pb::Record, Status>>;
+
+    async fn export_run(&self, request: Request<pb::ExportRunRequest>) -> Answer<Self::ExportRunStream> {
+        let run = parse(&request.into_inner().run)?;
+        let first = self.context.bus.first_log(&run).await.map_err(unavailable)?;
+        let first = first.ok_or_else(|| not_found("run", run.as_str()))?;
+        let mut state = RunState::new(run.as_str());
+        state.apply_entry(first.seq, &pb::Entry::decode(first.payload).map_err(internal)?);
+        let task = self.task_of(&state).await?.encode_to_vec();
+        let (records, stream) = mpsc::channel(64);
+        let context = self.context.clone();
+        tokio::spawn(async move {
+            if let Err(error) = archive::send(&context, &run, task, &records).await {
+                drop(records.send(Err(unavailable(format!("{error:#}")))).await);
+            }
+        });
+        let stream = tokio_stream::wrappers::ReceiverStream::new(stream);
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn read_archive(&self, request: Request<tonic::Streaming<pb::Record>>) -> Answer<pb::Run> {
+        let mut records = request.into_inner();
+        let mut archived = archive::Archived::new();
+        while let Some(record) = records.message().await? {
+            archived
+                .take(&self.context, record)
+                .map_err(|error| bad_request("ARCHIVE_INVALID", "records", format!("{error:#}")))?;
+        }
+        let state = archived.state();
+        let state =
+            state.ok_or_else(|| bad_request("ARCHIVE_INVALID", "records", "the run's first entry is not there"))?;
+        Ok(Response::new(view::run(state)))
+    }
+
+    async fn delete_run(&self, request: Request<pb::DeleteRunRequest>) -> Answer<pb::DeleteRunResponse> {
+        let run = parse(&request.into_inner().run)?;
+        let state = self.state(&run).await?;
+        if !state.ended() {
+            let why = format!("run {run} has not ended: cancel it first");
+            return Err(precondition("RUN_NOT_ENDED", why));
+        }
+        let messages = self.context.bus.delete_run(&run).await.map_err(unavailable)?;
+        tracing::info!(%run, messages, "deleted");
+        Ok(Response::new(pb::DeleteRunResponse { messages }))
     }
 
     async fn get_prompt(&self, request: Request<pb::GetPromptRequest>) -> Answer<pb::Prompt> {

@@ -29,9 +29,9 @@ const SILENCE: Duration = Duration::from_millis(2_000);
 /// How long one look waits for an answer.
 const PING: Duration = Duration::from_millis(400);
 /// How long a coordinator that the server does not know is given to come back.
-const COME_BACK: Duration = Duration::from_millis(250);
+const COME_BACK: Duration = Duration::from_millis(200);
 /// How long others are given to come back after our own connection was made.
-const SETTLE: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_millis(600);
 
 /// The supervisor of one process.
 pub struct Supervisor {

@@ -1,6 +1,7 @@
 //! The commands, one file each: flags, what they do, what they print.
 
 pub mod agents;
+pub mod archive;
 pub mod completions;
 pub mod diff;
 pub mod doctor;

@@ -7,6 +7,7 @@ use serde_json::json;
 use sipdo_protocol::pb::{self, control::Kind};
 
 use super::{
+    archive,
     top::{self, TopArgs},
     trace::{self, TraceArgs},
 };
@@ -52,6 +53,14 @@ pub enum RunsCommand {
     Budget(BudgetArgs),
     /// Write a run's prompt, report and data into a folder
     Export(ExportArgs),
+    /// Print a run's journal, one JSON object for each message
+    ExportJournal(RunArg),
+    /// Keep a run in one file, whole
+    Archive(ArchiveArgs),
+    /// Show the run that a file of `archive` keeps; stores nothing
+    Read(ReadArgs),
+    /// Remove an ended run and all its messages
+    Delete(DeleteArgs),
 }
 
 /// Names a run.
@@ -120,6 +129,32 @@ pub struct ExportArgs {
     out: Option<PathBuf>,
 }
 
+/// Flags of `sipdo runs archive`.
+#[derive(Debug, Args)]
+pub struct ArchiveArgs {
+    /// The run, or `latest`
+    run: String,
+    /// The file [default: ./RUN.sipdo]
+    file: Option<PathBuf>,
+}
+
+/// Flags of `sipdo runs read`.
+#[derive(Debug, Args)]
+pub struct ReadArgs {
+    /// The file
+    file: PathBuf,
+}
+
+/// Flags of `sipdo runs delete`.
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// The run
+    run: String,
+    /// Do it: nothing brings the run back but an archive
+    #[arg(long)]
+    yes: bool,
+}
+
 /// US dollars with up to nine decimals, as billionths.
 fn nano_usd(text: &str) -> Result<u64, String> {
     text.parse::<sipdo_llm::UsdPerMillion>()
@@ -156,6 +191,10 @@ pub async fn run(global: &Global, command: &RunsCommand) -> Outcome {
         RunsCommand::Resume(args) => resume(global, args).await,
         RunsCommand::Budget(args) => budget(global, args).await,
         RunsCommand::Export(args) => export(global, args).await,
+        RunsCommand::ExportJournal(args) => archive::export_journal(global, &args.run).await,
+        RunsCommand::Archive(args) => archive::write(global, &args.run, args.file.as_deref()).await,
+        RunsCommand::Read(args) => archive::read(global, &args.file).await,
+        RunsCommand::Delete(args) => archive::delete(global, &args.run, args.yes).await,
     }
 }
 
@@ -229,21 +268,28 @@ async fn show(global: &Global, name: &str) -> Outcome {
     global
         .with_api(Some(name), async |api| {
             let run = get_run(api, name).await?;
-            if output::json() {
-                output::json_line(&json::message("Run", &run)?)?;
-            } else if run.summary.as_ref().is_some_and(|summary| is_over(summary.state())) {
-                let report = Report::of(&run, false);
-                match Goal::of(&run) {
-                    Goal::Optimize => output::prose(&(report.text() + &lineage(&run)))?,
-                    Goal::Eval => output::prose(&report.eval_text())?,
-                }
-            } else {
-                output::data(&standing(&run))?;
-                output::data(&lineage(&run))?;
-            }
+            tell(&run)?;
             Ok(Exit::Ok)
         })
         .await
+}
+
+/// Prints a run.
+///
+/// # Errors
+/// The output is closed.
+pub fn tell(run: &pb::Run) -> Result<(), Failure> {
+    if output::json() {
+        return output::json_line(&json::message("Run", run)?);
+    }
+    if !run.summary.as_ref().is_some_and(|summary| is_over(summary.state())) {
+        return output::data(&(standing(run) + &lineage(run)));
+    }
+    let report = Report::of(run, false);
+    match Goal::of(run) {
+        Goal::Optimize => output::prose(&(report.text() + &lineage(run))),
+        Goal::Eval => output::prose(&report.eval_text()),
+    }
 }
 
 /// A run that has not ended, in a few lines.
