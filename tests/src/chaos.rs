@@ -137,6 +137,7 @@ async fn disturbed(plan: &Plan, round: usize, specs: &[Spec], caps: &[u64], spoi
             pause_ms: plan.pause_ms,
         },
     );
+    let quota = (plan.faults * plan.together).div_ceil(plan.runs.max(1)) * 5 / 4;
     let mut last_fault = Instant::now();
     loop {
         injector.recover().await?;
@@ -153,8 +154,8 @@ async fn disturbed(plan: &Plan, round: usize, specs: &[Spec], caps: &[u64], spoi
                 .push(format!("a run of round {} has not ended: {runs:?}", round + 1));
             break;
         }
-        // After a long time enough has struck: now it is to end.
-        if injector.started.elapsed() > STUCK {
+        // Once enough has struck, or after a long time, it is to end.
+        if injector.fate.faults.values().sum::<usize>() >= quota || injector.started.elapsed() > STUCK {
             injector.enough = true;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

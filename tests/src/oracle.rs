@@ -347,11 +347,12 @@ const TO_SPOOL_MS: u64 = 500;
 pub fn finished_and_bought_again(ledger: &Ledger, hurts: &[Hurt]) -> Vec<String> {
     let mut safe: BTreeMap<&str, u64> = BTreeMap::new();
     let mut again = Vec::new();
+    let mut trying_again: BTreeMap<&str, bool> = BTreeMap::new();
     for call in &ledger.calls {
-        if safe
-            .get(call.request.as_str())
-            .is_some_and(|since| call.received_ms > *since)
-        {
+        let request = call.request.as_str();
+        // The second owner of a job that tries again has begun before the answer of the first was safe.
+        let tries = trying_again.insert(request, !Ledger::is_whole(call)).unwrap_or(false);
+        if !tries && safe.get(request).is_some_and(|since| call.received_ms > *since) {
             again.push(told(ledger, call, hurts));
         }
         let until = call.ended_ms + TO_SPOOL_MS;

@@ -137,6 +137,12 @@ impl Agent {
         if seen_before && self.has_result(&work).await {
             return Settle::Ack;
         }
+        // The agent of an earlier attempt may only have been cut off, and have its answer in the spool by now.
+        for attempt in 1..work.wire.attempt {
+            if self.bring_left_behind(&work, attempt).await {
+                return Settle::Ack;
+            }
+        }
         let Some(_hand) = self.take_in_hand(&work) else {
             return Settle::HandBack(OWNER_LIVES);
         };
@@ -249,7 +255,7 @@ impl Agent {
                 Liveness::Silent | Liveness::Dead => {}
             }
             // Its last words may have come while we asked for it, or lie in the spool of this machine.
-            if result().await?.is_some() || self.bring_left_behind(work).await {
+            if result().await?.is_some() || self.bring_left_behind(work, work.wire.attempt).await {
                 return Ok(Settle::Ack);
             }
         }
@@ -413,8 +419,8 @@ impl Agent {
     }
 
     /// Brings the answer to this attempt if a process that died has left it in the spool that we share with it.
-    async fn bring_left_behind(&self, work: &Work) -> bool {
-        match self.spool.of(work.run.as_str(), work.job.as_str(), work.wire.attempt) {
+    async fn bring_left_behind(&self, work: &Work, attempt: u32) -> bool {
+        match self.spool.of(work.run.as_str(), work.job.as_str(), attempt) {
             Ok(Some((file, kept))) => {
                 self.bring(&file, &kept, &work.trace).await;
                 true

@@ -330,6 +330,10 @@ impl<'a> Leader<'a> {
         }
         let task = match self.task().await {
             Ok(task) => task,
+            // A server that cannot be asked now can be asked later: then the run is taken up again.
+            Err(error) if error.is::<BusError>() && !matches!(error.downcast_ref(), Some(BusError::Corrupt { .. })) => {
+                return Err(error.into());
+            }
             Err(error) => return Ok(failed(format!("{error:#}"))),
         };
         let created = self.state.created.clone().unwrap_or_default();
