@@ -4,8 +4,8 @@
 //! tracing that is off costs one read of an atomic. Log lines written inside [`Span::scope`] carry the ids of the span.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use opentelemetry::context::FutureExt as _;
@@ -123,7 +123,8 @@ pub struct Start {
 impl Start {
     /// A span of this name and kind that belongs to `run`. Ask [`recording`] first: names and attributes cost memory.
     pub fn new(name: impl Into<Cow<'static, str>>, kind: Kind, run: &str) -> Self {
-        let run: StringValue = run.to_owned().into();
+        // Shared, not copied: it stands there three times.
+        let run: StringValue = Arc::<str>::from(run).into();
         Self {
             builder: SpanBuilder::from_name(name).with_kind(kind),
             attributes: vec![
