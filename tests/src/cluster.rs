@@ -181,20 +181,36 @@ impl Cluster {
     /// # Errors
     /// It does not start.
     pub async fn start_agent(&mut self, role: &'static str, more: &[&str]) -> Result<()> {
+        self.start_agent_with(role, more, &[]).await
+    }
+
+    /// As [`Cluster::start_agent`], with these environment variables too.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_agent_with(&mut self, role: &'static str, more: &[&str], env: &[(&str, &str)]) -> Result<()> {
         self.started += 1;
         let label = format!("{role}-{}", self.started);
         let config = text(&self.folder.path().join("sipdo.toml"));
         // The agents of a role share the spool of their machine, and find there what one of them has left.
         let spool = text(&self.folder.path().join(format!("spool-{role}")));
         let (url, proxy) = self.link().await?;
-        let mut args: Vec<String> = vec!["--nats-url".into(), url, "--spool-dir".into(), spool];
+        let mut args: Vec<String> = vec!["--nats-url".into(), url];
+        if !more.contains(&"--spool-dir") {
+            args.extend(["--spool-dir".to_owned(), spool]);
+        }
         if !more.contains(&"--base-url") {
             args.extend(["--config".to_owned(), config]);
         }
         args.extend(["--slots".to_owned(), self.slots.to_string()]);
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        let mut environment = self.environment.clone();
+        environment.extend(
+            env.iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
         let process = Process::start_in(
-            &self.environment,
+            &environment,
             &format!("sipdo-{role}"),
             &label,
             &args,

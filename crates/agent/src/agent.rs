@@ -88,7 +88,7 @@ pub async fn serve(
 ) -> Result<(), AgentError> {
     let (_, no_registry) = watch::channel(BTreeMap::new());
     let models = Models::new(
-        settings.role,
+        settings.pool.clone(),
         settings.endpoints.clone(),
         settings.model.clone(),
         patience,
@@ -152,10 +152,19 @@ async fn run(
         let agent = Arc::clone(&agent);
         bus.announce(&agent.id.clone(), move || agent.card()).await?
     };
-    let mut queue = until_done("joining the queue", || JobQueue::join(&bus, &agent.name, slots)).await;
+    let _probes = {
+        let (id, agent) = (agent.id.clone(), Arc::clone(&agent));
+        bus.answer_probes(&id, move |asked| {
+            let agent = Arc::clone(&agent);
+            async move { agent.try_model(asked).await }
+        })
+        .await?
+    };
+    let pool = sipdo_bus::Role::new(agent.settings.pool.to_string())?;
+    let mut queue = until_done("joining the queue", || JobQueue::join(&bus, &pool, slots)).await;
     health.joined(bus.link());
     let model = agent.settings.model.clone();
-    tracing::info!(agent = %agent.id, endpoint = model.endpoint, model = model.model, slots, "joined");
+    tracing::info!(agent = %agent.id, pool = %pool, endpoint = model.endpoint, model = model.model, slots, "joined");
 
     let mut tasks = JoinSet::new();
     let mut tick = tokio::time::interval(TICK);

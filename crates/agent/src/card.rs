@@ -73,6 +73,7 @@ impl Agent {
             max_calls: self.max_calls(),
             trouble: trouble.unwrap_or_default(),
             host: HOST.clone(),
+            pool: self.settings.pool.name.clone(),
         };
         card.encode_to_vec().into()
     }

@@ -13,6 +13,7 @@ mod circuit;
 mod health;
 mod models;
 mod observe;
+mod probe;
 mod process;
 mod program;
 pub mod role;

@@ -7,7 +7,7 @@ use crate::circuit::{Circuit, Patience};
 use crate::settings::known;
 use prost::Message as _;
 use sipdo_bus::Entry;
-use sipdo_domain::{Measured, NotMeasured, Reason, Role};
+use sipdo_domain::{Measured, NotMeasured, Pool, Reason};
 use sipdo_llm::{ConfigError, Endpoint, EndpointClient, Model, ModelSettings};
 use sipdo_protocol::pb;
 use std::collections::{BTreeMap, HashMap};
@@ -23,7 +23,7 @@ pub(crate) type Registry = watch::Receiver<BTreeMap<String, Entry>>;
 /// The models that an agent can use.
 #[derive(Debug)]
 pub(crate) struct Models {
-    role: Role,
+    pool: Pool,
     endpoints: BTreeMap<String, Endpoint>,
     own: ModelSettings,
     patience: Patience,
@@ -55,14 +55,14 @@ impl Models {
     /// Prepares the agent's own model, so that a setting that cannot work is found before anything else happens. Clients of the other
     /// endpoints are made when they are needed: their keys need not be on this machine.
     pub fn new(
-        role: Role,
+        pool: Pool,
         endpoints: BTreeMap<String, Endpoint>,
         own: ModelSettings,
         patience: Patience,
         registry: Registry,
     ) -> Result<Self, ConfigError> {
         let models = Self {
-            role,
+            pool,
             endpoints,
             own,
             patience,
@@ -103,6 +103,14 @@ impl Models {
         self.target(settings)
     }
 
+    /// The model that `choice` would give, set for everything or for `run`.
+    pub fn trial(&self, run: Option<&str>, choice: &pb::ModelChoice) -> Measured<Arc<Target>> {
+        let mut settings = self.own.clone();
+        self.overlay_registry(&mut settings, run);
+        overlay(&mut settings, choice);
+        self.target(settings)
+    }
+
     /// Names of the endpoints.
     pub fn endpoints(&self) -> impl Iterator<Item = &String> {
         self.endpoints.keys()
@@ -123,8 +131,8 @@ impl Models {
             return;
         }
         let keys = [
-            Some(self.role.name().to_owned()),
-            run.map(|run| format!("{run}.{}", self.role)),
+            Some(self.pool.to_string()),
+            run.map(|run| format!("{run}.{}", self.pool)),
         ];
         for entry in keys.into_iter().flatten().filter_map(|key| registry.get(&key)) {
             match pb::ModelChoice::decode(entry.value.clone()) {
@@ -142,7 +150,7 @@ impl Models {
         let name = settings.endpoint.clone();
         let Some(endpoint) = self.endpoints.get(&name) else {
             let known = known(self.endpoints.keys());
-            let detail = format!("this {} knows no endpoint \"{}\" ({known})", self.role, shown(&name));
+            let detail = format!("this {} knows no endpoint \"{}\" ({known})", self.pool, shown(&name));
             return Err(NotMeasured::new(Reason::Misconfigured, detail));
         };
         let misconfigured = |error: ConfigError| NotMeasured::new(Reason::Misconfigured, error.to_string());
@@ -207,6 +215,7 @@ fn shown(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sipdo_domain::Role;
     use sipdo_llm::Provider;
     use std::time::SystemTime;
 
@@ -244,7 +253,7 @@ mod tests {
         let (sender, receiver) = watch::channel(registry);
         let own = ModelSettings::new("one", "own");
         (
-            Models::new(Role::Checker, endpoints, own, Patience::default(), receiver).unwrap(),
+            Models::new(Role::Checker.into(), endpoints, own, Patience::default(), receiver).unwrap(),
             sender,
         )
     }
@@ -275,6 +284,23 @@ mod tests {
             "live",
             "another role's entry is not ours"
         );
+    }
+
+    #[test]
+    fn a_pool_has_an_entry_of_its_own() {
+        let (mut models, registry) = models(BTreeMap::new());
+        models.pool = Pool::new(Role::Checker, "a").unwrap();
+        registry.send_modify(|all| drop(all.insert("checker".into(), entry(&choice("two", "for-the-others")))));
+        assert_eq!(
+            chosen(&models, None),
+            "one/own",
+            "what the others use must not make the pool like them"
+        );
+        registry.send_modify(|all| drop(all.insert("run-1.checker_a".into(), entry(&choice("", "for-a")))));
+        assert_eq!(chosen(&models, None), "one/for-a");
+        let trial = |run| models.trial(run, &choice("two", "")).unwrap().settings().clone();
+        assert_eq!((trial(None).endpoint, trial(None).model), ("two".into(), "own".into()));
+        assert_eq!(trial(Some("run-1")).model, "for-a");
     }
 
     #[test]

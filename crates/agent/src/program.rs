@@ -124,6 +124,7 @@ mod tests {
                 name: "p".into(),
                 input: input.into(),
                 target: "4".into(),
+                pool: String::new(),
             },
         )
         .await
@@ -183,6 +184,7 @@ mod tests {
                 name: "p".into(),
                 input: String::new(),
                 target: String::new(),
+                pool: String::new(),
             },
         )
         .await
@@ -198,6 +200,7 @@ mod tests {
                 name: "sh".into(),
                 input: String::new(),
                 target: String::new(),
+                pool: String::new(),
             },
         )
         .await
@@ -215,6 +218,7 @@ mod tests {
                 name: "p".into(),
                 input: String::new(),
                 target: String::new(),
+                pool: String::new(),
             },
         )
         .await

@@ -490,6 +490,7 @@ async fn a_program_check_runs_what_the_operator_allows_and_buys_nothing() {
             name: name.into(),
             input: "2+2".into(),
             target: target.into(),
+            pool: String::new(),
         };
         Job {
             ask: sipdo_domain::Ask::Check(program),

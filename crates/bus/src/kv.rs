@@ -38,6 +38,21 @@ pub struct Entry {
     pub time: SystemTime,
 }
 
+/// One change of a key, as the bucket remembers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The key.
+    pub key: String,
+    /// What stands there from then on; none where it was removed.
+    pub value: Option<Bytes>,
+    /// Who changed it, in words; empty where nobody said.
+    pub by: String,
+    /// Grows with every change anywhere in the bucket.
+    pub revision: u64,
+    /// When the server took it.
+    pub time: SystemTime,
+}
+
 impl Bus {
     /// Which model each role, or a role of one run, uses. Keys: `role` or `run.role`.
     #[must_use]
@@ -75,14 +90,43 @@ impl Bucket {
         self.write(key, NewMessage::new(value)).await
     }
 
+    /// As [`Bucket::put`], and as [`Bucket::remove`] where there is no value; keeps who did it.
+    ///
+    /// # Errors
+    /// As [`Bucket::put`].
+    pub async fn change(&self, key: &str, value: Option<Bytes>, by: &str) -> Result<u64, BusError> {
+        let message = match value {
+            Some(value) => NewMessage::new(value),
+            None => removal(),
+        };
+        self.write(key, message.with(header::BY, by)).await
+    }
+
+    /// Every change that the bucket still remembers, oldest first.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub async fn history(&self) -> Result<Vec<Change>, BusError> {
+        let filter = bucket_key(self.name, ">");
+        let all = self.bus.collect(&self.stream, &filter, DeliverPolicy::All).await?;
+        let change = |stored: &Stored| {
+            Some(Change {
+                key: self.key_of(stored)?,
+                value: entry(stored).map(|entry| entry.value),
+                by: stored.headers.get(header::BY).unwrap_or_default().to_owned(),
+                revision: stored.seq,
+                time: stored.time,
+            })
+        };
+        Ok(all.iter().filter_map(change).collect())
+    }
+
     /// Removes the value of a key.
     ///
     /// # Errors
     /// As [`Bucket::put`].
     pub async fn remove(&self, key: &str) -> Result<(), BusError> {
-        self.write(key, NewMessage::default().with(header::KV_OPERATION, "DEL"))
-            .await
-            .map(|_| ())
+        self.write(key, removal()).await.map(|_| ())
     }
 
     /// The value of a key. In a cluster it may be a moment old.
@@ -206,6 +250,10 @@ fn replace(known: &mut BTreeMap<String, Entry>, mut listed: BTreeMap<String, Ent
     }
     *known = listed;
     true
+}
+
+fn removal() -> NewMessage {
+    NewMessage::default().with(header::KV_OPERATION, "DEL")
 }
 
 fn entry(stored: &Stored) -> Option<Entry> {

@@ -191,6 +191,12 @@ pub fn ping(agent: &AgentId) -> String {
     format!("sipdo.v1.agent.{agent}.ping")
 }
 
+/// Where the process `agent` is asked to try a model.
+#[must_use]
+pub fn probe(agent: &AgentId) -> String {
+    format!("sipdo.v1.agent.{agent}.probe")
+}
+
 /// Tells everybody at once that `run` is cancelled.
 #[must_use]
 pub fn cancel(run: &RunId) -> String {
@@ -360,6 +366,8 @@ pub mod header {
     pub const MESSAGE_ID: &str = "Nats-Msg-Id";
     /// Compare-and-set on the last message of a subject.
     pub const EXPECTED_LAST: &str = "Nats-Expected-Last-Subject-Sequence";
+    /// Who changed an entry of the model registry, in words.
+    pub const BY: &str = "Sipdo-By";
     /// What an entry of a key-value bucket stands for, if not a value.
     pub const KV_OPERATION: &str = "KV-Operation";
     /// Messages that a pull request asked for and did not get.

@@ -109,6 +109,7 @@ mod tests {
         Ask::Solve(Riddle {
             task,
             input: "Is ice cold?".into(),
+            pool: String::new(),
         })
     }
 
@@ -163,6 +164,7 @@ mod tests {
             name: "svg".into(),
             input: "i".into(),
             target: "t".into(),
+            pool: String::new(),
         };
         let plan = Checker::new().unwrap().plan(&Ask::Check(program.clone())).unwrap();
         assert!(matches!(plan, Plan::Program(asked) if asked == program));

@@ -7,8 +7,9 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sipdo_domain::{Budget, Role, Task, vote::shared_models};
+use sipdo_domain::{Budget, Pool, Role, Task};
 use sipdo_protocol::pb;
+use tonic_types::StatusExt as _;
 
 use crate::{
     args::Global,
@@ -78,6 +79,13 @@ pub struct Order {
     pub require_independent: bool,
 }
 
+impl Order {
+    /// The pools of agents that will be asked.
+    fn pools(&self) -> BTreeSet<Pool> {
+        sipdo_strategies::pools(&self.roles, &self.options)
+    }
+}
+
 /// Finds or starts a stack, runs the order on it and tells the end. `config` is the operator's file for a stack started here.
 ///
 /// # Errors
@@ -104,6 +112,55 @@ pub async fn launch(global: &Global, stack: &StackArgs, config: Option<PathBuf>,
     };
     session.close().await;
     outcome
+}
+
+/// Finds or starts a stack and runs orders on it, one after the other, each tried first with `check`. Ends with the first that does
+/// not come to its end.
+///
+/// # Errors
+/// Everything that stands between an order and its end; one that was left by the user.
+pub async fn launch_each(
+    global: &Global,
+    stack: &StackArgs,
+    config: Option<PathBuf>,
+    orders: &[Order],
+    check: impl AsyncFn(&mut Api) -> Result<(), Failure>,
+) -> Result<Vec<pb::Run>, Failure> {
+    let roles: BTreeSet<Role> = orders.iter().flat_map(|order| order.roles.iter().copied()).collect();
+    let roles: Vec<Role> = roles.into_iter().collect();
+    let mut session = reach(global, stack, config, &roles, &BTreeMap::new(), None).await?;
+    let ended = follow_each(&mut session, orders, check).await;
+    session.close().await;
+    ended
+}
+
+async fn follow_each(
+    session: &mut Session,
+    orders: &[Order],
+    check: impl AsyncFn(&mut Api) -> Result<(), Failure>,
+) -> Result<Vec<pb::Run>, Failure> {
+    let mut interrupts = Interrupts::new()?;
+    let interrupted = || Failure::new(Exit::Interrupted, "interrupted before all was measured");
+    if let Some(first) = orders.first() {
+        wait_for_roles(&mut session.api, &first.pools()).await?;
+    }
+    tokio::select! {
+        checked = check(&mut session.api) => checked?,
+        () = interrupts.next() => return Err(interrupted()),
+    }
+    let mut runs = Vec::new();
+    for order in orders {
+        let run = tokio::select! {
+            placed = place(session, order) => placed?,
+            () = interrupts.next() => return Err(interrupted()),
+        };
+        let (stack, warned) = (session.stack.as_mut(), &session.warned);
+        match follow(&mut session.api, &run, stack, warned, FirstInterrupt::LeavesRun).await? {
+            End::Over(run) => runs.push(*run),
+            End::Left => return Err(interrupted().hint(format!("`sipdo runs resume {run}` lets its run go on"))),
+        }
+    }
+    Ok(runs)
 }
 
 fn tell_run(run: &str) -> Outcome {
@@ -186,19 +243,7 @@ async fn place(session: &mut Session, order: &Order) -> Result<String, Failure> 
                 .hint("start one with `sipdo up` first"),
         );
     }
-    let cards = wait_for_roles(&mut session.api, &order.roles).await?;
-    let shared = self_judging(&cards, &order.models, &order.roles);
-    match shared.first() {
-        Some(first) if order.require_independent => {
-            return Err(Failure::usage(first.clone())
-                .hint("give these roles different models, or leave out --require-independent"));
-        }
-        _ => shared
-            .iter()
-            .for_each(|line| output::warning(&output::clean_line(line))),
-    }
-    // The run will say so too, as soon as they have voted.
-    session.warned = shared;
+    let cards = wait_for_roles(&mut session.api, &order.pools()).await?;
     for card in cards.iter().filter(|card| !card.trouble.is_empty()) {
         output::warning(&format!(
             "{} {}: {}",
@@ -215,13 +260,30 @@ async fn place(session: &mut Session, order: &Order) -> Result<String, Failure> 
         options_json: order.options.to_string(),
         budget: Some(order.budget.into()),
         models: order.models.clone(),
+        require_independent: order.require_independent,
     };
-    let run = session.api.create_run(request).await?.into_inner();
+    let run = session.api.create_run(request).await.map_err(refused)?.into_inner();
+    for warning in &run.warnings {
+        output::warning(&output::clean_line(warning));
+    }
+    // The run will say so too, as soon as they have voted.
+    session.warned.clone_from(&run.warnings);
     let run = run.summary.map(|summary| summary.run).unwrap_or_default();
     if let Some(layout) = &session.layout {
         layout.remember(&run);
     }
     Ok(run)
+}
+
+/// A coordinator's refusal, with what to do about it where that is known.
+fn refused(status: tonic::Status) -> Failure {
+    let independence = status
+        .get_details_error_info()
+        .is_some_and(|info| info.reason == "NOT_INDEPENDENT");
+    match independence {
+        true => Failure::from(status).hint("give these roles different models, or leave out --require-independent"),
+        false => status.into(),
+    }
 }
 
 /// A private stack takes up what earlier ones left unfinished: nobody should wonder who spends there.
@@ -243,54 +305,32 @@ async fn tell_older_runs(session: &mut Session) {
     }
 }
 
-async fn wait_for_roles(api: &mut Api, roles: &BTreeSet<Role>) -> Result<Vec<pb::AgentCard>, Failure> {
+async fn wait_for_roles(api: &mut Api, pools: &BTreeSet<Pool>) -> Result<Vec<pb::AgentCard>, Failure> {
     let deadline = Instant::now() + AGENTS_DEADLINE;
     loop {
         let cards = roll_call(api, ROLL_CALL_MS).await?;
-        let missing: Vec<&str> = roles
+        let plays =
+            |card: &pb::AgentCard, pool: &Pool| (card.role.as_str(), &card.pool) == (pool.role.name(), &pool.name);
+        let missing: Vec<String> = pools
             .iter()
-            .map(|role| role.name())
-            .filter(|name| cards.iter().all(|card| card.role != *name))
+            .filter(|pool| !cards.iter().any(|card| plays(card, pool)))
+            .map(Pool::to_string)
             .collect();
         if missing.is_empty() {
             return Ok(cards);
         }
         if Instant::now() >= deadline {
+            let named = if missing.iter().any(|pool| pool.contains('_')) {
+                " --pool NAME"
+            } else {
+                ""
+            };
             let missing = missing.join(", ");
-            return Err(Failure::unavailable(format!("no agent answers for: {missing}")).hint(
-                "`sipdo agents` lists those that do; start one with `sipdo-ROLE --nats-url URL --model NAME --base-url URL`",
-            ));
+            return Err(Failure::unavailable(format!("no agent answers for: {missing}")).hint(format!(
+                "`sipdo agents` lists those that do; start one with `sipdo-ROLE{named} --nats-url URL --model NAME --base-url URL`",
+            )));
         }
     }
-}
-
-/// Warnings on voters that use one model.
-fn self_judging(
-    cards: &[pb::AgentCard],
-    own: &BTreeMap<String, pb::ModelChoice>,
-    roles: &BTreeSet<Role>,
-) -> Vec<String> {
-    let labels = |role: Role| -> BTreeSet<String> {
-        let cards = cards.iter().filter(|card| card.role == role.name());
-        cards
-            .map(|card| {
-                let choice = own.get(role.name());
-                let endpoint = choice
-                    .map(|choice| &choice.endpoint)
-                    .filter(|name| !name.is_empty())
-                    .unwrap_or(&card.endpoint);
-                let model = choice
-                    .map(|choice| &choice.model)
-                    .filter(|name| !name.is_empty())
-                    .unwrap_or(&card.model);
-                format!("{endpoint}/{model}")
-            })
-            .collect()
-    };
-    let voters = [Role::Generator, Role::Checker, Role::Verifier];
-    let voters = voters.into_iter().filter(|role| roles.contains(role));
-    let voters: Vec<_> = voters.map(|role| (role, labels(role))).collect();
-    shared_models(&voters)
 }
 
 /// Follows a run and tells its end, or how to go on where the user left it.
@@ -367,43 +407,5 @@ fn exit(run: &pb::Run, goal: Goal) -> Exit {
         // Nothing is reverted by measuring.
         (Goal::Eval, Exit::NothingBetter) => Exit::Ok,
         (_, exit) => exit,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn card(role: Role, model: &str) -> pb::AgentCard {
-        pb::AgentCard {
-            role: role.name().into(),
-            endpoint: "cloud".into(),
-            model: model.into(),
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn judges_that_share_a_model_are_one_warning() {
-        let all: BTreeSet<Role> = Role::ALL.into();
-        let mut cards: Vec<_> = Role::ALL.iter().map(|&role| card(role, "teacher")).collect();
-        let lines = self_judging(&cards, &BTreeMap::new(), &all);
-        assert_eq!(lines.len(), 1);
-        assert!(
-            lines[0].starts_with("generator, checker and verifier vote with the same model, cloud/teacher"),
-            "{lines:?}"
-        );
-        // The learner may share a model with anybody: it judges nothing.
-        let learner = [Role::Learner, Role::Verifier].into();
-        assert!(self_judging(&cards, &BTreeMap::new(), &learner).is_empty());
-        // A run's own models count, not those that the agents were started with.
-        let own = |model: &str| pb::ModelChoice {
-            model: model.into(),
-            ..Default::default()
-        };
-        let models = [("checker".to_owned(), own("b")), ("verifier".to_owned(), own("c"))].into();
-        assert!(self_judging(&cards, &models, &all).is_empty());
-        cards[1].model = "other".into();
-        assert!(!self_judging(&cards, &BTreeMap::new(), &all)[0].contains("checker"));
     }
 }

@@ -1,11 +1,14 @@
 //! What a run came to, in a stable shape; how it is written is in [`render`].
 
+pub mod models;
 pub mod render;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sipdo_protocol::pb::{self, decision};
+
+use models::{PromptModels, Stint};
 
 use crate::{
     failure::Exit,
@@ -51,6 +54,10 @@ pub struct Report {
     pub spent_by_role: BTreeMap<String, Spent>,
     /// Models that produced results, by role name.
     pub models: BTreeMap<String, Vec<String>>,
+    /// When each of them answered, by role name, in order of first use.
+    pub model_stints: BTreeMap<String, Vec<Stint>>,
+    /// Whose work each prompt version is.
+    pub prompt_models: Vec<PromptModels>,
     /// Synthetic examples by what became of them.
     pub synthetic: Synthetic,
     /// KL(accepted labels ‖ estimated prior) in nats, where labels are closed.
@@ -178,6 +185,12 @@ impl Report {
                 .map(|(role, spent)| (role.clone(), Spent::of(spent, summary.unpriced_calls)))
                 .collect(),
             models,
+            model_stints: run
+                .model_use
+                .iter()
+                .map(|(role, used)| (role.clone(), used.stints.iter().map(Stint::of).collect()))
+                .collect(),
+            prompt_models: prompts.iter().map(PromptModels::of).collect(),
             synthetic: Synthetic::of(&outcome.synthetic),
             label_kl: outcome.label_kl,
             not_measured: run
@@ -186,10 +199,10 @@ impl Report {
                 .map(|(reason, &count)| (reason_words(reason), count))
                 .collect(),
             attempts_lost: summary.attempts_lost,
-            warnings: if outcome.warnings.is_empty() {
-                run.warnings.clone()
-            } else {
-                outcome.warnings
+            warnings: {
+                let mut warnings = run.warnings.clone();
+                warnings.extend(outcome.warnings.into_iter().filter(|text| !run.warnings.contains(text)));
+                warnings
             },
             seconds: summary.updated_ms.saturating_sub(summary.created_ms) / 1000,
         }

@@ -1,10 +1,11 @@
 //! What the agents' cards say about a run before it exists: whether they can do it at all, and whether its caps let them.
 
 use crate::{
+    models::check_endpoint,
     refusal::{bad_request, precondition},
     roster::Roster,
 };
-use sipdo_domain::{Amount, Budget, Role, Task};
+use sipdo_domain::{Amount, Budget, Pool, Role, Task};
 use sipdo_protocol::pb;
 use sipdo_strategies::Forecast;
 use std::collections::BTreeSet;
@@ -12,11 +13,6 @@ use tonic::Status;
 
 /// Tokens of a refined prompt, which is longer than the seed, and of an answer, together.
 const PROMPT_AND_ANSWER: u64 = 1_000;
-
-/// Whether anything of this request is for the agents to know.
-pub fn needs_cards(request: &pb::CreateRunRequest, task: &Task, budget: &Budget) -> bool {
-    budget.tokens.is_some() || budget.nano_usd.is_some() || !request.models.is_empty() || task.gates.program.is_some()
-}
 
 /// Refuses what can only fail, as far as the agents that answer say so. A role without an agent is not judged: one may come.
 ///
@@ -28,17 +24,18 @@ pub fn check(
     forecast: &Forecast,
     budget: &Budget,
     roster: &Roster,
+    pools: &BTreeSet<Pool>,
 ) -> Result<(), Status> {
-    for (role, choice) in &request.models {
-        if let Ok(role) = role.parse::<Role>() {
-            check_endpoint(role, &format!("models.{role}.endpoint"), &choice.endpoint, roster)?;
+    for (pool, choice) in &request.models {
+        if let Ok(pool) = pool.parse::<Pool>() {
+            check_endpoint(roster, &pool, &format!("models.{pool}.endpoint"), &choice.endpoint)?;
         }
     }
     if let Some(program) = &task.gates.program {
-        check_program(program, roster)?;
+        check_program(program, roster, pools)?;
     }
-    let roles: Vec<Role> = asked(forecast).collect();
-    let unpriced = roster.unpriced(&roles);
+    let asked: BTreeSet<Pool> = asked(forecast, pools).cloned().collect();
+    let unpriced = roster.unpriced(&asked);
     if budget.nano_usd.is_some() && !unpriced.is_empty() {
         let why = format!(
             "a cap in USD needs the price of every model; unknown for {}: write them into [endpoints.NAME.prices.\"MODEL\"], or cap calls or tokens instead",
@@ -46,42 +43,20 @@ pub fn check(
         );
         return Err(precondition("PRICE_UNKNOWN", why));
     }
-    check_caps(task, forecast, budget, roster)
+    check_caps(task, forecast, budget, roster, &asked)
 }
 
-/// The roles that a run asks.
-fn asked(forecast: &Forecast) -> impl Iterator<Item = Role> {
-    forecast
-        .least
+/// The pools that a run asks for sure.
+fn asked<'a>(forecast: &Forecast, pools: &'a BTreeSet<Pool>) -> impl Iterator<Item = &'a Pool> {
+    pools
         .iter()
-        .filter(|(_, calls)| **calls > 0)
-        .map(|(role, _)| *role)
-}
-
-/// An endpoint name that no agent of the role knows would only fail later.
-///
-/// # Errors
-/// None of them knows it.
-pub fn check_endpoint(role: Role, field: &str, endpoint: &str, roster: &Roster) -> Result<(), Status> {
-    let cards = roster.of(role);
-    let known: BTreeSet<&str> = cards
-        .iter()
-        .flat_map(|card| card.endpoints.iter().map(String::as_str))
-        .collect();
-    if endpoint.is_empty() || cards.is_empty() || known.contains(endpoint) {
-        return Ok(());
-    }
-    let known = known.into_iter().collect::<Vec<_>>().join(", ");
-    Err(bad_request(
-        "ENDPOINT_UNKNOWN",
-        field,
-        format!("no {role} knows `{endpoint}`; they know {known}"),
-    ))
+        .filter(|pool| forecast.least.get(&pool.role).is_some_and(|calls| *calls > 0))
 }
 
 /// Any checker may be asked to run the program, so each must know it.
-fn check_program(program: &str, roster: &Roster) -> Result<(), Status> {
-    let mut cards = roster.of(Role::Checker).iter();
+fn check_program(program: &str, roster: &Roster, pools: &BTreeSet<Pool>) -> Result<(), Status> {
+    let checkers = pools.iter().filter(|pool| pool.role == Role::Checker);
+    let mut cards = checkers.flat_map(|pool| roster.of(pool));
     match cards.find(|card| !card.programs.iter().any(|known| known == program)) {
         None => Ok(()),
         Some(card) => Err(bad_request(
@@ -95,8 +70,14 @@ fn check_program(program: &str, roster: &Roster) -> Result<(), Status> {
     }
 }
 
-fn check_caps(task: &Task, forecast: &Forecast, budget: &Budget, roster: &Roster) -> Result<(), Status> {
-    let Some(least) = least(task, forecast, roster) else {
+fn check_caps(
+    task: &Task,
+    forecast: &Forecast,
+    budget: &Budget,
+    roster: &Roster,
+    asked: &BTreeSet<Pool>,
+) -> Result<(), Status> {
+    let Some(least) = least(task, forecast, roster, asked) else {
         return Ok(());
     };
     let too_small = |field: &str, cap: String, least: String| {
@@ -120,7 +101,7 @@ fn check_caps(task: &Task, forecast: &Forecast, budget: &Budget, roster: &Roster
 
 /// The least with which a run can ask anything at all: what is held back for its conclusion, the questions of what comes before, and
 /// the worst case of its dearest call, which is reserved before it is made. None where an agent is missing.
-fn least(task: &Task, forecast: &Forecast, roster: &Roster) -> Option<Amount> {
+fn least(task: &Task, forecast: &Forecast, roster: &Roster, asked: &BTreeSet<Pool>) -> Option<Amount> {
     let before: u64 = forecast
         .least
         .values()
@@ -132,10 +113,11 @@ fn least(task: &Task, forecast: &Forecast, roster: &Roster) -> Option<Amount> {
         _ => conclusion(task, forecast),
     };
     let mut least = held.tokens + before * question(task);
-    let mut nano_usd = u64::try_from(u128::from(least) * u128::from(roster.price(Role::Learner)?) / 1_000_000).ok()?;
-    let roles = forecast.least.iter().filter(|(_, calls)| **calls > 0);
-    let worst: Option<Vec<Amount>> = roles
-        .map(|(&role, _)| roster.worst(role, 0, None).map(|worst| worst.amount))
+    let mut nano_usd =
+        u64::try_from(u128::from(least) * u128::from(roster.price(&Role::Learner.into())?) / 1_000_000).ok()?;
+    let worst: Option<Vec<Amount>> = asked
+        .iter()
+        .map(|pool| roster.worst(pool, 0, None).map(|worst| worst.amount))
         .collect();
     let worst = worst?;
     least += worst.iter().map(|worst| worst.tokens).max()?;
@@ -223,7 +205,8 @@ mod tests {
         let (mut request, mut task, mut budget) = (pb::CreateRunRequest::default(), task(), Budget::default());
         change(&mut request, &mut task, &mut budget);
         let forecast = sipdo_strategies::forecast(&task, "sipdo", &serde_json::Value::Null).unwrap();
-        check(&request, &task, &forecast, &budget, &cards(price))
+        let pools = sipdo_strategies::pools(&Role::ALL.into(), &serde_json::Value::Null);
+        check(&request, &task, &forecast, &budget, &cards(price), &pools)
             .err()
             .map_or(String::new(), |status| status.message().to_owned())
     }
@@ -268,6 +251,7 @@ mod tests {
             ..Budget::default()
         };
         let request = pb::CreateRunRequest::default();
-        assert!(check(&request, &task, &forecast, &budget, &cards(0)).is_ok());
+        let pools = sipdo_strategies::pools(&Role::ALL.into(), &serde_json::Value::Null);
+        assert!(check(&request, &task, &forecast, &budget, &cards(0), &pools).is_ok());
     }
 }

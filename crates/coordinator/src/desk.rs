@@ -4,10 +4,10 @@ use crate::{
     fold::{RunState, attempt_key, telling_hash},
     roster::Roster,
 };
-use sipdo_domain::{Measured, NotMeasured, Reason, Reply, Role, Signed};
+use sipdo_domain::{Measured, NotMeasured, Pool, Reason, Reply, Role, Signed};
 use sipdo_protocol::pb::{self, event::Event};
 use sipdo_strategies::Stop;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use tokio::sync::oneshot;
 
 /// After this many lost attempts a job is given up as not measured: whatever kills its agents must not block the run.
@@ -22,7 +22,7 @@ pub struct Request {
     /// The job's identity.
     pub job: String,
     /// Whom it goes to.
-    pub role: Role,
+    pub pool: Pool,
     /// The operation's name.
     pub operation: &'static str,
     /// What is asked.
@@ -39,7 +39,7 @@ pub struct Publication {
     /// The job's identity.
     pub job: String,
     /// Whom it goes to.
-    pub role: Role,
+    pub pool: Pool,
     /// The operation's name.
     pub operation: &'static str,
     /// Which attempt.
@@ -67,8 +67,8 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Desk {
     window: usize,
-    windows: BTreeMap<Role, usize>,
-    queues: BTreeMap<Role, VecDeque<Request>>,
+    windows: BTreeMap<Pool, usize>,
+    queues: BTreeMap<Pool, VecDeque<Request>>,
     issued: HashMap<String, Issued>,
     again: Vec<String>,
     lost: Vec<String>,
@@ -80,7 +80,7 @@ pub struct Desk {
 
 #[derive(Debug)]
 struct Issued {
-    role: Role,
+    pool: Pool,
     operation: &'static str,
     sample: u32,
     max_calls: u32,
@@ -89,7 +89,7 @@ struct Issued {
 }
 
 impl Desk {
-    /// A desk that keeps at most `window` jobs of a role in flight.
+    /// A desk that keeps at most `window` jobs of a pool in flight.
     pub fn new(window: usize) -> Self {
         Desk {
             window,
@@ -118,11 +118,11 @@ impl Desk {
             } else {
                 self.again.push(request.job.clone());
             }
-            self.issue(request, open.role, 0);
+            self.issue(request, 0);
         } else if let Some(stop) = self.refusal(state) {
             answer(request.reply, Err(stop));
         } else {
-            self.queues.entry(request.role).or_default().push_back(request);
+            self.queues.entry(request.pool.clone()).or_default().push_back(request);
         }
     }
 
@@ -139,7 +139,7 @@ impl Desk {
     }
 
     /// Keeps at most so many jobs of each of these roles in flight from now on; what is in flight above that comes to its end.
-    pub fn set_windows(&mut self, windows: BTreeMap<Role, usize>) {
+    pub fn set_windows(&mut self, windows: BTreeMap<Pool, usize>) {
         self.windows = windows;
     }
 
@@ -167,23 +167,20 @@ impl Desk {
         }
     }
 
-    /// Jobs in flight by role.
-    pub fn in_flight(&self) -> BTreeMap<Role, usize> {
+    /// Jobs in flight by pool.
+    pub fn in_flight(&self) -> BTreeMap<Pool, usize> {
         let mut counts = BTreeMap::new();
         for issued in self.issued.values() {
-            *counts.entry(issued.role).or_insert(0) += 1;
+            *counts.entry(issued.pool.clone()).or_insert(0) += 1;
         }
         counts
     }
 
-    /// Roles that have asks waiting or in flight.
-    pub fn roles_at_work(&self) -> Vec<Role> {
-        let waits = |role: &Role| self.queues.get(role).is_some_and(|queue| !queue.is_empty());
-        let flies = |role: &Role| self.issued.values().any(|issued| issued.role == *role);
-        Role::ALL
-            .into_iter()
-            .filter(|role| waits(role) || flies(role))
-            .collect()
+    /// Pools that have asks waiting or in flight.
+    pub fn at_work(&self) -> BTreeSet<Pool> {
+        let waiting = self.queues.iter().filter(|(_, queue)| !queue.is_empty());
+        let flying = self.issued.values().map(|issued| &issued.pool);
+        waiting.map(|(pool, _)| pool).chain(flying).cloned().collect()
     }
 
     /// Decides what comes next. Reservations are taken here; the caller appends, applies, publishes.
@@ -238,19 +235,19 @@ impl Desk {
         (self.phase == 0 && state.stopped).then_some(Stop::StoppedEarly)
     }
 
-    fn issue(&mut self, request: Request, role: Role, max_calls: u32) {
+    fn issue(&mut self, request: Request, max_calls: u32) {
         let Request {
             job,
+            pool,
             operation,
             ask,
             sample,
             reply,
-            ..
         } = request;
         self.issued.insert(
             job,
             Issued {
-                role,
+                pool,
                 operation,
                 sample,
                 max_calls,
@@ -294,7 +291,7 @@ impl Desk {
                 continue;
             };
             if issued.max_calls == 0 {
-                match roster.worst(issued.role, size(&issued.ask), models.get(issued.role.name())) {
+                match roster.worst(&issued.pool, size(&issued.ask), models.get(&issued.pool.to_string())) {
                     Some(worst) => issued.max_calls = worst.max_calls,
                     None => {
                         later.push(job);
@@ -319,8 +316,9 @@ impl Desk {
             let (Some(issued), Some(open)) = (self.issued.get_mut(&job), state.open.get(&job)) else {
                 continue;
             };
-            let (role, attempt, died) = (issued.role, open.attempt, open.died);
-            let Some(worst) = roster.worst(role, size(&issued.ask), models.get(role.name())) else {
+            let (role, attempt, died) = (issued.pool.role, open.attempt, open.died);
+            let own = models.get(&issued.pool.to_string());
+            let Some(worst) = roster.worst(&issued.pool, size(&issued.ask), own) else {
                 later.push(job);
                 continue;
             };
@@ -340,7 +338,7 @@ impl Desk {
         self.lost = later;
     }
 
-    /// Issues what window and budget allow, first come first served within each role. What the budget does not allow waits for
+    /// Issues what window and budget allow, first come first served within each pool. What the budget does not allow waits for
     /// jobs in flight to settle below their worst case; when none is left, the budget is exhausted.
     fn plan_issues(
         &mut self,
@@ -350,36 +348,37 @@ impl Desk {
         plan: &mut Plan,
     ) {
         let mut in_flight = self.in_flight();
-        for role in Role::ALL {
-            let flying = in_flight.entry(role).or_insert(0);
+        for pool in self.queues.keys().cloned().collect::<Vec<_>>() {
+            let flying = in_flight.entry(pool.clone()).or_insert(0);
+            let own = models.get(&pool.to_string());
             let window = self
                 .windows
-                .get(&role)
+                .get(&pool)
                 .map_or(self.window, |window| self.window.min(*window));
             while *flying < window {
-                let Some(request) = self.queues.get_mut(&role).and_then(VecDeque::pop_front) else {
+                let Some(request) = self.queues.get_mut(&pool).and_then(VecDeque::pop_front) else {
                     break;
                 };
                 if self.issued.contains_key(&request.job) || state.results.contains_key(&request.job) {
                     self.ask(request, state);
                     continue;
                 }
-                let Some(worst) = roster.worst(role, size(&request.ask), models.get(role.name())) else {
-                    self.queues.entry(role).or_default().push_front(request);
+                let Some(worst) = roster.worst(&pool, size(&request.ask), own) else {
+                    self.queues.entry(pool).or_default().push_front(request);
                     break;
                 };
                 match state.ledger.reserve(&attempt_key(&request.job, 1), worst.amount) {
                     Ok(()) => {
                         *flying += 1;
                         let job = request.job.clone();
-                        self.issue(request, role, worst.max_calls);
+                        self.issue(request, worst.max_calls);
                         if let Some(issued) = self.issued.get(&job) {
                             plan.events.push(issued.event(&job, 1, worst.amount));
                             plan.publish.push(issued.publication(&job, 1));
                         }
                     }
                     Err(cap) => {
-                        self.queues.entry(role).or_default().push_front(request);
+                        self.queues.entry(pool).or_default().push_front(request);
                         if state.ledger.in_flight() == 0 {
                             plan.events
                                 .push(event(Event::Exhausted(pb::Exhausted { cap: cap.to_owned() })));
@@ -397,7 +396,7 @@ impl Issued {
     fn event(&self, job: &str, attempt: u32, reserved: sipdo_domain::Amount) -> pb::Event {
         event(Event::Issued(pb::Issued {
             job: job.to_owned(),
-            role: pb::Role::from(self.role).into(),
+            role: pb::Role::from(self.pool.role).into(),
             operation: self.operation.to_owned(),
             attempt,
             reserved: Some(reserved.into()),
@@ -407,7 +406,7 @@ impl Issued {
     fn publication(&self, job: &str, attempt: u32) -> Publication {
         Publication {
             job: job.to_owned(),
-            role: self.role,
+            pool: self.pool.clone(),
             operation: self.operation,
             attempt,
             sample: self.sample,

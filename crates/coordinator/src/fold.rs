@@ -52,6 +52,10 @@ pub struct RunState {
     pub use_by_role: BTreeMap<Role, Use>,
     /// Results not measured by reason.
     pub not_measured: BTreeMap<String, u64>,
+    /// Who wrote each of the optimizer's texts, so that a prompt can say whose work it is.
+    authors: HashMap<String, pb::Provenance>,
+    /// Who answered last, by role.
+    latest: BTreeMap<Role, pb::Provenance>,
     /// Results for jobs that were never issued.
     pub unknown_results: u64,
     concluding: bool,
@@ -83,6 +87,30 @@ pub struct Use {
     pub jobs: u64,
     /// Milliseconds in model calls, one for each job that called.
     pub model_ms: Vec<u32>,
+    /// When each model answered, in order of first use.
+    pub stints: Vec<pb::ModelStint>,
+}
+
+impl Use {
+    /// One more result of this model, with its number among all results of the run.
+    fn note(&mut self, by: &pb::Provenance, job: u64) {
+        let same = |stint: &&mut pb::ModelStint| {
+            (&stint.endpoint, &stint.model, &stint.revision) == (&by.endpoint, &by.model, &by.revision)
+        };
+        if let Some(stint) = self.stints.iter_mut().find(same) {
+            stint.last_job = job;
+            stint.jobs += 1;
+        } else {
+            self.stints.push(pb::ModelStint {
+                endpoint: by.endpoint.clone(),
+                model: by.model.clone(),
+                revision: by.revision.clone(),
+                first_job: job,
+                last_job: job,
+                jobs: 1,
+            });
+        }
+    }
 }
 
 /// The ledger's key of one attempt.
@@ -146,6 +174,7 @@ impl RunState {
             Event::Created(created) => {
                 self.ledger = Ledger::new(created.budget.map(Budget::from).unwrap_or_default());
                 self.summary.strategy.clone_from(&created.strategy);
+                self.warnings.extend(created.warnings.iter().cloned());
                 self.set_state(State::Pending);
                 self.created = Some(created.clone());
             }
@@ -173,6 +202,12 @@ impl RunState {
             Event::Ended(ended) => {
                 self.set_state(ended.state());
                 self.outcome.clone_from(&ended.outcome);
+                for prompt in self.outcome.iter_mut().flat_map(|outcome| &mut outcome.prompts) {
+                    if let Some(told) = self.prompts.get(&prompt.version) {
+                        prompt.written_by.clone_from(&told.written_by);
+                        prompt.tried_by.clone_from(&told.tried_by);
+                    }
+                }
                 self.failure.clone_from(&ended.reason);
                 self.summary.waiting.clear();
             }
@@ -225,7 +260,13 @@ impl RunState {
                 if prompt.standing() == pb::prompt::Standing::Accepted {
                     self.summary.prompt_version = prompt.version;
                 }
-                self.prompts.insert(prompt.version, prompt.clone());
+                let author = self.authors.get(&prompt.text).or(self.latest.get(&Role::Optimizer));
+                let signed = pb::Prompt {
+                    written_by: author.cloned(),
+                    tried_by: self.latest.get(&Role::Learner).cloned(),
+                    ..prompt.clone()
+                };
+                self.prompts.insert(prompt.version, signed);
             }
             Some(pb::telling::Telling::ArmMeasured(arm)) => match arm.name.as_str() {
                 "seed" => self.summary.seed_score = arm.score,
@@ -301,24 +342,28 @@ impl RunState {
             self.ledger.unpriced_calls += u64::from(usage.calls);
         }
         self.count(open.role, &result);
+        self.sign(open.role, &result);
         self.results.insert(result.job.clone(), result);
         self.refresh();
         true
     }
 
     fn count(&mut self, role: Role, result: &pb::JobResult) {
+        self.summary.jobs_done += 1;
         let used = self.use_by_role.entry(role).or_default();
         used.jobs += 1;
         if let Some(by) = &result.by {
             let label = format!("{}/{}", by.endpoint, by.model);
             if label != "/" && !used.models.contains(&label) {
-                used.models.push(label);
+                used.models.push(label.clone());
+            }
+            if label != "/" {
+                used.note(by, self.summary.jobs_done);
             }
         }
         if let Some(timing) = result.timing.as_ref().filter(|timing| timing.model_ms > 0) {
             used.model_ms.push(timing.model_ms);
         }
-        self.summary.jobs_done += 1;
         if let Some(Finding::NotMeasured(missing)) = &result.finding {
             self.summary.not_measured += 1;
             *self
@@ -326,6 +371,17 @@ impl RunState {
                 .entry(missing.reason().as_str_name().to_owned())
                 .or_default() += 1;
         }
+    }
+
+    /// Remembers whose work a result is.
+    fn sign(&mut self, role: Role, result: &pb::JobResult) {
+        let (Some(Finding::Reply(reply)), Some(by)) = (&result.finding, &result.by) else {
+            return;
+        };
+        if let Some(pb::reply::Reply::Edit(edit)) = &reply.reply {
+            self.authors.insert(edit.text.clone(), by.clone());
+        }
+        self.latest.insert(role, by.clone());
     }
 
     /// Applies the loss of an attempt: charged at its worst case unless nothing can have been bought, and the job waits for its

@@ -16,7 +16,7 @@ use sipdo_bus::{
     AppendError, BusError, JobId, JobMessage, Journal, NewMessage, Published, Role as BusRole, RunId, RunMessage,
     RunReader, RunSubject,
 };
-use sipdo_domain::{Amount, Ending, NotMeasured, Outcome, Provenance, Reason, Role, Task};
+use sipdo_domain::{Amount, Ending, NotMeasured, Outcome, Pool, Provenance, Reason, Role, Task};
 use sipdo_protocol::{JobOutcome, pb, pb::State, pb::event::Event, schema};
 use sipdo_strategies::Stop;
 use std::{
@@ -28,7 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::{JoinError, JoinHandle},
     time::MissedTickBehavior,
 };
@@ -65,7 +65,8 @@ pub async fn lead(context: &Context, run: &RunId) -> Result<Led> {
     if state.ended() && !wants_revival(&state) {
         return Ok(Led::ToItsEnd);
     }
-    let mut leader = Leader::new(context, run, reader, state);
+    let registry = context.bus.models().watch().await?;
+    let mut leader = Leader::new(context, run, reader, state, registry);
     let led = match leader.claim().await? {
         true => {
             strays::bury_new(context, run, &strays).await;
@@ -185,6 +186,8 @@ pub fn fold(context: &Context, state: &mut RunState, message: &RunMessage) -> Fa
     }
 }
 
+/// The registry as the bus tells it.
+type Registry = watch::Receiver<BTreeMap<String, sipdo_bus::Entry>>;
 type Ack = BoxFuture<'static, (String, Result<Published, BusError>)>;
 type Told = oneshot::Sender<Result<(), Stop>>;
 
@@ -237,6 +240,7 @@ struct Leader<'a> {
     state: RunState,
     desk: Desk,
     models: BTreeMap<String, pb::ModelChoice>,
+    registry: Registry,
     seed: u64,
     epoch: u64,
     /// Unique to this leadership: part of the id of every entry it appends.
@@ -247,14 +251,14 @@ struct Leader<'a> {
     full: Vec<String>,
     acks: FuturesUnordered<Ack>,
     told: Vec<Told>,
-    missing: BTreeMap<Role, Instant>,
+    missing: BTreeMap<Pool, Instant>,
     /// What is to be held back for the conclusion, until it is: its price is known only when a learner has answered.
     hold: Option<Amount>,
     observer: Observer,
 }
 
 impl<'a> Leader<'a> {
-    fn new(context: &'a Context, run: &RunId, reader: RunReader, state: RunState) -> Self {
+    fn new(context: &'a Context, run: &RunId, reader: RunReader, state: RunState, registry: Registry) -> Self {
         let epoch = state.epoch + 1;
         let models = state
             .created
@@ -270,6 +274,7 @@ impl<'a> Leader<'a> {
             state,
             desk: Desk::new(context.window),
             models,
+            registry,
             seed: 0,
             asking: Asking {
                 all: Arc::clone(&context.asking),
@@ -469,13 +474,14 @@ impl<'a> Leader<'a> {
     /// Appends what is to be decided now, and then does what follows from it. Never the other way round.
     async fn decide(&mut self) -> Result<(), Halt> {
         let roster = self.context.roster();
-        if let Some((price, hold)) = roster.price(Role::Learner).zip(self.hold) {
+        if let Some((price, hold)) = roster.price(&Role::Learner.into()).zip(self.hold) {
             let nano_usd = hold.tokens.saturating_mul(price) / 1_000_000;
             self.state.ledger.hold(Amount { nano_usd, ..hold });
             self.hold = None;
         }
         self.share(&roster);
-        let mut plan = self.desk.plan(&mut self.state, &roster, &self.models);
+        let limits = limits(&self.models, &self.registry.borrow(), self.run.as_str());
+        let mut plan = self.desk.plan(&mut self.state, &roster, &limits);
         self.plan_time(&mut plan);
         self.plan_waiting(&roster, &mut plan);
         if !plan.events.is_empty() {
@@ -501,7 +507,7 @@ impl<'a> Leader<'a> {
         Ok(())
     }
 
-    /// How many jobs of each role are kept in flight: what its agents can do and half as much again, so that none waits for work.
+    /// How many jobs of each pool are kept in flight: what its agents can do and half as much again, so that none waits for work.
     /// While other runs ask too, a long run keeps back, so that a short one behind it is soon through.
     fn share(&mut self, roster: &crate::roster::Roster) {
         self.asking
@@ -513,7 +519,7 @@ impl<'a> Leader<'a> {
             (slots, true) => slots / 2 + slots / 8 + 1,
             (slots, false) => slots + slots / 2 + 4,
         };
-        let windows = Role::ALL.into_iter().map(|role| (role, window(roster.slots(role))));
+        let windows = roster.pools().map(|pool| (pool.clone(), window(roster.slots(pool))));
         self.desk.set_windows(windows.collect());
     }
 
@@ -541,17 +547,17 @@ impl<'a> Leader<'a> {
         if self.state.paused {
             reasons.push("paused".to_owned());
         }
-        for role in self.desk.roles_at_work() {
-            if roster.of(role).is_empty() {
-                let since = *self.missing.entry(role).or_insert_with(Instant::now);
+        for pool in self.desk.at_work() {
+            if roster.of(&pool).is_empty() {
+                let since = *self.missing.entry(pool.clone()).or_insert_with(Instant::now);
                 if since.elapsed() > PATIENCE {
-                    reasons.push(format!("no {role} answers: start one (sipdo-{role})"));
+                    reasons.push(nobody(&pool));
                 }
                 self.context.look_for_agents();
                 continue;
             }
-            self.missing.remove(&role);
-            if let Some(trouble) = roster.trouble(role) {
+            self.missing.remove(&pool);
+            if let Some(trouble) = roster.trouble(&pool) {
                 reasons.push(trouble);
                 self.context.look_for_agents();
             }
@@ -622,7 +628,7 @@ impl<'a> Leader<'a> {
     async fn publish(&mut self, publication: Publication) -> Result<(), Halt> {
         let Publication {
             job,
-            role,
+            pool,
             operation,
             attempt,
             sample,
@@ -635,7 +641,9 @@ impl<'a> Leader<'a> {
             .get(&job)
             .map(|open| open.trace.clone())
             .unwrap_or_default();
-        let sending = self.observer.publishing(&job, role, operation, attempt, &issued_in);
+        let sending = self
+            .observer
+            .publishing(&job, pool.role, operation, attempt, &issued_in);
         let message = pb::Job {
             run: self.run.as_str().to_owned(),
             job: job.clone(),
@@ -643,17 +651,17 @@ impl<'a> Leader<'a> {
             epoch: self.epoch,
             sample,
             seed: self.seed,
-            model: self.models.get(role.name()).cloned(),
+            model: self.models.get(&pool.to_string()).cloned(),
             ask: Some(ask),
             max_calls,
             max_tokens: 0,
         };
-        let whose = role;
+        let whose = pool.role;
         let repeat = self.published.get(&job).map_or(0, |(_, repeat)| repeat + 1);
         self.published.insert(job.clone(), (Instant::now(), repeat));
         let message = NewMessage::encode(&message, schema::JOB).traced(&sending.trace());
         let sent = async {
-            let (role, id) = (BusRole::new(role.name())?, JobId::new(&job)?);
+            let (role, id) = (BusRole::new(pool.to_string())?, JobId::new(&job)?);
             let job = JobMessage {
                 role,
                 run: self.run.clone(),
@@ -766,6 +774,38 @@ impl<'a> Leader<'a> {
     }
 }
 
+/// The run's own choices with the registry's limits over them: what is reserved must suffice for what the agents will use, also
+/// where the longest completion was raised in mid-run.
+fn limits(
+    own: &BTreeMap<String, pb::ModelChoice>,
+    registry: &BTreeMap<String, sipdo_bus::Entry>,
+    run: &str,
+) -> BTreeMap<String, pb::ModelChoice> {
+    let mut limits = own.clone();
+    // The deployment's entries first, so that the run's own entry has the last word.
+    for of in ["", run] {
+        for (key, entry) in registry {
+            let (found, pool) = key.rsplit_once('.').unwrap_or(("", key));
+            let Ok(choice) = pb::ModelChoice::decode(entry.value.clone()) else {
+                continue;
+            };
+            if found == of && choice.max_tokens.is_some() {
+                limits.entry(pool.to_owned()).or_default().max_tokens = choice.max_tokens;
+            }
+        }
+    }
+    limits
+}
+
+/// Says that jobs wait and nobody takes them.
+pub fn nobody(pool: &Pool) -> String {
+    let Pool { role, name } = pool;
+    match name.as_str() {
+        "" => format!("no {role} answers: start one (sipdo-{role})"),
+        name => format!("no {role} of the pool {name} answers: start one (sipdo-{role} --pool {name})"),
+    }
+}
+
 type Strategy = JoinHandle<Result<Outcome, Stop>>;
 
 fn failed(reason: String) -> pb::Ended {
@@ -773,5 +813,37 @@ fn failed(reason: String) -> pb::Ended {
         state: State::Failed.into(),
         outcome: None,
         reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_set_for_the_run_goes_before_one_for_all() {
+        let most = |max_tokens| pb::ModelChoice {
+            max_tokens: Some(max_tokens),
+            ..Default::default()
+        };
+        let entry = |max_tokens| sipdo_bus::Entry {
+            value: most(max_tokens).encode_to_vec().into(),
+            revision: 1,
+            time: std::time::SystemTime::UNIX_EPOCH,
+        };
+        let own = BTreeMap::from([("verifier".to_owned(), most(1)), ("learner".to_owned(), most(2))]);
+        let registry = [
+            ("verifier", 10),
+            ("r1.verifier", 20),
+            ("r2.verifier", 30),
+            ("checker_a", 40),
+        ];
+        let registry = registry.map(|(key, most)| (key.to_owned(), entry(most))).into();
+        let told = limits(&own, &registry, "r1");
+        let told: Vec<_> = told
+            .iter()
+            .map(|(pool, choice)| (pool.as_str(), choice.max_tokens.unwrap_or(0)))
+            .collect();
+        assert_eq!(told, [("checker_a", 40), ("learner", 2), ("verifier", 20)]);
     }
 }

@@ -9,6 +9,7 @@ pub mod desk;
 pub mod fold;
 mod jobs;
 pub mod leader;
+mod models;
 mod observe;
 pub mod port;
 pub mod process;

@@ -46,14 +46,14 @@ impl BusAgents {
 
 impl Agents for BusAgents {
     async fn ask(&self, ask: Ask, sample: u32) -> Result<Measured<Signed<Reply>>, Stop> {
-        let (role, operation) = (ask.role(), ask.operation());
+        let (pool, operation) = (ask.pool(), ask.operation());
         let ask = pb::Ask::from(ask);
         let job = job_id(&self.run, &ask, sample);
         let (reply, answer) = oneshot::channel::<Answered>();
         self.wish(
             Wish::Ask(Request {
                 job,
-                role,
+                pool,
                 operation,
                 ask,
                 sample,

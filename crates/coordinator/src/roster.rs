@@ -1,18 +1,18 @@
 //! What the agents say of themselves, and what a job can cost at worst with the dearest of them.
 
-use sipdo_domain::{Amount, Role};
+use sipdo_domain::{Amount, Pool, Role};
 use sipdo_protocol::pb;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes that a role's own instructions and output schema add to an ask, at most.
 const INSTRUCTIONS: u64 = 8_000;
 /// Tokens that one repair adds to the conversation beyond the answer that it repairs.
 const REPAIR: u64 = 400;
 
-/// The newest roll call, by role.
+/// The newest roll call, by pool.
 #[derive(Debug, Default, Clone)]
 pub struct Roster {
-    cards: BTreeMap<Role, Vec<pb::AgentCard>>,
+    cards: BTreeMap<Pool, Vec<pb::AgentCard>>,
     led: BTreeMap<String, u32>,
 }
 
@@ -30,23 +30,26 @@ impl Roster {
     pub fn new(cards: Vec<pb::AgentCard>) -> Self {
         let mut roster = Roster::default();
         for card in cards {
-            if let Ok(role) = card.role.parse::<Role>() {
-                roster.cards.entry(role).or_default().push(card);
-            } else {
+            if card.role.parse::<Role>().is_err() {
                 roster.led.insert(card.agent, card.busy);
+                continue;
+            }
+            let pool = card.role.parse::<Role>().and_then(|role| Pool::new(role, &card.pool));
+            if let Ok(pool) = pool {
+                roster.cards.entry(pool).or_default().push(card);
             }
         }
         roster
     }
 
-    /// The cards of a role.
-    pub fn of(&self, role: Role) -> &[pb::AgentCard] {
-        self.cards.get(&role).map(Vec::as_slice).unwrap_or_default()
+    /// The cards of a pool.
+    pub fn of(&self, pool: &Pool) -> &[pb::AgentCard] {
+        self.cards.get(pool).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Jobs that the agents of a role can work on at a time.
-    pub fn slots(&self, role: Role) -> usize {
-        self.of(role).iter().map(|card| card.slots as usize).sum()
+    /// Jobs that the agents of a pool can work on at a time.
+    pub fn slots(&self, pool: &Pool) -> usize {
+        self.of(pool).iter().map(|card| card.slots as usize).sum()
     }
 
     /// Runs led by other coordinators than this one.
@@ -54,22 +57,37 @@ impl Roster {
         self.led.iter().filter(|(id, _)| *id != own).map(|(_, runs)| runs).sum()
     }
 
-    /// The trouble that every agent of a role has, if each has one: nobody can work.
-    pub fn trouble(&self, role: Role) -> Option<String> {
-        let cards = self.of(role);
+    /// The pools that somebody belongs to.
+    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.cards.keys()
+    }
+
+    /// These cards, and of the others those whose agents are not among them.
+    pub fn with(mut self, other: &Roster) -> Self {
+        let known: BTreeSet<String> = self.cards.values().flatten().map(|card| card.agent.clone()).collect();
+        for (pool, cards) in &other.cards {
+            let missed = cards.iter().filter(|card| !known.contains(&card.agent)).cloned();
+            self.cards.entry(pool.clone()).or_default().extend(missed);
+        }
+        self
+    }
+
+    /// The trouble that every agent of a pool has, if each has one: nobody can work.
+    pub fn trouble(&self, pool: &Pool) -> Option<String> {
+        let cards = self.of(pool);
         let first = cards.first()?;
         cards
             .iter()
             .all(|card| !card.trouble.is_empty())
-            .then(|| format!("{role} ({}/{}): {}", first.endpoint, first.model, first.trouble))
+            .then(|| format!("{pool} ({}/{}): {}", first.endpoint, first.model, first.trouble))
     }
 
     /// The worst case of a job with this many bytes of payload, over all agents that may take it; none while there is no agent.
     ///
     /// A token is at least one byte of text, so bytes bound tokens: dear, but it makes the cap hard. Repairs send the whole
     /// conversation again.
-    pub fn worst(&self, role: Role, payload_bytes: usize, choice: Option<&pb::ModelChoice>) -> Option<Worst> {
-        let cards = self.of(role);
+    pub fn worst(&self, pool: &Pool, payload_bytes: usize, choice: Option<&pb::ModelChoice>) -> Option<Worst> {
+        let cards = self.of(pool);
         let most = |value: fn(&pb::AgentCard) -> u64| cards.iter().map(value).max();
         let max_calls = most(|card| u64::from(card.max_calls.max(1)))?;
         let output = choice
@@ -91,21 +109,21 @@ impl Roster {
         })
     }
 
-    /// What a million tokens of a role cost at most, in billionths of a US dollar, 0 where unknown; none while there is no agent.
-    pub fn price(&self, role: Role) -> Option<u64> {
+    /// What a million tokens of a pool cost at most, in billionths of a US dollar, 0 where unknown; none while there is no agent.
+    pub fn price(&self, pool: &Pool) -> Option<u64> {
         let dearest = |card: &pb::AgentCard| card.input_price.max(card.output_price).unwrap_or(0);
-        self.of(role).iter().map(dearest).max()
+        self.of(pool).iter().map(dearest).max()
     }
 
-    /// Names of models of these roles whose price is unknown, as `role endpoint/model`.
-    pub fn unpriced(&self, roles: &[Role]) -> Vec<String> {
+    /// Names of models of these pools whose price is unknown, as `pool endpoint/model`.
+    pub fn unpriced(&self, pools: &BTreeSet<Pool>) -> Vec<String> {
         let mut names: Vec<String> = self
             .cards
             .iter()
-            .filter(|(role, _)| roles.contains(role))
-            .flat_map(|(role, cards)| cards.iter().map(move |card| (role, card)))
+            .filter(|(pool, _)| pools.contains(pool))
+            .flat_map(|(pool, cards)| cards.iter().map(move |card| (pool, card)))
             .filter(|(_, card)| card.input_price.is_none() || card.output_price.is_none())
-            .map(|(role, card)| format!("{role} {}/{}", card.endpoint, card.model))
+            .map(|(pool, card)| format!("{pool} {}/{}", card.endpoint, card.model))
             .collect();
         names.dedup();
         names
@@ -130,12 +148,38 @@ mod tests {
     #[test]
     fn the_dearest_agent_and_every_repair_are_reserved() {
         let roster = Roster::new(vec![card(1, 1_000_000_000), card(3, 2_000_000_000)]);
-        let worst = roster.worst(Role::Checker, 1_000, None).unwrap();
+        let worst = roster.worst(&Role::Checker.into(), 1_000, None).unwrap();
         let input = 3 * (1_000 + INSTRUCTIONS) + (100 + REPAIR) * (1 + 2);
         assert_eq!(worst.max_calls, 3);
         assert_eq!(worst.amount.tokens, input + 300);
         assert_eq!(worst.amount.nano_usd, input * 2_000 + 300 * 2_000 + 2);
-        assert_eq!(roster.worst(Role::Learner, 1, None), None, "no agent, no price");
+        assert_eq!(roster.worst(&Role::Learner.into(), 1, None), None, "no agent, no price");
+    }
+
+    #[test]
+    fn a_pool_is_reserved_for_by_its_own_agents() {
+        let big = pb::AgentCard {
+            pool: "big".into(),
+            max_tokens: 9_000,
+            agent: "b".into(),
+            ..card(1, 0)
+        };
+        let roster = Roster::new(vec![card(1, 0), big.clone()]);
+        let worst = |pool: &str| {
+            roster
+                .worst(&pool.parse().unwrap(), 0, None)
+                .map(|worst| worst.amount.tokens)
+        };
+        assert_eq!(worst("checker"), Some(INSTRUCTIONS + 100));
+        assert_eq!(worst("checker_big"), Some(INSTRUCTIONS + 9_000));
+        assert_eq!(worst("checker_other"), None);
+        let later = Roster::new(vec![big]).with(&roster);
+        assert_eq!(
+            later.of(&"checker_big".parse().unwrap()).len(),
+            1,
+            "nobody is counted twice"
+        );
+        assert_eq!(later.of(&Role::Checker.into()).len(), 1);
     }
 
     #[test]
@@ -144,7 +188,15 @@ mod tests {
             trouble: "401".into(),
             ..card(1, 0)
         };
-        assert!(Roster::new(vec![broken.clone()]).trouble(Role::Checker).is_some());
-        assert!(Roster::new(vec![broken, card(1, 0)]).trouble(Role::Checker).is_none());
+        assert!(
+            Roster::new(vec![broken.clone()])
+                .trouble(&Role::Checker.into())
+                .is_some()
+        );
+        assert!(
+            Roster::new(vec![broken, card(1, 0)])
+                .trouble(&Role::Checker.into())
+                .is_none()
+        );
     }
 }

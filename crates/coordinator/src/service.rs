@@ -2,21 +2,20 @@
 
 use crate::{
     admission, archive,
-    context::{Context, ROLL_CALL, now_ms, roll_call},
+    context::{Context, now_ms, roll_call},
     fold::{RunState, is_end},
     jobs,
     leader::{Fact, fold, replay},
-    observe,
+    models, observe,
     refusal::{bad_request, exists, internal, not_found, precondition, unavailable},
-    roster::Roster,
     view,
 };
 use futures::stream::BoxStream;
 use prost::Message as _;
 use sipdo_bus::{CreateRunError, NewMessage, RunId, RunReader};
-use sipdo_domain::{Budget, Role, Task};
+use sipdo_domain::{Budget, Pool, Role, Task};
 use sipdo_protocol::{pb, pb::event::Event, pb::run_service_server::RunService, run_id, schema};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
@@ -62,8 +61,8 @@ impl Runs {
         pb::Task::decode(bytes).map_err(internal)
     }
 
-    /// Checks everything that can be known before a run exists.
-    async fn check(&self, request: &pb::CreateRunRequest) -> Result<Task, Status> {
+    /// Checks everything that can be known before a run exists; gives its task, and what is doubtful.
+    async fn check(&self, request: &pb::CreateRunRequest) -> Result<(Task, Vec<String>), Status> {
         if request.request_id.is_empty() {
             return Err(bad_request(
                 "REQUEST_ID_MISSING",
@@ -80,13 +79,9 @@ impl Runs {
         let strategy = strategy(request);
         sipdo_strategies::check_options(strategy, &options)
             .map_err(|error| bad_request("OPTIONS_INVALID", "options_json", error))?;
-        for role in request.models.keys() {
-            role.parse::<Role>()
-                .map_err(|error| bad_request("ROLE_UNKNOWN", "models", error))?;
-        }
         let budget = request.budget.map(Budget::from).unwrap_or_default();
         let Some(forecast) = sipdo_strategies::forecast(&task, strategy, &options) else {
-            return Ok(task);
+            return Ok((task, Vec::new()));
         };
         let least: u64 = forecast.least.values().sum();
         if let Some(cap) = budget.calls.filter(|cap| *cap < least) {
@@ -95,12 +90,12 @@ impl Runs {
             );
             return Err(bad_request("BUDGET_TOO_SMALL", "budget.calls", why));
         }
-        if admission::needs_cards(request, &task, &budget) {
-            let cards = roll_call(&self.context.bus, ROLL_CALL).await.map_err(unavailable)?;
-            let roster = Roster::new(cards);
-            admission::check(request, &task, &forecast, &budget, &roster)?;
-        }
-        Ok(task)
+        let roster = models::present(&self.context).await?;
+        let pools = pools(&forecast, &options);
+        admission::check(request, &task, &forecast, &budget, &roster, &pools)?;
+        let judged = task.metric.needs_judge();
+        let doubts = models::check_run(&self.context, &roster, request, &pools, judged).await?;
+        Ok((task, doubts))
     }
 
     async fn control(&self, run: &str, mut control: pb::Control) -> Answer<pb::ControlRunResponse> {
@@ -144,7 +139,7 @@ impl Runs {
 impl RunService for Runs {
     async fn create_run(&self, request: Request<pb::CreateRunRequest>) -> Answer<pb::Run> {
         let request = request.into_inner();
-        let task = self.check(&request).await?;
+        let (task, warnings) = self.check(&request).await?;
         let run = parse(&run_id(&request.request_id))?;
         let bytes = request.task.clone().unwrap_or_default().encode_to_vec();
         let task_hash = self.context.bus.put_task(&bytes).await.map_err(unavailable)?;
@@ -155,6 +150,7 @@ impl RunService for Runs {
             budget: request.budget,
             models: request.models.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
+            warnings,
         };
         let mut state = RunState::new(run.as_str());
         state.summary.task.clone_from(&task.name);
@@ -381,34 +377,26 @@ impl RunService for Runs {
     }
 
     async fn set_model(&self, request: Request<pb::SetModelRequest>) -> Answer<pb::SetModelResponse> {
-        let request = request.into_inner();
-        let role: Role = request
-            .role
-            .parse()
-            .map_err(|error: String| bad_request("ROLE_UNKNOWN", "role", error))?;
-        let key = match request.run.as_str() {
-            "" => role.name().to_owned(),
-            run => format!("{}.{role}", parse(run)?),
-        };
-        let models = self.context.bus.models();
-        match request.choice {
-            None => models.remove(&key).await.map_err(unavailable)?,
-            Some(choice) => {
-                admission::check_endpoint(role, "choice.endpoint", &choice.endpoint, &self.context.roster())?;
-                models.put(&key, choice.encode_to_vec()).await.map_err(unavailable)?;
-            }
-        }
-        tracing::info!(key, by = request.by, "the model registry was changed");
-        Ok(Response::new(pb::SetModelResponse {}))
+        let response = models::set(&self.context, request.into_inner()).await?;
+        Ok(Response::new(response))
     }
 
     async fn list_models(&self, _: Request<pb::ListModelsRequest>) -> Answer<pb::ListModelsResponse> {
-        let entries = self.context.bus.models().list().await.map_err(unavailable)?;
-        let models: BTreeMap<String, pb::ModelChoice> = entries
-            .into_iter()
-            .filter_map(|(key, entry)| Some((key, pb::ModelChoice::decode(entry.value).ok()?)))
-            .collect();
+        let models = models::list(&self.context).await?;
         Ok(Response::new(pb::ListModelsResponse { models }))
+    }
+
+    async fn list_model_history(
+        &self,
+        request: Request<pb::ListModelHistoryRequest>,
+    ) -> Answer<pb::ListModelHistoryResponse> {
+        let response = models::history(&self.context, request.get_ref()).await?;
+        Ok(Response::new(response))
+    }
+
+    async fn probe_model(&self, request: Request<pb::ProbeModelRequest>) -> Answer<pb::ProbeModelResponse> {
+        let response = models::probe(&self.context, request.into_inner()).await?;
+        Ok(Response::new(response))
     }
 }
 
@@ -501,6 +489,13 @@ fn strategy(request: &pb::CreateRunRequest) -> &str {
     } else {
         &request.strategy
     }
+}
+
+/// The pools that the run will ask.
+fn pools(forecast: &sipdo_strategies::Forecast, options: &serde_json::Value) -> BTreeSet<Pool> {
+    let calls = forecast.expected.iter().chain(&forecast.least);
+    let roles: BTreeSet<Role> = calls.filter(|(_, calls)| **calls > 0).map(|(role, _)| *role).collect();
+    sipdo_strategies::pools(&roles, options)
 }
 
 fn options(json: &str) -> Result<serde_json::Value, Status> {

@@ -22,6 +22,7 @@ pub fn run(state: RunState) -> pb::Run {
                 jobs: used.jobs,
                 p50_ms: percentile(&times, 50),
                 p95_ms: percentile(&times, 95),
+                stints: used.stints.clone(),
             };
             (role.name().to_owned(), model_use)
         })

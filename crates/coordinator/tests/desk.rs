@@ -117,7 +117,7 @@ impl World {
         self.desk.ask(
             Request {
                 job,
-                role: Role::Learner,
+                pool: Role::Learner.into(),
                 operation: "answer",
                 ask,
                 sample: 0,

@@ -1,6 +1,6 @@
 //! What a strategy can ask of the agents, and what comes back. Each ask becomes one job.
 
-use crate::{measured::Measured, role::Role};
+use crate::{measured::Measured, pool::Pool, role::Role};
 use serde::{Deserialize, Serialize};
 
 /// What one job asks of one agent.
@@ -32,6 +32,19 @@ impl Ask {
             Ask::Solve(_) | Ask::Check(_) => Role::Checker,
             Ask::Judge(_) | Ask::Grade(_) => Role::Verifier,
             Ask::Edit(_) => Role::Optimizer,
+        }
+    }
+
+    /// The agents that it is meant for: all of the role, or those of the pool that the ask names.
+    pub fn pool(&self) -> Pool {
+        let name = match self {
+            Ask::Solve(riddle) => riddle.pool.as_str(),
+            Ask::Check(program) => program.pool.as_str(),
+            _ => "",
+        };
+        Pool {
+            role: self.role(),
+            name: name.to_owned(),
         }
     }
 
@@ -152,6 +165,8 @@ pub struct Riddle {
     pub task: TaskBrief,
     /// The question.
     pub input: String,
+    /// The pool of checkers that is asked; empty for those that belong to none.
+    pub pool: String,
 }
 
 /// The checker's solution.
@@ -172,6 +187,8 @@ pub struct Program {
     pub input: String,
     /// The claimed answer.
     pub target: String,
+    /// The pool of checkers that is asked; empty for those that belong to none.
+    pub pool: String,
 }
 
 /// What the program said.

@@ -100,6 +100,7 @@ mod tests {
         let ask = Ask::Solve(Riddle {
             task: TaskBrief::default(),
             input: "?".into(),
+            pool: String::new(),
         });
         let why = Learner.plan(&ask).unwrap_err();
         assert_eq!(why.reason, Reason::Misconfigured);

@@ -151,10 +151,11 @@ impl From<pb::PastExample> for PastExample {
 
 impl From<Riddle> for pb::Riddle {
     fn from(riddle: Riddle) -> Self {
-        let Riddle { task, input } = riddle;
+        let Riddle { task, input, pool } = riddle;
         Self {
             task: Some(task.into()),
             input,
+            pool,
         }
     }
 }
@@ -163,25 +164,46 @@ impl TryFrom<pb::Riddle> for Riddle {
     type Error = DecodeError;
 
     fn try_from(riddle: pb::Riddle) -> Result<Self, DecodeError> {
-        let pb::Riddle { task, input } = riddle;
+        let pb::Riddle { task, input, pool } = riddle;
         Ok(Self {
             task: required(task, "Riddle", "task")?.into(),
             input,
+            pool,
         })
     }
 }
 
 impl From<Program> for pb::Program {
     fn from(program: Program) -> Self {
-        let Program { name, input, target } = program;
-        Self { name, input, target }
+        let Program {
+            name,
+            input,
+            target,
+            pool,
+        } = program;
+        Self {
+            name,
+            input,
+            target,
+            pool,
+        }
     }
 }
 
 impl From<pb::Program> for Program {
     fn from(program: pb::Program) -> Self {
-        let pb::Program { name, input, target } = program;
-        Self { name, input, target }
+        let pb::Program {
+            name,
+            input,
+            target,
+            pool,
+        } = program;
+        Self {
+            name,
+            input,
+            target,
+            pool,
+        }
     }
 }
 

@@ -501,6 +501,9 @@ impl From<Prompt> for pb::Prompt {
             stage,
             rejection,
             examples,
+            // The strategy does not know the models: the journal's reader adds them.
+            written_by: None,
+            tried_by: None,
         }
     }
 }
@@ -519,6 +522,7 @@ impl TryFrom<pb::Prompt> for Prompt {
             stage,
             rejection,
             examples,
+            ..
         } = prompt;
         let standing = match known::<pb::prompt::Standing>(standing, "Prompt", "standing")? {
             pb::prompt::Standing::Unspecified => return unspecified("Prompt", "standing"),

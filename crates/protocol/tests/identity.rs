@@ -39,11 +39,13 @@ fn asks() -> Vec<Ask> {
         Ask::Solve(Riddle {
             task: brief(),
             input: "Two dogs.".into(),
+            pool: String::new(),
         }),
         Ask::Check(Program {
             name: "lint".into(),
             input: "Two dogs.".into(),
             target: "2".into(),
+            pool: String::new(),
         }),
         Ask::Judge(Case {
             task: brief(),

@@ -17,7 +17,8 @@ pub use forecast::{Calls, Forecast};
 pub use port::{Agents, Stop};
 
 use serde_json::Value;
-use sipdo_domain::{Outcome, Task};
+use sipdo_domain::{Outcome, Pool, Role, Task};
+use std::collections::BTreeSet;
 
 /// Options of a strategy, read from a task file or the command line.
 pub trait Options: serde::de::DeserializeOwned + Default {
@@ -83,6 +84,22 @@ macro_rules! strategies {
             }
         }
     };
+}
+
+/// The pools that a strategy's asks are meant for, of the roles that it asks: named pools of checkers where its options name some.
+pub fn pools(roles: &BTreeSet<Role>, options: &Value) -> BTreeSet<Pool> {
+    let named = options.get("checker_pools").and_then(Value::as_array);
+    let named: BTreeSet<Pool> = named
+        .into_iter()
+        .flatten()
+        .filter_map(|name| Pool::new(Role::Checker, name.as_str()?).ok())
+        .collect();
+    let unnamed = roles.iter().filter(|role| **role != Role::Checker || named.is_empty());
+    let mut pools: BTreeSet<Pool> = unnamed.map(|role| Pool::from(*role)).collect();
+    if roles.contains(&Role::Checker) {
+        pools.extend(named);
+    }
+    pools
 }
 
 strategies! {

@@ -81,6 +81,14 @@ fn model_problem(name: &str, model: &RoleModel, settings: &Settings) -> Option<(
     if model.concurrency.is_some_and(|slots| slots == 0 || slots > MAX_SLOTS) {
         return Some(("concurrency".into(), format!("must be 1 to {MAX_SLOTS}")));
     }
+    if let Some(pool) = &model.pool {
+        if name == "default" {
+            return Some(("pool".into(), "a pool is one role's: set it in [models.<role>]".into()));
+        }
+        if let Err(problem) = sipdo_domain::pool::check_name(pool) {
+            return Some(("pool".into(), problem));
+        }
+    }
     for (key, rate) in [
         ("requests_per_minute", model.requests_per_minute),
         ("tokens_per_minute", model.tokens_per_minute),

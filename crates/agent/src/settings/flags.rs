@@ -6,7 +6,7 @@
 use super::{ProgramSettings, RoleModel, Settings, SettingsError, base_dir, file};
 use clap::Args;
 use sipdo_bus::BusSettings;
-use sipdo_domain::Role;
+use sipdo_domain::{Pool, Role};
 use sipdo_llm::{Endpoint, ModelSettings, Provider};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -51,6 +51,9 @@ pub struct AgentFlags {
     /// Longest completion in tokens
     #[arg(long, value_name = "N", env = "SIPDO_MAX_TOKENS")]
     pub max_tokens: Option<u32>,
+    /// Pool to belong to: the agent takes only jobs that ask for this pool of its role [default: none, jobs that ask for none]
+    #[arg(long, value_name = "NAME", env = "SIPDO_POOL")]
+    pub pool: Option<String>,
     /// Jobs to work on at a time [default: 16]
     #[arg(long, value_name = "N", env = "SIPDO_SLOTS")]
     pub slots: Option<u32>,
@@ -85,6 +88,8 @@ fn provider(text: &str) -> Result<Provider, String> {
 pub struct AgentSettings {
     /// The role it plays.
     pub role: Role,
+    /// Whose jobs it takes: those of its role, or of a named pool of it.
+    pub pool: Pool,
     /// The bus.
     pub bus: BusSettings,
     /// The endpoints that it knows, by name.
@@ -125,6 +130,7 @@ impl AgentFlags {
             temperature: self.temperature,
             max_tokens: self.max_tokens,
             concurrency: self.slots,
+            pool: self.pool.clone(),
             ..RoleModel::default()
         };
         let set = flags.over(settings.role(role));
@@ -141,9 +147,12 @@ impl AgentFlags {
                 file::MAX_SLOTS
             )));
         }
+        let pool = Pool::new(role, set.pool.as_deref().unwrap_or_default())
+            .map_err(|problem| SettingsError::Unusable(format!("--pool: {problem}")))?;
         let listen = settings.admin.listen.as_deref().and_then(|listen| listen.parse().ok());
         Ok(AgentSettings {
             role,
+            pool,
             bus: settings.nats.bus(role.name()),
             endpoints: settings.endpoints,
             model,
@@ -361,6 +370,13 @@ mod tests {
                 ..local.clone()
             },
             "models.checker.temperature",
+        );
+        says(
+            AgentFlags {
+                pool: Some("A b".into()),
+                ..local.clone()
+            },
+            "--pool",
         );
         says(
             AgentFlags {

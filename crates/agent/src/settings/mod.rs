@@ -90,6 +90,9 @@ pub struct RoleModel {
     /// Jobs that one agent of the role works on at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
+    /// Named pool that the role's agents belong to; they take only the jobs that ask for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// Most requests per minute and process; the endpoint's if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<u32>,
@@ -304,6 +307,7 @@ impl RoleModel {
             max_tokens: self.max_tokens.or(base.max_tokens),
             timeout_seconds: self.timeout_seconds.or(base.timeout_seconds),
             concurrency: self.concurrency.or(base.concurrency),
+            pool: self.pool.or(base.pool),
             requests_per_minute: self.requests_per_minute.or(base.requests_per_minute),
             tokens_per_minute: self.tokens_per_minute.or(base.tokens_per_minute),
         }

@@ -388,6 +388,7 @@ pub fn settings(nats_url: &str, spool_dir: &Path, role: Role, provider_url: &str
     };
     AgentSettings {
         role,
+        pool: role.into(),
         bus: BusSettings {
             ack_wait: ACK_WAIT,
             settle_within: Duration::from_secs(2),
@@ -456,6 +457,7 @@ impl Job {
             Ask::Solve(Riddle {
                 task: TaskBrief::default(),
                 input: input.to_owned(),
+                pool: String::new(),
             }),
         )
     }

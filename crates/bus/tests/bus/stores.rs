@@ -47,6 +47,57 @@ async fn a_watch_of_models_shows_changes_also_after_a_killed_server() {
 }
 
 #[tokio::test]
+async fn the_registry_remembers_who_changed_what() {
+    let (_server, bus) = bus().await;
+    let models = bus.models();
+    models.put("learner", "small").await.unwrap();
+    models.change("checker", Some("medium".into()), "ann").await.unwrap();
+    models
+        .change("learner", Some("large".into()), "ben\nand more")
+        .await
+        .unwrap();
+    models.change("checker", None, "cleo").await.unwrap();
+    let history = models.history().await.unwrap();
+    let told: Vec<_> = history
+        .iter()
+        .map(|change| (change.key.as_str(), change.value.as_deref(), change.by.as_str()))
+        .collect();
+    let value = |text: &'static str| Some(text.as_bytes());
+    assert_eq!(
+        told,
+        [
+            ("learner", value("small"), ""),
+            ("checker", value("medium"), "ann"),
+            ("learner", value("large"), "ben and more"),
+            ("checker", None, "cleo"),
+        ]
+    );
+    assert!(history.windows(2).all(|pair| pair[0].revision < pair[1].revision));
+    assert_eq!(
+        values(&models.list().await.unwrap()),
+        [("learner".into(), "large".into())]
+    );
+}
+
+#[tokio::test]
+async fn a_trial_is_answered_by_the_one_that_is_asked() {
+    let (_server, bus) = bus().await;
+    let agent = sipdo_bus::AgentId::new("checker-1").unwrap();
+    let wait = std::time::Duration::from_secs(5);
+    assert_eq!(
+        bus.probe(&agent, "x".into(), wait).await.unwrap(),
+        None,
+        "nobody is there"
+    );
+    let _probes = bus
+        .answer_probes(&agent, |what| async move { [b"tried ", &what[..]].concat().into() })
+        .await
+        .unwrap();
+    let answer = bus.probe(&agent, "this".into(), wait).await.unwrap();
+    assert_eq!(answer.as_deref(), Some(b"tried this".as_slice()));
+}
+
+#[tokio::test]
 async fn completions_are_found_by_anybody() {
     let (server, bus) = bus().await;
     let key = "0f".repeat(32);

@@ -66,7 +66,10 @@ fn table(cards: &[pb::AgentCard]) -> Table {
             format!("{}/{}", card.busy, card.slots)
         };
         table.row([
-            card.role.clone(),
+            match card.pool.as_str() {
+                "" => card.role.clone(),
+                pool => format!("{}_{pool}", card.role),
+            },
             card.agent.clone(),
             model,
             card.version.clone(),

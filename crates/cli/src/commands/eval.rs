@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use sipdo_domain::Task;
 use uuid::Uuid;
 
-use super::{optimize, runs::Caps};
+use super::{cross, optimize, runs::Caps};
 use crate::{
     args::Global,
     failure::{Failure, Outcome},
@@ -25,6 +25,7 @@ Examples:
   sipdo prompt latest | sipdo eval task.toml --prompt - --against-seed
   sipdo eval task.toml --prompt a.txt --against b.txt --split all
   sipdo eval task.toml --prompt a.txt --data others.jsonl
+  sipdo eval task.toml --prompt a.txt --against-seed --models openai/gpt-5-nano,local/qwen3:4b
 
 With a second prompt the gain is the first one's score minus the second one's, paired on the same examples.";
 
@@ -70,6 +71,9 @@ pub struct EvalArgs {
     /// Only the first N of them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
+    /// Answer with each of these models in turn, one run for each: does the prompt carry over?
+    #[arg(long, value_name = "ENDPOINT/MODEL,..", value_delimiter = ',')]
+    models: Vec<String>,
     #[command(flatten)]
     caps: Caps,
     #[command(flatten)]
@@ -111,7 +115,10 @@ pub async fn run(global: &Global, args: &EvalArgs) -> Outcome {
         detach: false,
         require_independent: false,
     };
-    launch(global, &args.stack, config, order).await
+    if args.models.is_empty() {
+        return launch(global, &args.stack, config, order).await;
+    }
+    cross::run(global, &args.stack, config, &order, &args.models).await
 }
 
 /// The prompts by name, and the name of the one that the other is compared with.

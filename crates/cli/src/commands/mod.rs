@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod archive;
 pub mod completions;
+pub mod cross;
 pub mod diff;
 pub mod doctor;
 pub mod eval;

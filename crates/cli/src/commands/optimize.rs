@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use serde_json::Value;
 use sipdo_datasets::TaskFile;
-use sipdo_domain::Role;
+use sipdo_domain::{Pool, Role};
 use sipdo_protocol::pb;
 use sipdo_strategies::Forecast;
 use uuid::Uuid;
@@ -217,11 +217,11 @@ pub fn models(file: &TaskFile, flags: &[String]) -> Result<BTreeMap<String, pb::
                 "--model {flag}: write ROLE=ENDPOINT/MODEL, such as learner=openai/gpt-5-nano"
             ))
         })?;
-        let role: Role = role
+        let pool: Pool = role
             .parse()
             .map_err(|error| Failure::usage(format!("--model {flag}: {error}")))?;
         let (endpoint, model) = super::models::split(model)?;
-        let choice = models.entry(role.name().to_owned()).or_default();
+        let choice = models.entry(pool.to_string()).or_default();
         choice.endpoint = endpoint;
         choice.model = model;
     }

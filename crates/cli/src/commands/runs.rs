@@ -319,6 +319,7 @@ fn standing(run: &pb::Run) -> String {
     if !summary.coordinator.is_empty() {
         lines.push(format!("led by {}", summary.coordinator));
     }
+    lines.extend(Report::of(run, false).model_changes());
     lines.extend(run.warnings.iter().map(|warning| format!("warning: {warning}")));
     lines.iter().map(|line| output::clean_line(line) + "\n").collect()
 }

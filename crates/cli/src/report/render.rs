@@ -119,6 +119,15 @@ impl Report {
                 .unwrap_or_default();
             facts.push((format!("  {role}"), format!("{}{models}", spent.words())));
         }
+        facts.extend(
+            self.model_changes()
+                .into_iter()
+                .map(|words| ("model change".to_owned(), words)),
+        );
+        facts.extend(
+            self.authors()
+                .map(|words| (format!("prompt v{}", self.best_version), words)),
+        );
         let examples = &self.synthetic;
         let made = examples.accepted + examples.rejected + examples.set_aside + examples.quarantined;
         if made > 0 {
@@ -214,7 +223,8 @@ fn fence_for(text: &str) -> String {
 }
 
 impl Arm {
-    fn cells(&self) -> [String; 6] {
+    /// Its cells in a table of scores.
+    pub fn cells(&self) -> [String; 6] {
         let interval = self.interval.map_or("-".into(), |(low, high)| {
             format!("{:.1} to {:.1}", low * 100.0, high * 100.0)
         });
@@ -230,7 +240,8 @@ impl Arm {
 }
 
 impl Gain {
-    fn words(&self) -> String {
+    /// In one sentence.
+    pub fn words(&self) -> String {
         let p = if self.p_value < 0.0001 {
             "p < 0.0001".into()
         } else {

@@ -248,8 +248,13 @@ pub fn ask() -> impl Strategy<Value = Ask> {
     prop_oneof![
         (text(), text()).prop_map(|(prompt, input)| Ask::Answer(Question { prompt, input })),
         brief().prop_map(Ask::Synthesize),
-        (brief_of_task(), text()).prop_map(|(task, input)| Ask::Solve(Riddle { task, input })),
-        (text(), text(), text()).prop_map(|(name, input, target)| Ask::Check(Program { name, input, target })),
+        (brief_of_task(), text(), text()).prop_map(|(task, input, pool)| Ask::Solve(Riddle { task, input, pool })),
+        (text(), text(), text(), text()).prop_map(|(name, input, target, pool)| Ask::Check(Program {
+            name,
+            input,
+            target,
+            pool
+        })),
         (brief_of_task(), text(), text(), text(), text()).prop_map(|(task, input, claim, working, checked)| {
             Ask::Judge(Case {
                 task,

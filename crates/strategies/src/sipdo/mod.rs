@@ -360,7 +360,7 @@ pub fn forecast(task: &Task, options: &Options) -> Forecast {
         add_answers(&mut calls, task, answers);
         *calls.entry(Role::Generator).or_default() += drafts;
         if options.voters {
-            *calls.entry(Role::Checker).or_default() += drafts * u64::from(options.checkers);
+            *calls.entry(Role::Checker).or_default() += drafts * u64::from(options.checkers());
             *calls.entry(Role::Verifier).or_default() += drafts;
         }
         *calls.entry(Role::Optimizer).or_default() += repairs * steps;

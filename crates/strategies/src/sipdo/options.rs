@@ -1,7 +1,7 @@
 //! Options of the strategy `sipdo`: the method as published, our departures from it, and every switch that an ablation needs.
 
 use serde::{Deserialize, Serialize};
-use sipdo_domain::{Rule, curriculum::Curriculum};
+use sipdo_domain::{Rule, curriculum::Curriculum, pool::check_name};
 
 /// See each field; the defaults are a sound run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,8 +24,11 @@ pub struct Options {
     pub voters: bool,
     /// What the votes must come to.
     pub rule: Rule,
-    /// How many checkers solve each example blind.
+    /// How many checkers solve each example blind. With named pools, one of each pool solves it, whatever this says.
     pub checkers: u32,
+    /// Pools of checkers, each with a model of its own: one checker of each solves every example. Empty: the checkers that belong
+    /// to no pool.
+    pub checker_pools: Vec<String>,
     /// Fraction of claims that are falsified on purpose before the vote, in 0..=1: for measuring the consensus.
     pub label_noise: f64,
     /// What a candidate must confirm.
@@ -68,6 +71,7 @@ impl Default for Options {
             voters: true,
             rule: Rule::Unanimous,
             checkers: 1,
+            checker_pools: Vec::new(),
             label_noise: 0.0,
             confirmation: Confirmation::LocalGlobal,
             acceptance: Acceptance::Progress,
@@ -135,6 +139,22 @@ pub enum Analysis {
     TryAgain,
 }
 
+impl Options {
+    /// How many checkers solve each example.
+    pub fn checkers(&self) -> u32 {
+        match self.checker_pools.len() {
+            0 => self.checkers,
+            pools => u32::try_from(pools).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The pool of the n-th checker; empty for the checkers that belong to none.
+    pub fn pool_of(&self, checker: u32) -> &str {
+        let pool = usize::try_from(checker).ok().and_then(|at| self.checker_pools.get(at));
+        pool.map(String::as_str).unwrap_or_default()
+    }
+}
+
 impl crate::Options for Options {
     fn check(&self) -> Result<(), String> {
         let counts = [
@@ -152,6 +172,12 @@ impl crate::Options for Options {
         for (key, value, least, most) in counts {
             if !(least..=most).contains(&value) {
                 return Err(format!("`{key}` is {value}; it must lie in {least}..={most}"));
+            }
+        }
+        for (at, pool) in self.checker_pools.iter().enumerate() {
+            check_name(pool).map_err(|problem| format!("`checker_pools`: {problem}"))?;
+            if self.checker_pools.iter().skip(at + 1).any(|other| other == pool) {
+                return Err(format!("`checker_pools` names {pool} twice"));
             }
         }
         if !(0.0..=1.0).contains(&self.label_noise) {
@@ -188,6 +214,8 @@ mod tests {
         assert!(error(json!({"levels": 0})).contains("`levels` is 0"));
         let wrong = error(json!({"voters": true, "checkers": "two"}));
         assert!(wrong.contains("`checkers`: invalid type"), "{wrong}");
+        assert!(error(json!({"checker_pools": ["a", "B"]})).contains("small letters"));
+        assert!(error(json!({"checker_pools": ["a", "a"]})).contains("twice"));
         assert!(error(json!({"label_noise": 1.5})).contains("label_noise"));
         assert!(error(json!({"confirmation": "global"})).contains("local+global"));
         assert!(check_options("spido", &Value::Null).unwrap_err().contains("sipdo"));

@@ -37,7 +37,7 @@ impl<A: Agents> Run<'_, A> {
         if !self.options.voters {
             return Ok((votes, Decision::Accepted));
         }
-        let solved: Vec<_> = (0..self.options.checkers)
+        let solved: Vec<_> = (0..self.options.checkers())
             .map(|checker| self.solve(example, checker, review))
             .collect();
         let solved = join_all(solved).await.into_iter().collect::<Result<Vec<_>, Stop>>()?;
@@ -55,6 +55,7 @@ impl<A: Agents> Run<'_, A> {
             name: program.to_owned(),
             input: example.input.clone(),
             target: example.target.clone(),
+            pool: self.options.pool_of(0).to_owned(),
         });
         let checked = self.ask_firmly::<CheckResult>(ask, 0).await?;
         Ok(vote(Voter::Program, checked, |check| {
@@ -67,9 +68,10 @@ impl<A: Agents> Run<'_, A> {
         let riddle = Ask::Solve(Riddle {
             task: self.task.brief.clone(),
             input: example.input.clone(),
+            pool: self.options.pool_of(checker).to_owned(),
         });
         // Two samples a checker and review: the first ask, and the one after a vote that was not measured.
-        let sample = 2 * (review * self.options.checkers + checker);
+        let sample = 2 * (review * self.options.checkers() + checker);
         let solved = self.ask_firmly::<Solution>(riddle, sample).await?;
         let supports = match &solved {
             Ok(signed) => self.agrees(example, &signed.value.answer, sample).await?,

@@ -1,0 +1,142 @@
+//! Which models a run used, from when on, and whose work each prompt version is.
+
+use serde::Serialize;
+use sipdo_protocol::pb;
+
+use super::Report;
+use crate::output::{clean_line, count};
+
+/// The results that one model produced for one role.
+#[derive(Debug, Clone, Serialize)]
+pub struct Stint {
+    /// `endpoint/model`.
+    pub model: String,
+    /// As the provider reports it; empty where it reports none.
+    pub revision: String,
+    /// Number of its first result among all results of the run, from 1.
+    pub first_job: u64,
+    /// Number of its last result.
+    pub last_job: u64,
+    /// How many results.
+    pub jobs: u64,
+}
+
+/// Whose work a prompt version is. Empty where it is the user's own, or nobody had tried it.
+#[derive(Debug, Clone, Serialize)]
+pub struct PromptModels {
+    /// The version.
+    pub version: u32,
+    /// The optimizer's `endpoint/model`, with its revision where the provider reports one.
+    pub written_by: String,
+    /// The learner's.
+    pub tried_by: String,
+}
+
+impl Stint {
+    pub(super) fn of(stint: &pb::ModelStint) -> Self {
+        Stint {
+            model: format!("{}/{}", stint.endpoint, stint.model),
+            revision: stint.revision.clone(),
+            first_job: stint.first_job,
+            last_job: stint.last_job,
+            jobs: stint.jobs,
+        }
+    }
+}
+
+impl PromptModels {
+    pub(super) fn of(prompt: &pb::Prompt) -> Self {
+        let label = |by: &Option<pb::Provenance>| match by {
+            None => String::new(),
+            Some(by) if by.revision.is_empty() => clean_line(&format!("{}/{}", by.endpoint, by.model)),
+            Some(by) => clean_line(&format!("{}/{} ({})", by.endpoint, by.model, by.revision)),
+        };
+        PromptModels {
+            version: prompt.version,
+            written_by: label(&prompt.written_by),
+            tried_by: label(&prompt.tried_by),
+        }
+    }
+}
+
+impl Report {
+    /// From which job on another model was at work, one sentence for each change.
+    pub fn model_changes(&self) -> Vec<String> {
+        let stints = self.model_stints.iter();
+        stints.flat_map(|(role, stints)| changes(role, stints)).collect()
+    }
+
+    /// Whose work the prompt to use is; none for the user's own.
+    pub(super) fn authors(&self) -> Option<String> {
+        let best = self
+            .prompt_models
+            .iter()
+            .find(|prompt| prompt.version == self.best_version)?;
+        (!best.written_by.is_empty()).then(|| format!("written by {}, tried by {}", best.written_by, best.tried_by))
+    }
+}
+
+fn changes<'a>(role: &'a str, stints: &'a [Stint]) -> impl Iterator<Item = String> + 'a {
+    stints.windows(2).filter_map(move |pair| {
+        let [before, after] = pair else { return None };
+        let revision = match after.revision.as_str() {
+            "" => String::new(),
+            revision => format!(" (revision {})", clean_line(revision)),
+        };
+        let (model, from) = (clean_line(&after.model), count(after.first_job));
+        // Results that come later from the old model were asked before, or another agent still uses it.
+        Some(match before.last_job < after.first_job {
+            true => format!("from job {from} on, the {role} was {model}{revision}"),
+            false => format!("from job {from} on, the {role} was {model}{revision} as well"),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swap_is_told_with_the_job_from_which_on_it_held() {
+        let mut run = crate::report::render::tests::run();
+        let stint = |model: &str, first_job, last_job| pb::ModelStint {
+            endpoint: "openai".into(),
+            model: model.into(),
+            revision: if model == "large" {
+                "2026-01".into()
+            } else {
+                String::new()
+            },
+            first_job,
+            last_job,
+            jobs: 2,
+        };
+        let checker = pb::ModelUse {
+            stints: vec![
+                stint("small", 3, 811),
+                stint("large", 812, 900),
+                stint("tiny", 850, 901),
+            ],
+            ..Default::default()
+        };
+        run.model_use.insert("checker".into(), checker);
+        if let Some(prompt) = run.outcome.as_mut().and_then(|outcome| outcome.prompts.get_mut(1)) {
+            let by = |model: &str| {
+                Some(pb::Provenance {
+                    endpoint: "openai".into(),
+                    model: model.into(),
+                    ..Default::default()
+                })
+            };
+            (prompt.written_by, prompt.tried_by) = (by("writer"), by("small"));
+        }
+        let text = Report::of(&run, false).text();
+        for part in [
+            "from job 812 on, the checker was openai/large (revision 2026-01)\n",
+            "from job 850 on, the checker was openai/tiny as well\n",
+            "written by openai/writer, tried by openai/small",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! The live registry of models over the API: set, list, look back, have a choice tried; and whether judges are independent.
+//!
+//! A choice names an endpoint; what the name means, and the key, only agents know. So an agent tries it.
+
+use crate::{
+    context::{Context, ROLL_CALL, roll_call},
+    leader::nobody,
+    refusal::{bad_request, internal, not_found, precondition, unavailable},
+    roster::Roster,
+};
+use prost::Message as _;
+use sipdo_bus::{AgentId, RunId};
+use sipdo_domain::{Pool, Role, independence};
+use sipdo_protocol::{pb, pb::event::Event};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, UNIX_EPOCH},
+};
+use tonic::Status;
+
+/// How long an agent may take to try a model.
+const TRIAL: Duration = Duration::from_secs(60);
+/// Longest name of a model, in characters.
+const LONGEST_MODEL: usize = 200;
+/// Longest word on who changed an entry, in characters.
+const LONGEST_BY: usize = 100;
+
+/// Choices by `role`, `role_pool`, or in the registry also `run.role`.
+pub type Choices = BTreeMap<String, pb::ModelChoice>;
+
+/// Whose model is meant.
+struct Place {
+    pool: Pool,
+    run: Option<RunId>,
+}
+
+impl Place {
+    fn read(role: &str, run: &str) -> Result<Self, Status> {
+        Ok(Place {
+            pool: role
+                .parse()
+                .map_err(|error: String| bad_request("ROLE_UNKNOWN", "role", error))?,
+            run: match run {
+                "" => None,
+                run => Some(RunId::new(run).map_err(|error| bad_request("RUN_NAME", "run", error.to_string()))?),
+            },
+        })
+    }
+
+    fn key(&self) -> String {
+        match &self.run {
+            None => self.pool.to_string(),
+            Some(run) => format!("{run}.{}", self.pool),
+        }
+    }
+
+    /// The run's own choices; an error where there is no such run.
+    async fn own(&self, context: &Context) -> Result<Choices, Status> {
+        let Some(run) = &self.run else {
+            return Ok(Choices::new());
+        };
+        let first = context.bus.first_log(run).await.map_err(unavailable)?;
+        let first = first.ok_or_else(|| not_found("run", run.as_str()))?;
+        let entry = pb::Entry::decode(first.payload).map_err(internal)?;
+        let created = entry.events.into_iter().find_map(|event| match event.event {
+            Some(Event::Created(created)) => Some(created),
+            _ => None,
+        });
+        Ok(created.map(|created| created.models).unwrap_or_default())
+    }
+}
+
+/// Who answers now, and who answered the last roll call: an agent that is slow for a moment is still there.
+pub async fn present(context: &Context) -> Result<Roster, Status> {
+    let cards = roll_call(&context.bus, ROLL_CALL).await.map_err(unavailable)?;
+    Ok(Roster::new(cards).with(&context.roster()))
+}
+
+/// Sets or removes an entry.
+pub async fn set(context: &Context, request: pb::SetModelRequest) -> Result<pb::SetModelResponse, Status> {
+    let place = Place::read(&request.role, &request.run)?;
+    let own = place.own(context).await?;
+    let roster = present(context).await?;
+    let mut warnings = Vec::new();
+    if let Some(choice) = &request.choice {
+        check_choice("choice", choice)?;
+        check_endpoint(&roster, &place.pool, "choice.endpoint", &choice.endpoint)?;
+        warnings.extend(doubts(&roster, &place.pool, &choice.endpoint));
+    }
+    let by: String = sipdo_domain::fence::clean(&request.by)
+        .chars()
+        .take(LONGEST_BY)
+        .collect();
+    let value = request.choice.as_ref().map(|choice| choice.encode_to_vec().into());
+    let models = context.bus.models();
+    models.change(&place.key(), value, &by).await.map_err(unavailable)?;
+    tracing::info!(key = place.key(), by, "the model registry was changed");
+    if request.choice.is_some() {
+        let mut registry = list(context).await?;
+        registry.extend(request.choice.map(|choice| (place.key(), choice)));
+        let voters = roster
+            .pools()
+            .filter(|pool| pool.role != Role::Learner)
+            .cloned()
+            .collect();
+        let layers = Layers {
+            roster: &roster,
+            registry: &registry,
+            own: &own,
+            run: place.run.as_ref().map(RunId::as_str),
+        };
+        warnings.extend(layers.shared(&voters, false, Some(&place.pool)));
+    }
+    Ok(pb::SetModelResponse { warnings })
+}
+
+/// The registry as it stands.
+pub async fn list(context: &Context) -> Result<Choices, Status> {
+    let entries = context.bus.models().list().await.map_err(unavailable)?;
+    Ok(entries
+        .into_iter()
+        .filter_map(|(key, entry)| Some((key, pb::ModelChoice::decode(entry.value).ok()?)))
+        .collect())
+}
+
+/// What the registry held, oldest first.
+pub async fn history(
+    context: &Context,
+    request: &pb::ListModelHistoryRequest,
+) -> Result<pb::ListModelHistoryResponse, Status> {
+    let mut before: BTreeMap<String, pb::ModelChoice> = BTreeMap::new();
+    let mut changes = Vec::new();
+    for change in context.bus.models().history().await.map_err(unavailable)? {
+        let new = change.value.and_then(|value| pb::ModelChoice::decode(value).ok());
+        let old = match &new {
+            Some(new) => before.insert(change.key.clone(), new.clone()),
+            None => before.remove(&change.key),
+        };
+        let (run, role) = change.key.rsplit_once('.').unwrap_or(("", &change.key));
+        let wanted = |asked: &str, is: &str| asked.is_empty() || asked == is;
+        if wanted(&request.role, role) && wanted(&request.run, run) {
+            let since = change.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+            changes.push(pb::ModelChange {
+                key: change.key,
+                by: change.by,
+                at_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+                old,
+                new,
+            });
+        }
+    }
+    Ok(pb::ListModelHistoryResponse { changes })
+}
+
+/// Has an agent of the pool try a choice.
+pub async fn probe(context: &Context, request: pb::ProbeModelRequest) -> Result<pb::ProbeModelResponse, Status> {
+    let place = Place::read(&request.role, &request.run)?;
+    place.own(context).await?;
+    let choice = request.choice.unwrap_or_default();
+    check_choice("choice", &choice)?;
+    let roster = present(context).await?;
+    check_endpoint(&roster, &place.pool, "choice.endpoint", &choice.endpoint)?;
+    let knows = |card: &&pb::AgentCard| choice.endpoint.is_empty() || card.endpoints.contains(&choice.endpoint);
+    let Some(card) = roster.of(&place.pool).iter().find(knows) else {
+        return Err(precondition("NO_AGENT", nobody(&place.pool)));
+    };
+    let agent = AgentId::new(&card.agent).map_err(internal)?;
+    let asked = pb::Probe {
+        choice: Some(choice),
+        run: request.run,
+    };
+    let answer = context.bus.probe(&agent, asked.encode_to_vec().into(), TRIAL).await;
+    let Some(answer) = answer.map_err(unavailable)? else {
+        let why = format!("{agent} does not say what came of it: it is gone, or of an older version");
+        return Err(precondition("NO_AGENT", why));
+    };
+    let probed = pb::Probed::decode(answer).map_err(internal)?;
+    Ok(pb::ProbeModelResponse { probed: Some(probed) })
+}
+
+/// What can be said of a choice without asking anybody.
+pub fn check_choice(field: &str, choice: &pb::ModelChoice) -> Result<(), Status> {
+    let wrong = |part: &str, problem: &str| Err(bad_request("CHOICE_INVALID", &format!("{field}.{part}"), problem));
+    if *choice == pb::ModelChoice::default() {
+        return Err(bad_request(
+            "CHOICE_EMPTY",
+            field,
+            "nothing is chosen; leave it out to remove an entry",
+        ));
+    }
+    let plain = |text: &str| !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    if !plain(&choice.model) || choice.model.chars().count() > LONGEST_MODEL {
+        return wrong("model", "a model's name has no blanks and at most 200 characters");
+    }
+    if choice.temperature.is_some_and(|value| !(0.0..=2.0).contains(&value)) {
+        return wrong("temperature", "must lie in 0..=2");
+    }
+    if choice.max_tokens == Some(0) {
+        return wrong("max_tokens", "must be at least 1");
+    }
+    if choice
+        .timeout_seconds
+        .is_some_and(|seconds| !(1..=3600).contains(&seconds))
+    {
+        return wrong("timeout_seconds", "must lie in 1..=3600");
+    }
+    Ok(())
+}
+
+/// An endpoint name that no agent of the pool knows would only fail later.
+pub fn check_endpoint(roster: &Roster, pool: &Pool, field: &str, endpoint: &str) -> Result<(), Status> {
+    let cards = roster.of(pool);
+    let known: BTreeSet<&str> = cards
+        .iter()
+        .flat_map(|card| card.endpoints.iter().map(String::as_str))
+        .collect();
+    if endpoint.is_empty() || cards.is_empty() || known.contains(endpoint) {
+        return Ok(());
+    }
+    let known = known.into_iter().collect::<Vec<_>>().join(", ");
+    let endpoint: String = sipdo_domain::fence::clean(endpoint).chars().take(64).collect();
+    let why = format!("no {pool} knows `{endpoint}`; they know {known}");
+    Err(bad_request("ENDPOINT_UNKNOWN", field, why))
+}
+
+/// What is not wrong about an endpoint, and yet worth saying.
+fn doubts(roster: &Roster, pool: &Pool, endpoint: &str) -> Option<String> {
+    let cards = roster.of(pool);
+    if cards.is_empty() {
+        return Some(format!("{}; whether it can use this is not known", nobody(pool)));
+    }
+    let lacks = |card: &&pb::AgentCard| !endpoint.is_empty() && !card.endpoints.iter().any(|name| name == endpoint);
+    let without: Vec<&str> = cards.iter().filter(lacks).map(|card| card.agent.as_str()).collect();
+    (!without.is_empty()).then(|| {
+        let names = without.join(", ");
+        format!("{names} does not know the endpoint `{endpoint}`: what it is asked will not be measured")
+    })
+}
+
+/// Everything that decides which model answers, weakest first: the agents' own, the run's own, the registry's.
+pub struct Layers<'a> {
+    /// The agents; their cards tell their own model, and the deployment's entry once they have seen it.
+    pub roster: &'a Roster,
+    /// The registry.
+    pub registry: &'a Choices,
+    /// The run's own choices by pool.
+    pub own: &'a Choices,
+    /// The run; none for the deployment.
+    pub run: Option<&'a str>,
+}
+
+impl Layers<'_> {
+    /// Every model that may answer for a pool, as `endpoint/model`.
+    fn labels(&self, pool: &Pool) -> BTreeSet<String> {
+        let key = pool.to_string();
+        let of_run = self.run.and_then(|run| self.registry.get(&format!("{run}.{key}")));
+        let layers = [self.own.get(&key), self.registry.get(&key), of_run];
+        let label = |card: &pb::AgentCard| {
+            let (mut endpoint, mut model) = (&card.endpoint, &card.model);
+            for choice in layers.into_iter().flatten() {
+                endpoint = if choice.endpoint.is_empty() {
+                    endpoint
+                } else {
+                    &choice.endpoint
+                };
+                model = if choice.model.is_empty() { model } else { &choice.model };
+            }
+            format!("{endpoint}/{model}")
+        };
+        self.roster.of(pool).iter().map(label).collect()
+    }
+
+    /// What is to be said of pools that judge each other's work with one model; only where `about` is among them, if it is given.
+    pub fn shared(&self, pools: &BTreeSet<Pool>, judged: bool, about: Option<&Pool>) -> Vec<String> {
+        let models = pools.iter().map(|pool| (pool.clone(), self.labels(pool))).collect();
+        let shared = independence::shared(&models, judged);
+        let told = shared
+            .iter()
+            .filter(|(_, pools)| about.is_none_or(|pool| pools.contains(pool)));
+        told.map(|(label, pools)| independence::sentence(label, pools))
+            .collect()
+    }
+}
+
+/// Checks what a new run wants of models: endpoint names, and whether its judges are independent. Gives what is doubtful.
+pub async fn check_run(
+    context: &Context,
+    roster: &Roster,
+    request: &pb::CreateRunRequest,
+    pools: &BTreeSet<Pool>,
+    judged: bool,
+) -> Result<Vec<String>, Status> {
+    let own = &request.models;
+    for (name, choice) in own {
+        let pool: Pool = name
+            .parse()
+            .map_err(|error: String| bad_request("ROLE_UNKNOWN", "models", error))?;
+        check_choice(&format!("models.{pool}"), choice)?;
+    }
+    let registry = list(context).await?;
+    let layers = Layers {
+        roster,
+        registry: &registry,
+        own,
+        run: None,
+    };
+    let shared = layers.shared(pools, judged, None);
+    if request.require_independent {
+        if let Some(first) = shared.first() {
+            return Err(precondition("NOT_INDEPENDENT", first.clone()));
+        }
+        if let Some(pool) = pools.iter().find(|pool| roster.of(pool).is_empty()) {
+            let why = format!(
+                "{}; whether the judges are independent cannot be known before",
+                nobody(pool)
+            );
+            return Err(precondition("NOT_INDEPENDENT", why));
+        }
+    }
+    Ok(shared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card(pool: &str, model: &str) -> pb::AgentCard {
+        let pool: Pool = pool.parse().unwrap();
+        pb::AgentCard {
+            agent: format!("{pool}-1"),
+            role: pool.role.name().into(),
+            pool: pool.name,
+            endpoint: "cloud".into(),
+            model: model.into(),
+            endpoints: vec!["cloud".into(), "local".into()],
+            ..Default::default()
+        }
+    }
+
+    fn choices(given: &[(&str, &str)]) -> Choices {
+        let choice = |model: &str| pb::ModelChoice {
+            model: model.into(),
+            ..Default::default()
+        };
+        given
+            .iter()
+            .map(|(key, model)| ((*key).to_owned(), choice(model)))
+            .collect()
+    }
+
+    #[test]
+    fn the_last_word_on_a_model_decides_who_shares_it() {
+        let roster = Roster::new(vec![
+            card("generator", "m"),
+            card("checker", "m"),
+            card("verifier", "v"),
+        ]);
+        let pools = ["generator", "checker", "verifier"]
+            .map(|pool| pool.parse().unwrap())
+            .into();
+        let told = |registry: &[(&str, &str)], own: &[(&str, &str)], run| {
+            let (registry, own) = (choices(registry), choices(own));
+            let layers = Layers {
+                roster: &roster,
+                registry: &registry,
+                own: &own,
+                run,
+            };
+            layers.shared(&pools, false, None)
+        };
+        let plain = told(&[], &[], None);
+        assert!(
+            plain.len() == 1 && plain[0].starts_with("generator and checker vote with the same model, cloud/m"),
+            "{plain:?}"
+        );
+        assert!(
+            told(&[], &[("checker", "c")], None).is_empty(),
+            "the run's own choice counts"
+        );
+        assert_eq!(
+            told(&[("checker", "m")], &[("checker", "c")], None).len(),
+            1,
+            "the registry goes before it"
+        );
+        assert!(told(&[("r1.checker", "c")], &[], Some("r1")).is_empty());
+        assert_eq!(
+            told(&[("r1.checker", "c")], &[], Some("r2")).len(),
+            1,
+            "another run's entry is not ours"
+        );
+        assert_eq!(told(&[("r1.checker", "v")], &[], Some("r1")).len(), 1);
+    }
+
+    #[test]
+    fn a_choice_that_cannot_work_is_refused() {
+        let roster = Roster::new(vec![card("checker", "m")]);
+        let check = |pool: &str, endpoint| check_endpoint(&roster, &pool.parse().unwrap(), "f", endpoint);
+        assert!(check("checker", "").is_ok() && check("checker", "local").is_ok());
+        let why = check("checker", "clod").unwrap_err();
+        assert!(why.message().contains("`clod`; they know cloud, local"), "{why}");
+        assert!(check("checker_a", "clod").is_ok(), "nobody is there to ask");
+        assert!(
+            doubts(&roster, &"checker_a".parse().unwrap(), "")
+                .unwrap()
+                .contains("--pool a")
+        );
+        let good = pb::ModelChoice {
+            model: "m".into(),
+            ..Default::default()
+        };
+        assert!(check_choice("c", &good).is_ok());
+        for bad in [
+            pb::ModelChoice::default(),
+            pb::ModelChoice {
+                temperature: Some(2.1),
+                ..good.clone()
+            },
+            pb::ModelChoice {
+                temperature: Some(f64::NAN),
+                ..good.clone()
+            },
+            pb::ModelChoice {
+                max_tokens: Some(0),
+                ..good.clone()
+            },
+            pb::ModelChoice {
+                timeout_seconds: Some(0),
+                ..good.clone()
+            },
+            pb::ModelChoice {
+                model: "two words".into(),
+                ..good.clone()
+            },
+        ] {
+            assert!(check_choice("c", &bad).is_err(), "{bad:?}");
+        }
+    }
+}

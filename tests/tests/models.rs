@@ -1,0 +1,549 @@
+//! Models: swapped while a run goes on, refused before they do harm, different on purpose, and compared.
+
+use anyhow::{Context as _, Result};
+use sipdo_protocol::pb::{self, State, run_update::Update, vote::Voter};
+use sipdo_tests::{
+    Cluster, Setup,
+    cluster::{Client, ended},
+    process::{eventually, program},
+    task::{counting, request},
+};
+use std::{
+    collections::BTreeMap,
+    process::{Command, Output},
+    time::Duration,
+};
+
+const RUN: Duration = Duration::from_secs(240);
+
+fn slow() -> Setup {
+    Setup {
+        simulator: vec!["--latency-ms".into(), "20".into()],
+        slots: 4,
+        ..Setup::default()
+    }
+}
+
+fn choice(endpoint: &str, model: &str) -> pb::ModelChoice {
+    pb::ModelChoice {
+        endpoint: endpoint.into(),
+        model: model.into(),
+        ..Default::default()
+    }
+}
+
+async fn create(client: &Client, request: pb::CreateRunRequest) -> Result<pb::Run> {
+    Ok(client.clone().create_run(request).await?.into_inner())
+}
+
+fn id(run: &pb::Run) -> Result<String> {
+    Ok(run.summary.as_ref().context("a run without a summary")?.run.clone())
+}
+
+/// Waits until a role has this many results in a run.
+async fn results_of(client: &Client, run: &str, role: &str, at_least: u64) -> Result<()> {
+    eventually(&format!("{at_least} results of the {role}"), || {
+        let mut client = client.clone();
+        async move {
+            let run = client
+                .get_run(pb::GetRunRequest { run: run.to_owned() })
+                .await?
+                .into_inner();
+            Ok(run.model_use.get(role).filter(|used| used.jobs >= at_least).map(drop))
+        }
+    })
+    .await
+}
+
+/// Models behind the votes of one kind of voter, in the order of the examples.
+fn voted(run: &pb::Run, voter: Voter) -> Vec<String> {
+    let examples = run.outcome.iter().flat_map(|outcome| &outcome.synthetic);
+    let votes = examples
+        .flat_map(|example| &example.votes)
+        .filter(|vote| vote.voter() == voter);
+    votes
+        .filter_map(|vote| vote.by.as_ref())
+        .map(|by| by.model.clone())
+        .collect()
+}
+
+/// How often each job of a run was issued, from its log.
+async fn issued(client: &Client, run: &str) -> Result<BTreeMap<String, u32>> {
+    let mut updates = client
+        .clone()
+        .watch_run(pb::WatchRunRequest {
+            run: run.to_owned(),
+            after_sequence: 0,
+        })
+        .await?
+        .into_inner();
+    let mut issued = BTreeMap::new();
+    while let Some(update) = updates.message().await? {
+        let Some(Update::Entry(entry)) = update.update else {
+            continue;
+        };
+        for event in entry.events {
+            if let Some(pb::event::Event::Issued(job)) = event.event {
+                *issued.entry(job.job).or_default() += 1;
+            }
+        }
+    }
+    Ok(issued)
+}
+
+/// Runs `sipdo` against a cluster.
+fn sipdo(cluster: &Cluster, args: &[&str]) -> Result<Output> {
+    let (_, api) = cluster.coordinators.first().context("a coordinator")?;
+    let data = cluster.folder.path().join("data");
+    let mut command = Command::new(program("sipdo")?);
+    command
+        .args(["--coordinator", &format!("http://{api}")])
+        .args(args)
+        .current_dir(cluster.folder.path());
+    Ok(command
+        .env("SIPDO_DATA_DIR", data)
+        .env("USER", "ann")
+        .env("NO_COLOR", "1")
+        .output()?)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_checkers_model_is_swapped_in_mid_run_and_no_job_is_lost_or_repeated() -> Result<()> {
+    let cluster = Cluster::start(&slow()).await?;
+    let client = cluster.client().await?;
+    let run = create(
+        &client,
+        request(counting(12, 20), "sipdo", &serde_json::json!({"levels": 5}), None),
+    )
+    .await?;
+    let run = id(&run)?;
+    results_of(&client, &run, "checker", 4).await?;
+    let output = sipdo(&cluster, &["models", "set", "checker", "simulator/sim-strong"])?;
+    assert!(output.status.success(), "{}", said(&output));
+    let ended = ended(&client, &run, RUN).await?;
+    let summary = ended.summary.clone().context("summary")?;
+    assert_eq!(summary.state(), State::Finished, "{}", ended.failure);
+
+    let voted = voted(&ended, Voter::Checker);
+    assert_eq!(voted.first().map(String::as_str), Some("sim-teacher"), "{voted:?}");
+    assert_eq!(voted.last().map(String::as_str), Some("sim-strong"), "{voted:?}");
+    let stints = &ended.model_use["checker"].stints;
+    let [before, after] = stints.as_slice() else {
+        panic!("two models: {stints:?}")
+    };
+    assert_eq!(
+        (before.model.as_str(), after.model.as_str()),
+        ("sim-teacher", "sim-strong")
+    );
+    assert!(
+        before.first_job < after.first_job && before.jobs >= 4 && after.jobs >= 1,
+        "{stints:?}"
+    );
+    assert_eq!(before.jobs + after.jobs, ended.model_use["checker"].jobs);
+
+    let issued = issued(&client, &run).await?;
+    assert!(issued.values().all(|times| *times == 1), "a job was repeated");
+    assert_eq!(issued.len() as u64, summary.jobs_done, "a job was lost");
+    assert_eq!((summary.attempts_lost, summary.not_measured), (0, 0));
+    let ledger = cluster.ledger().await?;
+    assert_eq!(ledger.bought_twice(), Vec::new());
+    assert_eq!(
+        ledger.totals.answered,
+        summary.spent.context("spent")?.calls,
+        "the ledger knows every call"
+    );
+
+    let shown = said(&sipdo(&cluster, &["runs", "show", &run])?);
+    let sentence = format!("from job {} on, the checker was simulator/sim-strong", after.first_job);
+    assert!(shown.contains(&sentence), "{sentence:?} is not in\n{shown}");
+    let prompts = ended.outcome.context("outcome")?.prompts;
+    let accepted: Vec<_> = prompts
+        .iter()
+        .filter(|prompt| prompt.standing() == pb::prompt::Standing::Accepted)
+        .collect();
+    assert!(!accepted.is_empty(), "the run accepted no prompt");
+    for prompt in accepted {
+        let model = |by: &Option<pb::Provenance>| by.as_ref().map(|by| by.model.clone()).unwrap_or_default();
+        assert_eq!(
+            (model(&prompt.written_by), model(&prompt.tried_by)),
+            ("sim-teacher".into(), "sim-weak".into())
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_tried_before_it_is_set_and_every_change_is_remembered() -> Result<()> {
+    let cluster = Cluster::start(&Setup::default()).await?;
+    let mut client = cluster.client().await?;
+    let refused = |args: &[&str], code: i32, words: &str| -> Result<()> {
+        let output = sipdo(&cluster, args)?;
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+        assert!(said.contains(words), "{args:?}: {words:?} is not in\n{said}");
+        Ok(())
+    };
+    refused(
+        &["models", "set", "checker", "nowhere/sim-strong"],
+        2,
+        "they know simulator",
+    )?;
+    refused(
+        &["models", "set", "checker", "nowhere/sim-strong", "--no-probe"],
+        2,
+        "they know simulator",
+    )?;
+    refused(
+        &["models", "set", "checker", "simulator/no-such-model"],
+        6,
+        "no-such-model",
+    )?;
+    refused(&["models", "set", "checker_x", "simulator/sim-strong"], 2, "--pool x")?;
+    refused(
+        &["models", "set", "checker", "simulator/sim-strong", "--run", "r0"],
+        4,
+        "no run `r0`",
+    )?;
+    refused(
+        &["models", "set", "checker", "--temperature", "3", "--no-probe"],
+        2,
+        "0..=2",
+    )?;
+    assert!(
+        client
+            .list_models(pb::ListModelsRequest {})
+            .await?
+            .into_inner()
+            .models
+            .is_empty(),
+        "nothing was set"
+    );
+
+    for args in [
+        ["models", "set", "checker", "simulator/no-such-model", "--no-probe"].as_slice(),
+        &["models", "set", "checker", "simulator/sim-strong"],
+        &["models", "set", "checker", "--temperature", "0.2"],
+    ] {
+        let output = sipdo(&cluster, args)?;
+        assert!(output.status.success(), "{args:?}: {}", said(&output));
+    }
+    let shown = said(&sipdo(&cluster, &["models", "show", "checker"])?);
+    assert!(
+        shown.contains("simulator/sim-strong, temperature 0.2") && shown.contains("the registry"),
+        "{shown}"
+    );
+    eventually("the agent's card shows the model", || {
+        let mut client = client.clone();
+        async move {
+            let cards = client
+                .list_agents(pb::ListAgentsRequest { wait_ms: 200 })
+                .await?
+                .into_inner()
+                .agents;
+            Ok(cards
+                .iter()
+                .find(|card| card.role == "checker" && card.model == "sim-strong")
+                .map(drop))
+        }
+    })
+    .await?;
+    let output = sipdo(&cluster, &["models", "unset", "checker"])?;
+    assert!(output.status.success(), "{}", said(&output));
+
+    let asked = pb::ListModelHistoryRequest {
+        role: "checker".into(),
+        run: String::new(),
+    };
+    let changes = client.list_model_history(asked).await?.into_inner().changes;
+    let model =
+        |choice: &Option<pb::ModelChoice>| choice.as_ref().map(|choice| choice.model.clone()).unwrap_or_default();
+    let told: Vec<_> = changes
+        .iter()
+        .map(|change| (model(&change.old), model(&change.new)))
+        .collect();
+    let pair = |old: &str, new: &str| (old.to_owned(), new.to_owned());
+    let expected = [
+        pair("", "no-such-model"),
+        pair("no-such-model", "sim-strong"),
+        pair("sim-strong", "sim-strong"),
+        pair("sim-strong", ""),
+    ];
+    assert_eq!(told, expected);
+    assert!(
+        changes
+            .iter()
+            .all(|change| change.by == "ann with sipdo" && change.at_ms > 0),
+        "{changes:?}"
+    );
+    let shown = said(&sipdo(&cluster, &["models", "history"])?);
+    assert!(
+        shown.contains("ann with sipdo") && shown.contains("simulator/sim-strong, temperature 0.2"),
+        "{shown}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_agent_is_started_again_with_another_model_by_its_environment() -> Result<()> {
+    let mut cluster = Cluster::start(&slow()).await?;
+    let client = cluster.client().await?;
+    let run = create(
+        &client,
+        request(counting(12, 20), "sipdo", &serde_json::json!({"levels": 5}), None),
+    )
+    .await?;
+    let run = id(&run)?;
+    results_of(&client, &run, "checker", 4).await?;
+    let at = cluster
+        .agents
+        .iter()
+        .position(|(role, _)| *role == "checker")
+        .context("a checker")?;
+    let (_, mut checker) = cluster.agents.remove(at);
+    checker.signal("TERM")?;
+    assert!(
+        checker.wait(Duration::from_secs(20)).await?.success(),
+        "{}",
+        checker.output()
+    );
+    cluster
+        .start_agent_with("checker", &[], &[("SIPDO_MODEL", "sim-strong")])
+        .await?;
+    let run = ended(&client, &run, RUN).await?;
+    let summary = run.summary.clone().context("summary")?;
+    assert_eq!(summary.state(), State::Finished, "{}", run.failure);
+    let voted = voted(&run, Voter::Checker);
+    assert_eq!(voted.first().map(String::as_str), Some("sim-teacher"), "{voted:?}");
+    assert_eq!(voted.last().map(String::as_str), Some("sim-strong"), "{voted:?}");
+    assert_eq!(
+        (summary.attempts_lost, summary.not_measured),
+        (0, 0),
+        "a polite restart costs nothing"
+    );
+    assert_eq!(cluster.ledger().await?.bought_twice(), Vec::new());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pools_of_checkers_vote_with_models_of_their_own() -> Result<()> {
+    let mut cluster = Cluster::start(&Setup::default()).await?;
+    let client = cluster.client().await?;
+    let options = serde_json::json!({"levels": 2, "checker_pools": ["a", "b"]});
+    let run = create(&client, request(counting(8, 8), "sipdo", &options, None)).await?;
+    let run = id(&run)?;
+    eventually("the run says that it waits for a pool", || {
+        let (mut client, run) = (client.clone(), run.clone());
+        async move {
+            let run = client.get_run(pb::GetRunRequest { run }).await?.into_inner();
+            Ok(run
+                .summary
+                .filter(|summary| summary.waiting.contains("sipdo-checker --pool a"))
+                .map(drop))
+        }
+    })
+    .await?;
+    for (pool, model) in [("a", "sim-strong"), ("b", "sim-weak")] {
+        let spool = cluster.folder.path().join(pool).display().to_string();
+        cluster
+            .start_agent("checker", &["--pool", pool, "--model", model, "--spool-dir", &spool])
+            .await?;
+    }
+    let run = ended(&client, &run, RUN).await?;
+    assert_eq!(
+        run.summary.context("summary")?.state(),
+        State::Finished,
+        "{}",
+        run.failure
+    );
+    let examples = run.outcome.context("outcome")?.synthetic;
+    let mut voted_on = 0;
+    for example in examples.iter().filter(|example| example.votes.len() > 1) {
+        voted_on += 1;
+        let checkers = example.votes.iter().filter(|vote| vote.voter() == Voter::Checker);
+        let models: Vec<_> = checkers
+            .filter_map(|vote| Some((vote.checker, vote.by.as_ref()?.model.as_str())))
+            .collect();
+        assert!(models.starts_with(&[(0, "sim-strong"), (1, "sim-weak")]), "{models:?}");
+    }
+    assert!(voted_on > 0, "nothing was voted on");
+    let cards = client
+        .clone()
+        .list_agents(pb::ListAgentsRequest { wait_ms: 300 })
+        .await?
+        .into_inner()
+        .agents;
+    let done = |pool: &str| {
+        cards
+            .iter()
+            .filter(|card| card.role == "checker" && card.pool == pool)
+            .map(|card| card.done)
+            .sum::<u64>()
+    };
+    assert_eq!(done(""), 0, "whoever belongs to no pool was not asked");
+    assert!(done("a") >= 2 && done("a") == done("b"), "{cards:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn judges_that_share_a_model_are_named_and_refused_where_independence_is_required() -> Result<()> {
+    let cluster = Cluster::start(&Setup::default()).await?;
+    let client = cluster.client().await?;
+    let options = serde_json::json!({"levels": 1});
+    let asked = |models: &[(&str, &str)]| pb::CreateRunRequest {
+        require_independent: true,
+        models: models
+            .iter()
+            .map(|(role, model)| ((*role).to_owned(), choice("simulator", model)))
+            .collect(),
+        ..request(counting(8, 8), "sipdo", &options, None)
+    };
+    let refused = client
+        .clone()
+        .create_run(asked(&[]))
+        .await
+        .expect_err("one model for all");
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused}");
+    let pair = "generator, checker and verifier vote with the same model, simulator/sim-teacher";
+    assert!(refused.message().starts_with(pair), "{refused}");
+    let refused = client
+        .clone()
+        .create_run(asked(&[("checker", "sim-strong")]))
+        .await
+        .expect_err("two share one");
+    assert!(
+        refused
+            .message()
+            .starts_with("generator and verifier vote with the same model"),
+        "{refused}"
+    );
+    let runs = client
+        .clone()
+        .list_runs(pb::ListRunsRequest::default())
+        .await?
+        .into_inner()
+        .runs;
+    assert!(runs.is_empty(), "no run was made");
+    assert_eq!(cluster.ledger().await?.totals.calls, 0, "and nothing was bought");
+
+    let other = pb::CreateRunRequest {
+        models: [("checker".to_owned(), choice("nowhere", "m"))].into(),
+        ..request(counting(8, 8), "sipdo", &options, None)
+    };
+    let refused = client.clone().create_run(other).await.expect_err("no such endpoint");
+    assert!(refused.message().contains("they know simulator"), "{refused}");
+
+    let run = create(&client, asked(&[("checker", "sim-strong"), ("verifier", "sim-weak")])).await?;
+    assert_eq!(run.warnings, Vec::<String>::new());
+    let set = pb::SetModelRequest {
+        role: "checker".into(),
+        run: id(&run)?,
+        choice: Some(choice("", "sim-weak")),
+        by: "a test".into(),
+    };
+    let warnings = client.clone().set_model(set).await?.into_inner().warnings;
+    assert!(
+        warnings
+            .iter()
+            .any(|text| text.starts_with("checker and verifier vote with the same model")),
+        "{warnings:?}"
+    );
+    let warned = create(&client, request(counting(8, 8), "sipdo", &options, None)).await?;
+    assert!(
+        warned.warnings.iter().any(|text| text.starts_with(pair)),
+        "{:?}",
+        warned.warnings
+    );
+    let run = ended(&client, &id(&warned)?, RUN).await?;
+    let told = run
+        .warnings
+        .iter()
+        .filter(|text| text.contains("vote with the same model"))
+        .count();
+    assert_eq!(told, 1, "said once: {:?}", run.warnings);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_prompt_is_compared_across_models() -> Result<()> {
+    let cluster = Cluster::start(&Setup::default()).await?;
+    let task = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/object-counting/task.toml");
+    let task = task.display().to_string();
+    let good = cluster.folder.path().join("better.txt");
+    std::fs::write(
+        &good,
+        "Count the items: add up the quantities of the items that belong.",
+    )?;
+    let good = good.display().to_string();
+    let models = "simulator/sim-weak,simulator/sim-strong";
+    let args = [
+        "eval",
+        &task,
+        "--prompt",
+        &good,
+        "--against-seed",
+        "--limit",
+        "40",
+        "--models",
+        models,
+    ];
+    let output = sipdo(&cluster, &[&["--json"], args.as_slice()].concat())?;
+    assert!(output.status.success(), "{}", said(&output));
+    let last = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .to_owned();
+    let table: serde_json::Value = serde_json::from_str(&last)?;
+    let rows = table["models"].as_array().context("rows")?;
+    let names: Vec<_> = rows.iter().filter_map(|row| row["model"].as_str()).collect();
+    assert_eq!(names.join(","), models);
+    let accuracy = |row: usize, arm: &str| {
+        let arms = rows[row]["report"]["arms"].as_array().cloned().unwrap_or_default();
+        arms.iter()
+            .find(|found| found["name"] == arm)
+            .and_then(|arm| arm["accuracy"].as_f64())
+    };
+    assert!(
+        accuracy(1, "seed") > accuracy(0, "seed"),
+        "the strong one is better: {table}"
+    );
+    for row in rows {
+        assert_eq!(
+            row["report"]["models"]["learner"].as_array().map(Vec::len),
+            Some(1),
+            "one model answered: {row}"
+        );
+        assert!(row["report"]["gain"]["interval"].is_array(), "{row}");
+    }
+
+    let output = sipdo(
+        &cluster,
+        &[
+            "eval",
+            &task,
+            "--limit",
+            "4",
+            "--models",
+            "simulator/sim-weak,simulator/none",
+        ],
+    )?;
+    assert_eq!(output.status.code(), Some(6), "{}", said(&output));
+    let text = said(&sipdo(&cluster, &["eval", &task, "--limit", "4", "--models", models])?);
+    assert!(
+        text.contains("95 % interval") && text.contains("simulator/sim-strong"),
+        "{text}"
+    );
+    let set = sipdo(&cluster, &["models", "set", "learner", "simulator/sim-strong"])?;
+    assert!(set.status.success(), "{}", said(&set));
+    let output = sipdo(&cluster, &["eval", &task, "--limit", "4", "--models", models])?;
+    assert!(
+        output.status.code() == Some(2) && said(&output).contains("models unset learner"),
+        "{}",
+        said(&output)
+    );
+    Ok(())
+}
