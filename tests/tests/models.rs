@@ -18,7 +18,7 @@ const RUN: Duration = Duration::from_secs(240);
 
 fn slow() -> Setup {
     Setup {
-        simulator: vec!["--latency-ms".into(), "20".into()],
+        simulator: vec!["--latency-ms".into(), "80".into()],
         slots: 4,
         ..Setup::default()
     }
@@ -117,7 +117,7 @@ async fn the_checkers_model_is_swapped_in_mid_run_and_no_job_is_lost_or_repeated
     let client = cluster.client().await?;
     let run = create(
         &client,
-        request(counting(12, 20), "sipdo", &serde_json::json!({"levels": 5}), None),
+        request(counting(12, 20), "sipdo", &serde_json::json!({"levels": 8}), None),
     )
     .await?;
     let run = id(&run)?;
@@ -293,7 +293,7 @@ async fn one_agent_is_started_again_with_another_model_by_its_environment() -> R
     let client = cluster.client().await?;
     let run = create(
         &client,
-        request(counting(12, 20), "sipdo", &serde_json::json!({"levels": 5}), None),
+        request(counting(12, 20), "sipdo", &serde_json::json!({"levels": 8}), None),
     )
     .await?;
     let run = id(&run)?;
