@@ -150,7 +150,18 @@ impl Drop for Process {
 ///
 /// # Errors
 /// The deadline has passed.
-pub async fn eventually<T, F>(what: &str, mut condition: impl FnMut() -> F) -> Result<T>
+pub async fn eventually<T, F>(what: &str, condition: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<Option<T>>>,
+{
+    eventually_within(DEADLINE, what, condition).await
+}
+
+/// [`eventually`] with a deadline of its own.
+///
+/// # Errors
+/// The deadline has passed.
+pub async fn eventually_within<T, F>(deadline: Duration, what: &str, mut condition: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<Option<T>>>,
 {
@@ -159,8 +170,8 @@ where
         if let Some(value) = condition().await? {
             return Ok(value);
         }
-        if start.elapsed() > DEADLINE {
-            bail!("not in {DEADLINE:?}: {what}");
+        if start.elapsed() > deadline {
+            bail!("not in {deadline:?}: {what}");
         }
         tokio::time::sleep(POLL).await;
     }
