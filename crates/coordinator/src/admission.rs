@@ -43,7 +43,29 @@ pub fn check(
         );
         return Err(precondition("PRICE_UNKNOWN", why));
     }
+    if budget.nano_usd.is_some() {
+        check_own_models(request, roster)?;
+    }
     check_caps(task, forecast, budget, roster, &asked)
+}
+
+/// Under a cap in USD a run may only choose models that an agent has on its card: of others nobody here knows the price, so what is
+/// reserved for them could be too little.
+fn check_own_models(request: &pb::CreateRunRequest, roster: &Roster) -> Result<(), Status> {
+    for (name, choice) in &request.models {
+        let Ok(pool) = name.parse::<Pool>() else { continue };
+        let cards = roster.of(&pool);
+        let is = |asked: &str, own: &str| asked.is_empty() || asked == own;
+        let known = |card: &pb::AgentCard| is(&choice.endpoint, &card.endpoint) && is(&choice.model, &card.model);
+        if !cards.is_empty() && !cards.iter().any(known) {
+            let why = format!(
+                "a cap in USD needs the price of every model, and no {pool} has {}/{} on its card: give an agent that model, or cap calls or tokens instead",
+                choice.endpoint, choice.model
+            );
+            return Err(precondition("PRICE_UNKNOWN", why));
+        }
+    }
+    Ok(())
 }
 
 /// The pools that a run asks for sure.
