@@ -2,8 +2,8 @@
 
 use crate::{
     context::Context,
+    facts::{Fact, fold},
     fold::RunState,
-    leader::{Fact, fold},
 };
 use anyhow::{Result, ensure};
 use sipdo_bus::{NewMessage, RunId, RunMessage, RunReader, subjects, subjects::header};

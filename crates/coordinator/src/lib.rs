@@ -6,6 +6,7 @@ mod admission;
 mod archive;
 pub mod context;
 pub mod desk;
+mod facts;
 pub mod fold;
 mod jobs;
 pub mod leader;

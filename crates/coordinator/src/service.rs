@@ -3,10 +3,9 @@
 use crate::{
     admission, archive,
     context::{Context, now_ms, roll_call},
+    facts::{Fact, fold, replay},
     fold::{RunState, is_end},
-    jobs,
-    leader::{Fact, fold, replay},
-    models, observe,
+    jobs, models, observe,
     refusal::{bad_request, exists, internal, not_found, precondition, unavailable},
     view,
 };

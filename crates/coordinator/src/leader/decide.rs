@@ -1,0 +1,281 @@
+//! Deciding: what is to be appended now, the append, and what follows from it. Never the other way round.
+
+use super::{Halt, Leader, Led};
+use crate::{
+    context::now_ms,
+    desk::{Plan, event},
+    roster::Roster,
+};
+use prost::Message as _;
+use sipdo_bus::{AppendError, BusError, NewMessage};
+use sipdo_domain::{Amount, NotMeasured, Pool, Reason, Role};
+use sipdo_protocol::{pb, pb::event::Event, schema};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long a role may have no agent before the run says that it waits for one: at a start all are late.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Thousandths of a cap on time that are kept for the conclusion, as calls and tokens are.
+const FOR_CONCLUSION: u64 = 200;
+/// A run with so many jobs done makes room for others.
+const LONG: u64 = 200;
+
+/// Whether a run has jobs in flight, counted among those of this process until it is dropped.
+pub(super) struct Asking {
+    all: Arc<AtomicU32>,
+    own: bool,
+}
+
+impl Asking {
+    pub(super) fn among(all: &Arc<AtomicU32>) -> Self {
+        Asking {
+            all: Arc::clone(all),
+            own: false,
+        }
+    }
+
+    fn set(&mut self, asks: bool) {
+        match (self.own, asks) {
+            (false, true) => drop(self.all.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(self.all.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
+        self.own = asks;
+    }
+
+    fn others(&self) -> u32 {
+        self.all.load(Ordering::Relaxed).saturating_sub(u32::from(self.own))
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.set(false);
+    }
+}
+
+impl Leader<'_> {
+    /// Appends what is to be decided now, and then does what follows from it. Never the other way round.
+    pub(super) async fn decide(&mut self) -> Result<(), Halt> {
+        let roster = self.context.roster();
+        if let Some((price, hold)) = roster.price(&Role::Learner.into()).zip(self.hold) {
+            let nano_usd = hold.tokens.saturating_mul(price) / 1_000_000;
+            self.state.ledger.hold(Amount { nano_usd, ..hold });
+            self.hold = None;
+        }
+        self.share(&roster);
+        let limits = limits(&self.models, &self.registry.borrow(), self.run.as_str());
+        let mut plan = self.desk.plan(&mut self.state, &roster, &limits);
+        self.plan_time(&mut plan);
+        self.plan_waiting(&roster, &mut plan);
+        if !plan.events.is_empty() {
+            for events in self.fitting_entries(std::mem::take(&mut plan.events)) {
+                self.observer.deciding(&events, &self.state);
+                self.append(events).await?;
+            }
+            self.desk.refuse_waiting(&self.state);
+        }
+        for told in self.told.drain(..) {
+            drop(told.send(Ok(())));
+        }
+        for publication in plan.publish {
+            self.publish(publication).await?;
+        }
+        for (job, role, attempt) in plan.give_up {
+            let why = NotMeasured::new(
+                Reason::AttemptLost,
+                format!("{attempt} attempts died with their agents"),
+            );
+            self.give_up(&job, role, attempt, why).await?;
+        }
+        Ok(())
+    }
+
+    /// How many jobs of each pool are kept in flight: what its agents can do and half as much again, so that none waits for work.
+    /// While other runs ask too, a long run keeps back, so that a short one behind it is soon through.
+    fn share(&mut self, roster: &Roster) {
+        self.asking
+            .set(!self.state.paused && self.desk.in_flight().values().any(|jobs| *jobs > 0));
+        let others = self.asking.others() + roster.led_by_others(self.context.id.as_str());
+        let gives_way = others > 0 && self.state.summary.jobs_done > LONG;
+        let window = |slots: usize| match (slots, gives_way) {
+            (0, _) => self.context.window,
+            (slots, true) => slots / 2 + slots / 8 + 1,
+            (slots, false) => slots + slots / 2 + 4,
+        };
+        let windows = roster.pools().map(|pool| (pool.clone(), window(roster.slots(pool))));
+        self.desk.set_windows(windows.collect());
+    }
+
+    /// The cap on time, of which a part is kept for the conclusion.
+    fn plan_time(&self, plan: &mut Plan) {
+        let phase = usize::from(self.state.concluding());
+        let met = self.state.exhausted.get(phase).is_some_and(Option::is_some);
+        let Some(seconds) = self.state.ledger.cap().seconds.filter(|_| !met) else {
+            return;
+        };
+        let per_second = if self.state.concluding() {
+            1000
+        } else {
+            1000 - FOR_CONCLUSION
+        };
+        if now_ms().saturating_sub(self.state.summary.created_ms) > seconds.saturating_mul(per_second) {
+            plan.events
+                .push(event(Event::Exhausted(pb::Exhausted { cap: "time".into() })));
+        }
+    }
+
+    /// What the run waits for: an operator, an agent, a provider.
+    fn plan_waiting(&mut self, roster: &Roster, plan: &mut Plan) {
+        let mut reasons = Vec::new();
+        if self.state.paused {
+            reasons.push("paused".to_owned());
+        }
+        for pool in self.desk.at_work() {
+            if roster.of(&pool).is_empty() {
+                let since = *self.missing.entry(pool.clone()).or_insert_with(Instant::now);
+                if since.elapsed() > PATIENCE {
+                    reasons.push(nobody(&pool));
+                }
+                self.context.look_for_agents();
+                continue;
+            }
+            self.missing.remove(&pool);
+            if let Some(trouble) = roster.trouble(&pool) {
+                reasons.push(trouble);
+                self.context.look_for_agents();
+            }
+        }
+        let reason = reasons.join("; ");
+        if reason != self.state.summary.waiting {
+            plan.events.push(event(Event::Waiting(pb::Waiting { reason })));
+        }
+    }
+
+    /// Decisions in as many entries as their size asks for; one, nearly always.
+    fn fitting_entries(&self, events: Vec<pb::Event>) -> Vec<Vec<pb::Event>> {
+        let limit = self.context.bus.max_message() / 2;
+        let (mut entries, mut size) = (Vec::new(), 0);
+        let mut entry = Vec::new();
+        for event in events {
+            let more = event.encoded_len();
+            if !entry.is_empty() && size + more > limit {
+                entries.push(std::mem::take(&mut entry));
+                size = 0;
+            }
+            size += more;
+            entry.push(event);
+        }
+        entries.push(entry);
+        entries
+    }
+
+    pub(super) async fn append(&mut self, events: Vec<pb::Event>) -> Result<(), Halt> {
+        let mut entry = pb::Entry {
+            run: self.run.as_str().to_owned(),
+            at_ms: now_ms(),
+            epoch: self.epoch,
+            events,
+            summary: None,
+        };
+        let trace = self.observer.trace();
+        if !trace.is_none() {
+            self.state.trace = trace.clone();
+        }
+        // Applied first, because the entry carries the summary that it leads to. If it is refused, this state is thrown away.
+        let expected = self.state.log_sequence;
+        self.state.apply_entry(expected, &entry);
+        entry.summary = Some(self.state.summary.clone());
+        self.appended += 1;
+        // Two processes may try to claim the same epoch: the id tells them apart, or the loser would take the winner's entry for
+        // its own.
+        let id = format!("{}-{}-{}", self.leadership, self.epoch, self.appended);
+        match self
+            .journal
+            .append(NewMessage::encode(&entry, schema::ENTRY).traced(&trace), &id, expected)
+            .await
+        {
+            Ok(sequence) => {
+                self.state.log_sequence = sequence;
+                self.observer.decided(&entry.events);
+                Ok(())
+            }
+            Err(AppendError::Fenced { last, .. }) => {
+                tracing::warn!(run = %self.run, epoch = self.epoch, expected, last, "another coordinator leads this run now");
+                Err(Halt::Led(Led::Fenced))
+            }
+            Err(AppendError::Bus(error @ BusError::TooLarge { .. })) => Err(Halt::TooLarge(error.to_string())),
+            Err(error) => Err(Halt::Failed(error.into())),
+        }
+    }
+}
+
+/// The run's own choices with the registry's limits over them: what is reserved must suffice for what the agents will use, also
+/// where the longest completion was raised in mid-run.
+fn limits(
+    own: &BTreeMap<String, pb::ModelChoice>,
+    registry: &BTreeMap<String, sipdo_bus::Entry>,
+    run: &str,
+) -> BTreeMap<String, pb::ModelChoice> {
+    let mut limits = own.clone();
+    // The deployment's entries first, so that the run's own entry has the last word.
+    for of in ["", run] {
+        for (key, entry) in registry {
+            let (found, pool) = key.rsplit_once('.').unwrap_or(("", key));
+            let Ok(choice) = pb::ModelChoice::decode(entry.value.clone()) else {
+                continue;
+            };
+            if found == of && choice.max_tokens.is_some() {
+                limits.entry(pool.to_owned()).or_default().max_tokens = choice.max_tokens;
+            }
+        }
+    }
+    limits
+}
+
+/// Says that jobs wait and nobody takes them.
+pub fn nobody(pool: &Pool) -> String {
+    let Pool { role, name } = pool;
+    match name.as_str() {
+        "" => format!("no {role} answers: start one (sipdo-{role})"),
+        name => format!("no {role} of the pool {name} answers: start one (sipdo-{role} --pool {name})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_set_for_the_run_goes_before_one_for_all() {
+        let most = |max_tokens| pb::ModelChoice {
+            max_tokens: Some(max_tokens),
+            ..Default::default()
+        };
+        let entry = |max_tokens| sipdo_bus::Entry {
+            value: most(max_tokens).encode_to_vec().into(),
+            revision: 1,
+            time: std::time::SystemTime::UNIX_EPOCH,
+        };
+        let own = BTreeMap::from([("verifier".to_owned(), most(1)), ("learner".to_owned(), most(2))]);
+        let registry = [
+            ("verifier", 10),
+            ("r1.verifier", 20),
+            ("r2.verifier", 30),
+            ("checker_a", 40),
+        ];
+        let registry = registry.map(|(key, most)| (key.to_owned(), entry(most))).into();
+        let told = limits(&own, &registry, "r1");
+        let told: Vec<_> = told
+            .iter()
+            .map(|(pool, choice)| (pool.as_str(), choice.max_tokens.unwrap_or(0)))
+            .collect();
+        assert_eq!(told, [("checker_a", 40), ("learner", 2), ("verifier", 20)]);
+    }
+}

@@ -1,0 +1,71 @@
+//! How a run ends: by its strategy, by its user, or with a reason.
+
+use super::Leader;
+use prost::Message as _;
+use sipdo_domain::{Ending, Outcome};
+use sipdo_protocol::{pb, pb::State};
+use sipdo_strategies::Stop;
+use tokio::task::JoinError;
+
+impl Leader<'_> {
+    /// Calls off what is queued and in flight.
+    pub(super) async fn cancelled(&mut self) -> pb::Ended {
+        if let Err(error) = self.context.bus.purge_jobs(&self.run).await {
+            tracing::warn!(run = %self.run, %error, "queued jobs of the cancelled run could not be removed");
+        }
+        if let Err(error) = self.context.bus.broadcast_cancel(&self.run).await {
+            tracing::warn!(run = %self.run, %error, "agents could not be told that the run is cancelled");
+        }
+        pb::Ended {
+            state: State::Cancelled.into(),
+            outcome: None,
+            reason: "cancelled".into(),
+        }
+    }
+
+    pub(super) fn ending(&self, joined: Result<Result<Outcome, Stop>, JoinError>) -> pb::Ended {
+        match joined {
+            Ok(Ok(outcome)) => {
+                let state = match &outcome.ending {
+                    Ending::Finished => State::Finished,
+                    Ending::BudgetExhausted(_) => State::BudgetExhausted,
+                    Ending::StoppedEarly => State::Stopped,
+                };
+                let outcome = self.fitting(outcome.into());
+                pb::Ended {
+                    state: state.into(),
+                    outcome: Some(outcome),
+                    reason: String::new(),
+                }
+            }
+            Ok(Err(stop)) => failed(stop.to_string()),
+            Err(error) => failed(format!("the strategy failed: {error}")),
+        }
+    }
+
+    /// An outcome that fits into one message. Prompts and examples stand in the tellings too; corrections go first.
+    fn fitting(&self, mut outcome: pb::Outcome) -> pb::Outcome {
+        let limit = self.context.bus.max_message() * 9 / 10;
+        if outcome.encoded_len() > limit {
+            outcome.corrections.clear();
+            outcome
+                .warnings
+                .push("the outcome was too large for one message: corrections stand in the journal only".into());
+        }
+        if outcome.encoded_len() > limit {
+            outcome.synthetic.clear();
+            outcome
+                .warnings
+                .push("the outcome was too large for one message: synthetic examples stand in the journal only".into());
+        }
+        outcome
+    }
+}
+
+pub(super) fn failed(reason: String) -> pb::Ended {
+    pb::Ended {
+        state: State::Failed.into(),
+        outcome: None,
+        reason,
+    }
+}

@@ -1,0 +1,105 @@
+//! Publishing jobs, and giving up those that nobody can do.
+
+use super::{Halt, Leader};
+use crate::{context::now_ms, desk::Publication};
+use sipdo_bus::{BusError, JobId, JobMessage, NewMessage, Role as BusRole};
+use sipdo_domain::{NotMeasured, Provenance, Reason, Role};
+use sipdo_protocol::{JobOutcome, pb, schema};
+use std::time::Instant;
+
+impl Leader<'_> {
+    pub(super) async fn publish(&mut self, publication: Publication) -> Result<(), Halt> {
+        let Publication {
+            job,
+            pool,
+            operation,
+            attempt,
+            sample,
+            max_calls,
+            ask,
+        } = publication;
+        let issued_in = self
+            .state
+            .open
+            .get(&job)
+            .map(|open| open.trace.clone())
+            .unwrap_or_default();
+        let sending = self
+            .observer
+            .publishing(&job, pool.role, operation, attempt, &issued_in);
+        let message = pb::Job {
+            run: self.run.as_str().to_owned(),
+            job: job.clone(),
+            attempt,
+            epoch: self.epoch,
+            sample,
+            seed: self.seed,
+            model: self.models.get(&pool.to_string()).cloned(),
+            ask: Some(ask),
+            max_calls,
+            max_tokens: 0,
+        };
+        let whose = pool.role;
+        let repeat = self.published.get(&job).map_or(0, |(_, repeat)| repeat + 1);
+        self.published.insert(job.clone(), (Instant::now(), repeat));
+        let message = NewMessage::encode(&message, schema::JOB).traced(&sending.trace());
+        let sent = async {
+            let (role, id) = (BusRole::new(pool.to_string())?, JobId::new(&job)?);
+            let job = JobMessage {
+                role,
+                run: self.run.clone(),
+                job: id,
+                attempt,
+                epoch: self.epoch,
+                repeat,
+                message,
+            };
+            self.context.bus.publish_job(job).await
+        };
+        match sent.await {
+            Ok(ack) => self.acks.push(Box::pin(async move {
+                let published = ack.settled().await;
+                sending.settled(&published);
+                (job, published)
+            })),
+            // Trying again would not make it smaller.
+            Err(error @ BusError::TooLarge { .. }) => {
+                let why = NotMeasured::new(Reason::TooLarge, error.to_string());
+                sending.settled(&Err(error));
+                self.give_up(&job, whose, attempt, why).await?;
+            }
+            Err(error) => {
+                let published = Err(error);
+                sending.settled(&published);
+                self.take_ack(job, published);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a job up that nobody can do. The leader itself creates the result, so that the journal knows, and whatever comes later
+    /// counts for nothing.
+    pub(super) async fn give_up(&mut self, job: &str, role: Role, attempt: u32, why: NotMeasured) -> Result<(), Halt> {
+        let outcome = JobOutcome {
+            run: self.run.as_str().to_owned(),
+            job: job.to_owned(),
+            attempt,
+            finding: Err(why),
+            by: Provenance {
+                agent: self.context.id.as_str().to_owned(),
+                ..Provenance::default()
+            },
+            usage: pb::Usage::default(),
+            timing: pb::Timing {
+                started_ms: now_ms(),
+                ..Default::default()
+            },
+        };
+        let message = NewMessage::encode(&pb::JobResult::from(outcome), schema::RESULT).traced(&self.observer.trace());
+        self.context
+            .bus
+            .create_result(&self.run, &BusRole::new(role.name())?, &JobId::new(job)?, message)
+            .await?;
+        Ok(())
+    }
+}
