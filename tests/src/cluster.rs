@@ -6,7 +6,10 @@ use crate::{
     simulator::Ledger,
 };
 use anyhow::{Context as _, Result, bail};
-use sipdo_bus::local::{NatsServer, NatsServerOptions};
+use sipdo_bus::{
+    Bus, BusSettings,
+    local::{NatsServer, NatsServerOptions},
+};
 use sipdo_protocol::pb::{self, run_service_client::RunServiceClient};
 use std::{
     collections::HashMap,
@@ -240,6 +243,14 @@ impl Cluster {
             .context("no proxy stands before this process")?
             .set(mode);
         Ok(())
+    }
+
+    /// A connection to its server, past every proxy.
+    ///
+    /// # Errors
+    /// Where the server does not answer.
+    pub async fn bus(&self) -> Result<Bus> {
+        Ok(Bus::connect(BusSettings::new(self.nats.url())).await?)
     }
 
     /// A client of the first coordinator.

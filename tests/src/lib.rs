@@ -12,6 +12,7 @@ pub mod simulator;
 pub mod spec;
 pub mod task;
 pub mod trio;
+pub mod watch;
 
 pub use cluster::{Cluster, Setup};
 pub use command::User;

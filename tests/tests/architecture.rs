@@ -380,3 +380,35 @@ fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
         }
     }
 }
+
+#[test]
+fn every_row_of_the_failure_table_names_a_test_that_exists() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("is there");
+    let table = page
+        .split("### What happens when something fails")
+        .nth(1)
+        .and_then(|rest| rest.split("\n## ").next())
+        .expect("the table is there");
+    let mut files = Vec::new();
+    for top in ["crates", "tests"] {
+        sources(&root().join(top), &mut files);
+    }
+    let code: String = files
+        .iter()
+        .map(|file| fs::read_to_string(file).expect("UTF-8"))
+        .collect();
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() > 15, "only {} rows were found", rows.len());
+    for row in rows {
+        let shown = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let named: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test is named: {row}");
+        for name in named {
+            let exists = match name.ends_with(".rs") || name.ends_with('/') {
+                true => root().join(name).exists(),
+                false => code.contains(&format!("fn {name}(")),
+            };
+            assert!(exists, "there is no {name}, which this row names: {row}");
+        }
+    }
+}

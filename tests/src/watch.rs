@@ -1,0 +1,120 @@
+//! Starting a run and waiting for what happens to it, read from its stream: so it works without a coordinator too.
+
+use crate::{
+    Cluster,
+    cluster::Client,
+    oracle::{Fact, History},
+    process::{eventually, eventually_within},
+    task::request,
+};
+use anyhow::{Context as _, Result};
+use sipdo_bus::{Bus, NewMessage, RunId};
+use sipdo_protocol::{
+    pb::{self, State, control::Kind, event::Event},
+    schema,
+};
+use std::time::Duration;
+
+/// How long a whole run may take on a slow machine.
+pub const RUN: Duration = Duration::from_secs(240);
+/// A job whose message was lost with a server is published again after two minutes, so a run may stand still for so long.
+pub const RECOVERY: Duration = Duration::from_secs(240);
+
+/// Options of the strategy `sipdo` with so many levels.
+pub fn levels(levels: u32) -> serde_json::Value {
+    serde_json::json!({"levels": levels})
+}
+
+/// Creates a run; its id.
+///
+/// # Errors
+/// Where it is refused.
+pub async fn create(client: &Client, request: pb::CreateRunRequest) -> Result<String> {
+    let run = client.clone().create_run(request).await?.into_inner();
+    Ok(run.summary.context("a run without a summary")?.run)
+}
+
+/// Has a cluster optimize a task by the strategy `sipdo` without a cap; the run's id.
+///
+/// # Errors
+/// Where it is refused.
+pub async fn optimize(cluster: &Cluster, task: pb::Task, most: u32) -> Result<String> {
+    create(&cluster.client().await?, request(task, "sipdo", &levels(most), None)).await
+}
+
+/// Waits until the run's summary is as wanted.
+///
+/// # Errors
+/// Where it does not become so in time.
+pub async fn summary(bus: &Bus, run: &str, what: &str, wanted: impl Fn(&pb::Summary) -> bool) -> Result<pb::Summary> {
+    let wanted = &wanted;
+    eventually_within(RECOVERY, what, || async move {
+        // Servers that elect a leader answer nobody for a moment: that is not the run's failure, so it is asked again.
+        let history = History::read(bus, run).await.ok();
+        Ok(history.map(|history| history.summary()).filter(wanted))
+    })
+    .await
+}
+
+/// Waits until a run has so many results.
+///
+/// # Errors
+/// Where they do not come.
+pub async fn results(bus: &Bus, run: &str, at_least: usize) -> Result<()> {
+    eventually(&format!("{at_least} results"), || async move {
+        let history = History::read(bus, run).await?;
+        let results = history.facts.iter().filter(|fact| matches!(fact, Fact::Result(_)));
+        Ok((results.count() >= at_least).then_some(()))
+    })
+    .await
+}
+
+/// Waits until a run has been claimed for the n-th time, counted from 0.
+///
+/// # Errors
+/// Where nobody claims it.
+pub async fn claimed(bus: &Bus, run: &str, n: usize) -> Result<()> {
+    eventually(&format!("claim {n}"), || async move {
+        let history = History::read(bus, run).await?;
+        let claims = history
+            .events()
+            .filter(|(_, event)| matches!(event, Event::Claimed(_)))
+            .count();
+        Ok((claims > n).then_some(()))
+    })
+    .await
+}
+
+/// The history of a run that finished with nothing lost and nothing broken.
+///
+/// # Errors
+/// Where the stream cannot be read.
+///
+/// # Panics
+/// Where it is not so.
+pub async fn clean(bus: &Bus, run: &str) -> Result<History> {
+    let history = History::read(bus, run).await?;
+    assert_eq!(history.state(), State::Finished, "{:?}", history.summary());
+    let findings = history.check();
+    assert_eq!(
+        (findings.broken, findings.results_lost, findings.over_cap),
+        (Vec::new(), 0, 0)
+    );
+    Ok(history)
+}
+
+/// Asks something of a run as a client does where no coordinator need live: by a message in its stream.
+///
+/// # Errors
+/// Where it cannot be stored.
+pub async fn tell(bus: &Bus, run: &str, kind: Kind) -> Result<()> {
+    let id = uuid::Uuid::new_v4().to_string();
+    let control = pb::Control {
+        kind: kind.into(),
+        id: id.clone(),
+        ..Default::default()
+    };
+    bus.control(&RunId::new(run)?, NewMessage::encode(&control, schema::CONTROL), &id)
+        .await?;
+    Ok(())
+}

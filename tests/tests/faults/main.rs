@@ -1,0 +1,12 @@
+//! One fault at a time, over whole runs with the real programs: what happens, what is lost, what is bought again.
+
+mod budget;
+mod coordinators;
+mod poison;
+mod providers;
+mod servers;
+
+/// The simulated model answers after so many milliseconds.
+fn latency(ms: &str) -> Vec<String> {
+    vec!["--latency-ms".into(), ms.into()]
+}

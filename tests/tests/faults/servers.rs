@@ -1,0 +1,167 @@
+//! The nats-server dies, or a program cannot reach it.
+
+use crate::latency;
+use anyhow::{Result, bail};
+use sipdo_bus::{Bus, BusSettings};
+use sipdo_protocol::pb::State;
+use sipdo_tests::{
+    Cluster, Process, Setup,
+    cluster::{ROLES, ended},
+    process::eventually,
+    proxy::Mode,
+    task::counting,
+    trio::Trio,
+    watch::{RUN, clean, optimize, results, summary},
+};
+use std::{fs, path::Path, time::Duration};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_and_comes_back_costs_nothing() -> Result<()> {
+    let setup = Setup {
+        simulator: latency("50-150"),
+        coordinators: 2,
+        ..Setup::default()
+    };
+    let mut cluster = Cluster::start(&setup).await?;
+    let bus = cluster.bus().await?;
+    let run = optimize(&cluster, counting(12, 20), 3).await?;
+    for before in [5, 25, 45] {
+        results(&bus, &run, before).await?;
+        cluster.nats.kill().await?;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        cluster.nats.start_again().await?;
+    }
+    ended(&cluster.client().await?, &run, RUN).await?;
+    let history = clean(&bus, &run).await?;
+    assert_eq!(history.not_measured(), 0);
+    assert_eq!(
+        cluster.ledger().await?.bought_twice(),
+        Vec::new(),
+        "no process has died but the server"
+    );
+    Ok(())
+}
+
+fn spooled(folder: &Path) -> usize {
+    let roles = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("spool-"));
+    let files = roles.flat_map(|role| fs::read_dir(role.path()).into_iter().flatten().flatten());
+    let files = files.flat_map(|role| fs::read_dir(role.path()).into_iter().flatten().flatten());
+    files
+        .filter(|file| file.path().extension().is_some_and(|ending| ending == "result"))
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_came_while_the_server_was_away_outlive_their_agents() -> Result<()> {
+    let setup = Setup {
+        simulator: latency("800"),
+        ack_wait: 2,
+        ..Setup::default()
+    };
+    let mut cluster = Cluster::start(&setup).await?;
+    let bus = cluster.bus().await?;
+    let run = optimize(&cluster, counting(12, 20), 3).await?;
+    eventually("calls in flight", || async {
+        Ok((cluster.ledger().await?.totals.open >= 8).then_some(()))
+    })
+    .await?;
+    cluster.nats.kill().await?;
+    let open = cluster.ledger().await?.totals.open;
+    eventually("all of them answered and in the spool", || async {
+        Ok((cluster.ledger().await?.totals.open == 0 && spooled(cluster.folder.path()) as u64 >= open).then_some(()))
+    })
+    .await?;
+    for (_, agent) in &mut cluster.agents {
+        agent.kill()?;
+    }
+    cluster.agents.clear();
+    cluster.nats.start_again().await?;
+    for role in ROLES {
+        cluster.start_agent(role, &[]).await?;
+    }
+    ended(&cluster.client().await?, &run, RUN).await?;
+    let history = clean(&bus, &run).await?;
+    assert!(open >= 8, "{open} calls were in flight when the server went");
+    assert_eq!(
+        cluster.ledger().await?.bought_twice(),
+        Vec::new(),
+        "the spool brings every answer back"
+    );
+    assert_eq!(history.check().granted_again, 0);
+    assert_eq!(spooled(cluster.folder.path()), 0, "and is empty in the end");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_three_servers_may_die() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut trio = Trio::start(folder.path())?;
+    let setup = Setup {
+        simulator: latency("50-150"),
+        servers: Some(trio.urls()),
+        ..Setup::default()
+    };
+    let cluster = Cluster::start(&setup).await?;
+    let settings = BusSettings {
+        urls: trio.urls().split(',').map(str::to_owned).collect(),
+        ..BusSettings::default()
+    };
+    let bus = Bus::connect(settings).await?;
+    let run = optimize(&cluster, counting(12, 20), 3).await?;
+    results(&bus, &run, 20).await?;
+    trio.kill(0)?;
+    summary(&bus, &run, "an end", |summary| summary.state() == State::Finished).await?;
+    let history = clean(&bus, &run).await?;
+    assert_eq!(history.not_measured(), 0);
+    assert_eq!(cluster.ledger().await?.bought_twice(), Vec::new());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_cut_off_comes_back_and_nothing_is_lost() -> Result<()> {
+    let setup = Setup {
+        simulator: latency("100-200"),
+        proxied: true,
+        coordinators: 1,
+        ..Setup::default()
+    };
+    let cluster = Cluster::start(&setup).await?;
+    let bus = cluster.bus().await?;
+    let run = optimize(&cluster, counting(12, 12), 3).await?;
+    let all = || {
+        cluster
+            .agents
+            .iter()
+            .map(|(_, agent)| agent)
+            .chain(cluster.coordinators.iter().map(|(process, _)| process))
+    };
+    for (number, mode) in [Mode::Cut, Mode::Drop, Mode::Delay(Duration::from_millis(100))]
+        .into_iter()
+        .enumerate()
+    {
+        results(&bus, &run, 5 + 10 * number).await?;
+        for pid in all().map(Process::pid).collect::<Vec<_>>() {
+            cluster.set_link(pid, mode)?;
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        for pid in all().map(Process::pid).collect::<Vec<_>>() {
+            cluster.set_link(pid, Mode::Open)?;
+        }
+    }
+    ended(&cluster.client().await?, &run, RUN).await?;
+    let history = clean(&bus, &run).await?;
+    assert_eq!(history.not_measured(), 0);
+    assert_eq!(
+        cluster.ledger().await?.bought_twice(),
+        Vec::new(),
+        "within the patience of the queue nothing is bought again"
+    );
+    if history.entries().count() < 3 {
+        bail!("a run of a few entries shows nothing");
+    }
+    Ok(())
+}
