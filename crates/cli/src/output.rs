@@ -334,6 +334,21 @@ impl Table {
         self.rows.len() <= 1
     }
 
+    /// The table in Markdown.
+    pub fn markdown(&self) -> String {
+        let mut page = String::new();
+        for (row, cells) in self.rows.iter().enumerate() {
+            let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+            page.push_str(&format!("| {} |\n", cells.join(" | ")));
+            if row == 0 {
+                let rule = |column| if self.right.contains(&column) { "--:|" } else { "---|" };
+                let rules: String = (0..cells.len()).map(rule).collect();
+                page.push_str(&format!("|{rules}\n"));
+            }
+        }
+        page
+    }
+
     /// The table as text, a line feed after every row.
     pub fn render(&self, color: bool) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);

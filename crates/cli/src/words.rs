@@ -40,9 +40,9 @@ pub fn prompt_name(arm: &str) -> String {
     }
 }
 
-/// An amount with its price said, or said to be unknown.
-pub fn amount_words(amount: &pb::Amount, unpriced_calls: u64) -> String {
-    let price = match (amount.calls, unpriced_calls) {
+/// An amount's price, or that it is unknown.
+pub fn price_words(amount: &pb::Amount, unpriced_calls: u64) -> String {
+    match (amount.calls, unpriced_calls) {
         (0, 0) => dollars(amount.nano_usd),
         (calls, unpriced) if unpriced >= calls => "price unknown".into(),
         (_, 0) => dollars(amount.nano_usd),
@@ -51,11 +51,16 @@ pub fn amount_words(amount: &pb::Amount, unpriced_calls: u64) -> String {
             dollars(amount.nano_usd),
             plural(unpriced, "call")
         ),
-    };
+    }
+}
+
+/// An amount with its price said, or said to be unknown.
+pub fn amount_words(amount: &pb::Amount, unpriced_calls: u64) -> String {
     format!(
-        "{}, {}, {price}",
+        "{}, {}, {}",
         plural(amount.calls, "call"),
-        plural(amount.tokens, "token")
+        plural(amount.tokens, "token"),
+        price_words(amount, unpriced_calls)
     )
 }
 

@@ -85,30 +85,60 @@ pub struct Use {
     pub models: Vec<String>,
     /// Jobs done.
     pub jobs: u64,
+    /// What each model did, in order of first use.
+    pub stints: Vec<Stint>,
+}
+
+/// What one model did for a role.
+#[derive(Debug, Default)]
+pub struct Stint {
+    /// Who, when, how much.
+    pub told: pb::ModelStint,
     /// Milliseconds in model calls, one for each job that called.
     pub model_ms: Vec<u32>,
-    /// When each model answered, in order of first use.
-    pub stints: Vec<pb::ModelStint>,
 }
 
 impl Use {
-    /// One more result of this model, with its number among all results of the run.
-    fn note(&mut self, by: &pb::Provenance, job: u64) {
-        let same = |stint: &&mut pb::ModelStint| {
-            (&stint.endpoint, &stint.model, &stint.revision) == (&by.endpoint, &by.model, &by.revision)
+    /// The stint of this model.
+    fn stint(&mut self, by: &pb::Provenance, job: u64) -> Option<&mut Stint> {
+        let same = |Stint { told, .. }: &Stint| {
+            (&told.endpoint, &told.model, &told.revision) == (&by.endpoint, &by.model, &by.revision)
         };
-        if let Some(stint) = self.stints.iter_mut().find(same) {
-            stint.last_job = job;
-            stint.jobs += 1;
-        } else {
-            self.stints.push(pb::ModelStint {
+        let at = self.stints.iter().position(same).unwrap_or(self.stints.len());
+        if at == self.stints.len() {
+            let told = pb::ModelStint {
                 endpoint: by.endpoint.clone(),
                 model: by.model.clone(),
                 revision: by.revision.clone(),
                 first_job: job,
-                last_job: job,
-                jobs: 1,
+                ..Default::default()
+            };
+            self.stints.push(Stint {
+                told,
+                ..Default::default()
             });
+        }
+        self.stints.get_mut(at)
+    }
+}
+
+impl Stint {
+    /// One more result, with its number among all results of the run.
+    fn note(&mut self, result: &pb::JobResult, job: u64) {
+        self.told.last_job = job;
+        self.told.jobs += 1;
+        if let Some(usage) = &result.usage {
+            let spent = self.told.spent.get_or_insert_default();
+            let cost = cost_of(usage);
+            spent.calls += cost.calls;
+            spent.tokens += cost.tokens;
+            spent.nano_usd += cost.nano_usd;
+            if usage.nano_usd.is_none() {
+                self.told.unpriced_calls += cost.calls;
+            }
+        }
+        if let Some(timing) = result.timing.as_ref().filter(|timing| timing.model_ms > 0) {
+            self.model_ms.push(timing.model_ms);
         }
     }
 }
@@ -357,12 +387,12 @@ impl RunState {
             if label != "/" && !used.models.contains(&label) {
                 used.models.push(label.clone());
             }
-            if label != "/" {
-                used.note(by, self.summary.jobs_done);
+            // What the leader itself gave up comes from no model.
+            if label != "/"
+                && let Some(stint) = used.stint(by, self.summary.jobs_done)
+            {
+                stint.note(result, self.summary.jobs_done);
             }
-        }
-        if let Some(timing) = result.timing.as_ref().filter(|timing| timing.model_ms > 0) {
-            used.model_ms.push(timing.model_ms);
         }
         if let Some(Finding::NotMeasured(missing)) = &result.finding {
             self.summary.not_measured += 1;

@@ -1,6 +1,6 @@
 //! What the API shows of a run's state.
 
-use crate::fold::RunState;
+use crate::fold::{RunState, Stint};
 use sipdo_protocol::pb;
 use std::collections::BTreeMap;
 
@@ -15,14 +15,14 @@ pub fn run(state: RunState) -> pb::Run {
         .use_by_role
         .iter()
         .map(|(role, used)| {
-            let mut times = used.model_ms.clone();
-            times.sort_unstable();
+            let all = used.stints.iter().flat_map(|stint| &stint.model_ms);
+            let times = sorted(all);
             let model_use = pb::ModelUse {
                 models: used.models.clone(),
                 jobs: used.jobs,
                 p50_ms: percentile(&times, 50),
                 p95_ms: percentile(&times, 95),
-                stints: used.stints.clone(),
+                stints: used.stints.iter().map(stint).collect(),
             };
             (role.name().to_owned(), model_use)
         })
@@ -60,6 +60,21 @@ pub fn progress(state: &RunState) -> pb::Progress {
         reserved: Some(state.ledger.reserved().into()),
         in_flight_by_role: by_role,
     }
+}
+
+fn stint(stint: &Stint) -> pb::ModelStint {
+    let times = sorted(&stint.model_ms);
+    pb::ModelStint {
+        p50_ms: percentile(&times, 50),
+        p95_ms: percentile(&times, 95),
+        ..stint.told.clone()
+    }
+}
+
+fn sorted<'a>(times: impl IntoIterator<Item = &'a u32>) -> Vec<u32> {
+    let mut times: Vec<u32> = times.into_iter().copied().collect();
+    times.sort_unstable();
+    times
 }
 
 /// Nearest-rank percentile of sorted values; 0 of none.

@@ -282,18 +282,21 @@ pub fn tell(run: &pb::Run) -> Result<(), Failure> {
     if output::json() {
         return output::json_line(&json::message("Run", run)?);
     }
-    if !run.summary.as_ref().is_some_and(|summary| is_over(summary.state())) {
-        return output::data(&(standing(run) + &lineage(run)));
-    }
     let report = Report::of(run, false);
+    let models = report.model_table().map_or_else(String::new, |table| {
+        format!("\n{}", table.render(output::stdout_color()))
+    });
+    if !run.summary.as_ref().is_some_and(|summary| is_over(summary.state())) {
+        return output::data(&(standing(run, &report) + &models + &lineage(run)));
+    }
     match Goal::of(run) {
-        Goal::Optimize => output::prose(&(report.text() + &lineage(run))),
-        Goal::Eval => output::prose(&report.eval_text()),
+        Goal::Optimize => output::prose(&(report.text() + &models + &lineage(run))),
+        Goal::Eval => output::prose(&(report.eval_text() + &models)),
     }
 }
 
 /// A run that has not ended, in a few lines.
-fn standing(run: &pb::Run) -> String {
+fn standing(run: &pb::Run, report: &Report) -> String {
     let summary = run.summary.clone().unwrap_or_default();
     let spent = summary.spent.unwrap_or_default();
     let mut lines = vec![
@@ -319,7 +322,7 @@ fn standing(run: &pb::Run) -> String {
     if !summary.coordinator.is_empty() {
         lines.push(format!("led by {}", summary.coordinator));
     }
-    lines.extend(Report::of(run, false).model_changes());
+    lines.extend(report.model_changes());
     lines.extend(run.warnings.iter().map(|warning| format!("warning: {warning}")));
     lines.iter().map(|line| output::clean_line(line) + "\n").collect()
 }

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use sipdo_protocol::pb;
 
-use super::Report;
-use crate::output::{clean_line, count};
+use super::{Report, Spent};
+use crate::output::{Table, clean_line, count};
 
 /// The results that one model produced for one role.
 #[derive(Debug, Clone, Serialize)]
@@ -19,6 +19,13 @@ pub struct Stint {
     pub last_job: u64,
     /// How many results.
     pub jobs: u64,
+    /// What they cost.
+    #[serde(flatten)]
+    pub spent: Spent,
+    /// Median milliseconds in model calls, of the jobs that called.
+    pub p50_ms: u32,
+    /// Their 95th percentile.
+    pub p95_ms: u32,
 }
 
 /// Whose work a prompt version is. Empty where it is the user's own, or nobody had tried it.
@@ -40,6 +47,12 @@ impl Stint {
             first_job: stint.first_job,
             last_job: stint.last_job,
             jobs: stint.jobs,
+            spent: Spent {
+                unpriced_calls: Some(stint.unpriced_calls),
+                ..Spent::of(&stint.spent.unwrap_or_default(), stint.unpriced_calls)
+            },
+            p50_ms: stint.p50_ms,
+            p95_ms: stint.p95_ms,
         }
     }
 }
@@ -66,6 +79,27 @@ impl Report {
         stints.flat_map(|(role, stints)| changes(role, stints)).collect()
     }
 
+    /// What each model did for each role: how fast it was, and what it cost. None where nothing has been answered.
+    pub fn model_table(&self) -> Option<Table> {
+        let mut table =
+            Table::new(&["role", "model", "jobs", "p50", "p95", "calls", "tokens", "cost"]).right(&[2, 3, 4, 5, 6, 7]);
+        for (role, stints) in &self.model_stints {
+            for stint in stints {
+                table.row([
+                    role.clone(),
+                    clean_line(&stint.model),
+                    count(stint.jobs),
+                    latency(stint.p50_ms),
+                    latency(stint.p95_ms),
+                    count(stint.spent.calls),
+                    count(stint.spent.tokens),
+                    stint.spent.price(),
+                ]);
+            }
+        }
+        (!table.is_empty()).then_some(table)
+    }
+
     /// Whose work the prompt to use is; none for the user's own.
     pub(super) fn authors(&self) -> Option<String> {
         let best = self
@@ -73,6 +107,13 @@ impl Report {
             .iter()
             .find(|prompt| prompt.version == self.best_version)?;
         (!best.written_by.is_empty()).then(|| format!("written by {}, tried by {}", best.written_by, best.tried_by))
+    }
+}
+
+fn latency(ms: u32) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        _ => format!("{:.2} s", f64::from(ms) / 1000.0),
     }
 }
 
@@ -110,6 +151,14 @@ mod tests {
             first_job,
             last_job,
             jobs: 2,
+            spent: Some(pb::Amount {
+                calls: 2,
+                tokens: 1_500,
+                nano_usd: 20_000_000,
+            }),
+            unpriced_calls: if model == "tiny" { 2 } else { 0 },
+            p50_ms: 310,
+            p95_ms: 2_040,
         };
         let checker = pb::ModelUse {
             stints: vec![
@@ -137,6 +186,14 @@ mod tests {
             "written by openai/writer, tried by openai/small",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+        let table = Report::of(&run, false).model_table().map(|table| table.render(false));
+        let table = table.unwrap_or_default();
+        for part in [
+            "checker  openai/large     2  310 ms  2.04 s      2   1,500          $0.02\n",
+            "checker  openai/tiny      2  310 ms  2.04 s      2   1,500  price unknown\n",
+        ] {
+            assert!(table.contains(part), "{part:?} is not in\n{table}");
         }
     }
 }

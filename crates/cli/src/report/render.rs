@@ -7,7 +7,7 @@ use sipdo_protocol::pb;
 use super::{Arm, Gain, Report, SIMULATED, Spent};
 use crate::{
     output::{self, clean, clean_line, percent, plural},
-    words::{amount_words, prompt_name, state_name},
+    words::{amount_words, price_words, prompt_name, state_name},
 };
 
 impl Report {
@@ -199,6 +199,9 @@ impl Report {
         for (name, value) in self.facts() {
             let _ = writeln!(page, "| {} | {} |", name.trim(), value.replace('|', "\\|"));
         }
+        if let Some(table) = self.model_table() {
+            let _ = write!(page, "\n## Models\n\n{}", table.markdown());
+        }
         if !self.warnings.is_empty() {
             page.push_str("\n## Warnings\n\n");
             for warning in &self.warnings {
@@ -261,6 +264,18 @@ impl Gain {
 
 impl Spent {
     fn words(&self) -> String {
+        let (amount, unpriced) = self.amount();
+        amount_words(&amount, unpriced)
+    }
+
+    /// The price alone.
+    pub(super) fn price(&self) -> String {
+        let (amount, unpriced) = self.amount();
+        price_words(&amount, unpriced)
+    }
+
+    /// The amount, and its calls of unknown price.
+    fn amount(&self) -> (pb::Amount, u64) {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -274,7 +289,7 @@ impl Spent {
         };
         // For one role nobody counts its calls of unknown price: without a sum there is none to show.
         let unpriced = if self.usd.is_none() { self.calls } else { 0 };
-        amount_words(&amount, self.unpriced_calls.unwrap_or(unpriced))
+        (amount, self.unpriced_calls.unwrap_or(unpriced))
     }
 }
 
