@@ -1,6 +1,5 @@
 //! Rewriting prompts: the five sections of a refined prompt, rules added, kept and lost, and paraphrases.
 
-use super::optimizer::wording;
 use super::{Turn, fallback};
 use crate::families::{self, Known, Shape, SkillSet};
 
@@ -232,4 +231,12 @@ mod tests {
         assert_eq!(again.tail, parts.tail);
         assert_eq!(again.requirements, parts.requirements);
     }
+}
+
+/// One of the wordings of a rule.
+pub(super) fn wording(turn: &Turn<'_>, name: &str, rules: &[&'static str]) -> &'static str {
+    rules
+        .get(turn.draw.below(name, rules.len()))
+        .copied()
+        .unwrap_or_default()
 }
