@@ -8,7 +8,7 @@ use crate::{
 };
 use prost::Message as _;
 use sipdo_bus::{AppendError, BusError, NewMessage};
-use sipdo_domain::{Amount, NotMeasured, Pool, Reason, Role};
+use sipdo_domain::{Amount, NotMeasured, Reason, Role};
 use sipdo_protocol::{pb, pb::event::Event, schema};
 use std::{
     collections::BTreeMap,
