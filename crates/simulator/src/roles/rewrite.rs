@@ -198,6 +198,14 @@ fn output_format(shape: Shape) -> &'static str {
     }
 }
 
+/// One of the wordings of a rule.
+pub(super) fn wording(turn: &Turn<'_>, name: &str, rules: &[&'static str]) -> &'static str {
+    rules
+        .get(turn.draw.below(name, rules.len()))
+        .copied()
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,12 +239,4 @@ mod tests {
         assert_eq!(again.tail, parts.tail);
         assert_eq!(again.requirements, parts.requirements);
     }
-}
-
-/// One of the wordings of a rule.
-pub(super) fn wording(turn: &Turn<'_>, name: &str, rules: &[&'static str]) -> &'static str {
-    rules
-        .get(turn.draw.below(name, rules.len()))
-        .copied()
-        .unwrap_or_default()
 }
