@@ -5,13 +5,14 @@
 //!    (hand back), or its owner is dead (bring its answer if it lies in the spool of this machine, else report the attempt as lost;
 //!    whether to buy again is for the run's leader to say).
 //! 2. Meanwhile look into the completion store: the same request may have been answered already.
-//! 3. Call the model, and write the answer to the spool.
+//! 3. Call the model, and write the answer to the spool. Before each request that may repeat one, look again (`answered.rs`).
 //! 4. Put it into the completion store and create the result, at the same time: the spool covers both.
 //! 5. Forget the spool's file and acknowledge.
 
 use crate::agent::{Agent, AgentError};
+use crate::answered::{Answered, Leave};
 use crate::bill;
-use crate::call::{Called, Terms, call, chat_request};
+use crate::call::{Called, End, Terms, call, chat_request};
 use crate::card::now_ms;
 use crate::models::Target;
 use crate::observe::{self, Caller};
@@ -66,15 +67,16 @@ pub(crate) enum Settle {
 }
 
 /// A job, read and checked.
-struct Work {
-    run: RunId,
-    job: JobId,
-    wire: pb::Job,
+pub(crate) struct Work {
+    pub run: RunId,
+    pub job: JobId,
+    pub wire: pb::Job,
     ask: Ask,
     started_ms: u64,
-    clock: Instant,
+    /// Since it is in our hands.
+    pub clock: Instant,
     /// The span that processes it.
-    trace: Trace,
+    pub trace: Trace,
 }
 
 /// Who has the right to buy an attempt.
@@ -137,12 +139,6 @@ impl Agent {
         if seen_before && self.has_result(&work).await {
             return Settle::Ack;
         }
-        // The agent of an earlier attempt may only have been cut off, and have its answer in the spool by now.
-        for attempt in 1..work.wire.attempt {
-            if self.bring_left_behind(&work, attempt).await {
-                return Settle::Ack;
-            }
-        }
         let Some(_hand) = self.take_in_hand(&work) else {
             return Settle::HandBack(OWNER_LIVES);
         };
@@ -159,18 +155,27 @@ impl Agent {
             (Ok(_), Some(stored)) => self.publish(&work.answered_before(stored), None, &work.trace).await,
             (Ok(Right::Mine), None) => {
                 let span = observe::invoke(self, &work.wire, work.ask.operation(), Some(target));
-                let called = span.scope(self.call(&work, target, request, &chat)).await;
-                if let Err(why) = &called.0.finding {
+                let leave = Leave::new(self, &work, &key);
+                let called = span.scope(self.call(&work, target, request, &chat, &leave)).await;
+                if let End::Found(Err(why)) = &called.0.end {
                     span.fail(why.reason.name());
                 }
                 span.end();
-                self.publish_bought(&work, by, called, key).await
+                let answered = leave.into_answered();
+                self.publish_bought(&work, by, called, key, answered).await
             }
             (Ok(Right::Taken), None) => self.leave_taken(delivery, &work).await,
         }
     }
 
-    async fn call(&self, work: &Work, target: &Target, request: &Request, chat: &ChatRequest) -> (Called, Duration) {
+    async fn call(
+        &self,
+        work: &Work,
+        target: &Target,
+        request: &Request,
+        chat: &ChatRequest,
+        leave: &Leave<'_>,
+    ) -> (Called, Duration) {
         let max_calls = match work.wire.max_calls {
             0 => self.max_calls(),
             reserved => reserved.min(self.max_calls()),
@@ -181,6 +186,7 @@ impl Agent {
             max_calls,
             longest,
             draining: &self.draining,
+            leave,
             caller: Caller {
                 run: work.run.as_str(),
                 job: work.job.as_str(),
@@ -255,7 +261,7 @@ impl Agent {
                 Liveness::Silent | Liveness::Dead => {}
             }
             // Its last words may have come while we asked for it, or lie in the spool of this machine.
-            if result().await?.is_some() || self.bring_left_behind(work, work.wire.attempt).await {
+            if result().await?.is_some() || self.bring_left_behind(work).await {
                 return Ok(Settle::Ack);
             }
         }
@@ -265,43 +271,34 @@ impl Agent {
         Ok(Settle::Ack)
     }
 
-    async fn has_result(&self, work: &Work) -> bool {
-        // Not known is as good as no: the record of the attempt guards against buying again.
-        matches!(self.bus.result(&work.run, &self.name, &work.job).await, Ok(Some(_)))
-    }
-
-    async fn look_up(&self, key: &str) -> Option<JobOutcome> {
-        let entry = match self.bus.completions().get(key).await {
-            Ok(entry) => entry?,
-            Err(error) => {
-                tracing::warn!(%error, "the completion store cannot be asked");
-                return None;
-            }
-        };
-        let read = pb::JobResult::decode(entry.value).map_err(|error| error.to_string());
-        match read.and_then(|result| JobOutcome::try_from(result).map_err(|error| error.to_string())) {
-            Ok(outcome) => Some(outcome),
-            Err(error) => {
-                tracing::warn!(error, "a stored completion cannot be read; it is bought anew");
-                None
-            }
-        }
-    }
-
-    async fn publish_bought(&self, work: &Work, by: Provenance, called: (Called, Duration), key: String) -> Settle {
-        let (
-            Called {
-                finding,
-                usage,
-                revision,
-                left,
-            },
-            model_time,
-        ) = called;
+    async fn publish_bought(
+        &self,
+        work: &Work,
+        by: Provenance,
+        called: (Called, Duration),
+        key: String,
+        answered: Option<Answered>,
+    ) -> Settle {
+        let (Called { end, usage, revision }, model_time) = called;
         let paid = usage.calls > 0;
-        if left && !paid {
-            return self.leave(work).await;
-        }
+        let finding = match (end, answered) {
+            (End::Found(finding), _) => finding,
+            // What this attempt has paid is charged at its worst case with the result of the other.
+            (End::Withheld, Some(Answered::InRun) | None) => return Settle::Ack,
+            (End::Withheld, Some(Answered::Stored(stored))) => {
+                let usage = pb::Usage {
+                    from_store: true,
+                    ..usage
+                };
+                let outcome = work.outcome(stored.finding, stored.by, usage, model_time);
+                return self.publish(&self.fit(outcome), None, &work.trace).await;
+            }
+            (End::Left, _) if !paid => return self.leave(work).await,
+            (End::Left, _) => Err(NotMeasured::new(
+                Reason::Unavailable,
+                "the agent ended while the provider was out",
+            )),
+        };
         // Only a reply is worth finding again; a failure may go better next time.
         let key = finding.is_ok().then_some(key);
         let outcome = work.outcome(finding, Provenance { revision, ..by }, usage, model_time);
@@ -418,22 +415,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Brings the answer to this attempt if a process that died has left it in the spool that we share with it.
-    async fn bring_left_behind(&self, work: &Work, attempt: u32) -> bool {
-        match self.spool.of(work.run.as_str(), work.job.as_str(), attempt) {
-            Ok(Some((file, kept))) => {
-                self.bring(&file, &kept, &work.trace).await;
-                true
-            }
-            Ok(None) => false,
-            Err(error) => {
-                tracing::warn!(%error, "the spool cannot be searched");
-                false
-            }
-        }
-    }
-
-    async fn bring(&self, file: &Path, Kept { key, result }: &Kept, parent: &Trace) {
+    pub(crate) async fn bring(&self, file: &Path, Kept { key, result }: &Kept, parent: &Trace) {
         match self.publish(result, key.as_deref(), parent).await {
             Settle::Ack => tracing::info!(run = result.run, job = result.job, "brought an answer from the spool"),
             other => tracing::error!(file = %file.display(), ?other, "an answer in the spool is of no use"),

@@ -1,5 +1,6 @@
 //! The call of one job: request, repairs, patience in an outage, and what all of it cost.
 
+use crate::answered::Leave;
 use crate::bill::Bill;
 use crate::circuit::is_outage;
 use crate::models::Target;
@@ -9,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use sipdo_domain::{Ask, Measured, NotMeasured, Reason, Reply};
 use sipdo_llm::{ChatModel as _, ChatRequest, Message, Model, ModelError, Outcome, Sampling, Structured, structured};
 use sipdo_protocol::pb;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Most repairs of an answer that is not of the asked shape.
@@ -22,11 +23,20 @@ const MAX_DETAIL: usize = 400;
 /// What a call came to.
 #[derive(Debug)]
 pub(crate) struct Called {
-    pub finding: Measured<Reply>,
+    pub end: End,
     pub usage: pb::Usage,
     pub revision: String,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// With an answer, or with a reason why there is none.
+    Found(Measured<Reply>),
     /// The agent is about to end, and the provider was out all the while: another agent may do better.
-    pub left: bool,
+    Left,
+    /// A request was withheld, because somebody else has the answer.
+    Withheld,
 }
 
 /// The terms of one call.
@@ -37,6 +47,8 @@ pub(crate) struct Terms<'a> {
     pub longest: Duration,
     /// True when the agent is about to end: then nothing waits for the end of an outage.
     pub draining: &'a watch::Receiver<bool>,
+    /// Asked before each request.
+    pub leave: &'a Leave<'a>,
     /// For whom it is, for those who watch.
     pub caller: Caller<'a>,
 }
@@ -95,19 +107,16 @@ pub(crate) async fn call(
     terms: Terms<'_>,
 ) -> Called {
     let mut bill = Bill::default();
-    let patient = patiently(target, role, ask, request, chat, &terms, &mut bill).await;
+    let end = patiently(target, role, ask, request, chat, &terms, &mut bill).await;
     let revision = std::mem::take(&mut bill.revision);
-    let left = patient.is_none();
-    let drained = || NotMeasured::new(Reason::Unavailable, "the agent ended while the provider was out");
     Called {
-        finding: patient.unwrap_or_else(|| Err(drained())),
+        end,
         usage: bill.sum(terms.max_calls),
         revision,
-        left,
     }
 }
 
-/// Calls, and while the provider is out and nothing is paid, waits for its turn and calls again. None where the agent ends first.
+/// Calls, and while the provider is out and nothing is paid, waits for its turn and calls again.
 async fn patiently(
     target: &Target,
     role: &dyn RoleAgent,
@@ -116,7 +125,7 @@ async fn patiently(
     chat: &ChatRequest,
     terms: &Terms<'_>,
     bill: &mut Bill,
-) -> Option<Measured<Reply>> {
+) -> End {
     let circuit = &target.circuit;
     let deadline = circuit.deadline();
     let mut last = None;
@@ -125,22 +134,22 @@ async fn patiently(
     loop {
         let turn = tokio::select! {
             turn = circuit.turn(deadline) => turn,
-            _ = draining.wait_for(|ends| *ends), if last.is_some() => return None,
+            _ = draining.wait_for(|ends| *ends), if last.is_some() => return End::Left,
         };
         let Some(turn) = turn else {
             let why = last.unwrap_or_else(|| "no turn came".to_owned());
-            return Some(Err(NotMeasured::new(
+            return End::Found(Err(NotMeasured::new(
                 Reason::Unavailable,
                 detail(&format!("gave up waiting for the provider: {why}")),
             )));
         };
         let paid_before = bill.clone();
-        let Ok(called) = tokio::time::timeout(terms.longest, once(target, role, ask, request, chat, terms, bill)).await
-        else {
+        let calling = once(target, role, ask, request, chat, terms, bill);
+        let Some(called) = within(terms.longest, terms.leave, calling).await else {
             *bill = paid_before;
             bill.abandoned(&target.model, chat);
             let seconds = terms.longest.as_secs();
-            return Some(Err(NotMeasured::new(
+            return End::Found(Err(NotMeasured::new(
                 Reason::Timeout,
                 format!("the call took longer than {seconds} s, all tries included"),
             )));
@@ -148,14 +157,15 @@ async fn patiently(
         match called {
             Ok(finding) => {
                 turn.answered();
-                return Some(finding);
+                return End::Found(finding);
             }
+            Err(ModelError::Withheld) => return End::Withheld,
             Err(error) if is_outage(&error) => {
                 let words = detail(&error.to_string());
                 let out = turn.failed(&words, error.needs_operator());
                 alone += u32::from(!out);
                 if alone >= MAX_ALONE || !bill.is_empty() {
-                    return Some(Err(not_measured(&error)));
+                    return End::Found(Err(not_measured(&error)));
                 }
                 last = Some(words);
                 if !out {
@@ -165,8 +175,23 @@ async fn patiently(
             Err(error) => {
                 // It answered, if only to refuse; or it was slow, which says nothing about the next call.
                 turn.answered();
-                return Some(Err(not_measured(&error)));
+                return End::Found(Err(not_measured(&error)));
             }
+        }
+    }
+}
+
+/// What `calling` comes to within `longest`, the time not counted for which it waits for the bus.
+async fn within<T>(longest: Duration, leave: &Leave<'_>, calling: impl Future<Output = T>) -> Option<T> {
+    let (clock, before) = (Instant::now(), leave.waited());
+    let mut calling = std::pin::pin!(calling);
+    loop {
+        let waited = leave.waited().saturating_sub(before);
+        let left = longest.saturating_add(waited).saturating_sub(clock.elapsed());
+        match tokio::time::timeout(left, &mut calling).await {
+            Ok(done) => return Some(done),
+            Err(_) if leave.waited().saturating_sub(before) > waited => {}
+            Err(_) => return None,
         }
     }
 }
@@ -181,7 +206,7 @@ async fn once(
     terms: &Terms<'_>,
     bill: &mut Bill,
 ) -> Result<Measured<Reply>, ModelError> {
-    let said = say(&target.model, request, chat, terms.max_calls, terms.caller, bill).await?;
+    let said = say(&target.model, request, chat, terms.max_calls, terms, bill).await?;
     let words = match &said {
         Said::Text(text) => text.clone(),
         Said::Json(value) => value.to_string(),
@@ -206,8 +231,9 @@ async fn once(
         .messages
         .extend([Message::assistant(words), Message::user(complaint)]);
     // The first answer is paid for; a failure of the second leaves the job where the first had left it.
-    let said = match say(&target.model, request, &again, left, terms.caller, bill).await {
+    let said = match say(&target.model, request, &again, left, terms, bill).await {
         Ok(said) => said,
+        Err(ModelError::Withheld) => return Err(ModelError::Withheld),
         Err(error) => {
             tracing::debug!(error = error.kind(), "asking again failed");
             return Ok(Err(why));
@@ -222,12 +248,13 @@ async fn say(
     request: &Request,
     chat: &ChatRequest,
     max_calls: u32,
-    caller: Caller<'_>,
+    terms: &Terms<'_>,
     bill: &mut Bill,
 ) -> Result<Said, ModelError> {
+    let (asked, caller) = (model.permitted(terms.leave), terms.caller);
     match &request.form {
         Form::Text => {
-            let Outcome { result, attempts } = model.complete(chat).await;
+            let Outcome { result, attempts } = asked.complete(chat).await;
             bill.requests(model, chat, &attempts);
             let paid = result.as_ref().map_or_else(ModelError::paid, Some);
             caller.requests(model, chat, &attempts, paid.map_or(&[], std::slice::from_ref));
@@ -243,7 +270,7 @@ async fn say(
                 completions,
                 attempts,
                 ..
-            } = structured(model, chat.clone(), schema, repairs, |_| true).await;
+            } = structured(&asked, chat.clone(), schema, repairs, |_| true).await;
             bill.requests(model, chat, &attempts);
             caller.requests(model, chat, &attempts, &completions);
             for completion in &completions {
@@ -263,7 +290,7 @@ fn not_measured(error: &ModelError) -> NotMeasured {
         ModelError::Malformed { .. } => Reason::Malformed,
         ModelError::Timeout { .. } => Reason::Timeout,
         ModelError::RateLimited { .. } => Reason::RateLimited,
-        ModelError::Unavailable { .. } => Reason::Unavailable,
+        ModelError::Unavailable { .. } | ModelError::Withheld => Reason::Unavailable,
         ModelError::TooLarge { .. } => Reason::TooLarge,
         ModelError::Unauthorized { .. }
         | ModelError::OutOfCredit { .. }

@@ -5,6 +5,7 @@
 //! and go, in any order. It knows nothing of strategies.
 
 mod agent;
+mod answered;
 mod bill;
 mod buy;
 mod call;

@@ -43,8 +43,8 @@ impl Spool {
     pub fn keep(&self, kept: &Kept) -> io::Result<PathBuf> {
         let pb::JobResult { run, job, attempt, .. } = &kept.result;
         let name = format!(
-            "{}-{}",
-            place(run, job, *attempt),
+            "{}.{attempt}-{}",
+            place(run, job),
             kept.key.as_deref().unwrap_or(NO_KEY)
         );
         let (unfinished, path) = (
@@ -61,9 +61,9 @@ impl Spool {
         self.matching("")
     }
 
-    /// The answer to one attempt, if some process of this machine has left it.
-    pub fn of(&self, run: &str, job: &str, attempt: u32) -> io::Result<Option<(PathBuf, Kept)>> {
-        Ok(self.matching(&place(run, job, attempt))?.pop())
+    /// The answer to any attempt at a job, if some process of this machine has left it.
+    pub fn of(&self, run: &str, job: &str) -> io::Result<Option<(PathBuf, Kept)>> {
+        Ok(self.matching(&place(run, job))?.pop())
     }
 
     /// What is kept under names that begin so. A file that cannot be read is put aside, so that it is neither lost nor met again.
@@ -104,9 +104,9 @@ impl Spool {
     }
 }
 
-/// The part of a file's name that tells the attempt. Names of runs and jobs may be too long for it; the content tells them.
-fn place(run: &str, job: &str, attempt: u32) -> String {
-    let hash = Sha256::digest(format!("{run}.{job}.{attempt}").as_bytes());
+/// The part of a file's name that tells the job. Names of runs and jobs may be too long for it; the content tells them.
+fn place(run: &str, job: &str) -> String {
+    let hash = Sha256::digest(format!("{run}.{job}").as_bytes());
     hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -150,8 +150,8 @@ mod tests {
             "each role has its own"
         );
         let (run, job) = (&result("j").run, &result("j").job);
-        assert!(again.of(run, job, 1).unwrap().is_none());
-        assert_eq!(again.of(run, job, 2).unwrap().map(|(file, _)| file), Some(path.clone()));
+        assert!(again.of(run, "another").unwrap().is_none());
+        assert_eq!(again.of(run, job).unwrap().map(|(file, _)| file), Some(path.clone()));
         Spool::forget(&path);
         Spool::forget(&path);
         assert_eq!(again.all().unwrap().len(), 1);

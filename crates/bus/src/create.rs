@@ -108,6 +108,15 @@ impl Bus {
             .await
     }
 
+    /// The result of a job as the leader of its stream knows it: what is stored is seen, also in a cluster.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub async fn result_for_certain(&self, run: &RunId, role: &Role, job: &JobId) -> Result<Option<Stored>, BusError> {
+        self.last_from_leader(RUN_STREAM, &subjects::run_result(run, role, job))
+            .await
+    }
+
     /// Who took the right to buy attempt `n` of a job, if anybody did.
     ///
     /// # Errors

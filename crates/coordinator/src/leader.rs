@@ -16,6 +16,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result, anyhow};
 use decide::Asking;
+pub use decide::nobody;
 use end::failed;
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use prost::Message as _;

@@ -4,8 +4,9 @@
 
 use crate::{
     context::{Context, ROLL_CALL, roll_call},
+    leader::nobody,
     refusal::{bad_request, internal, not_found, precondition, unavailable},
-    roster::{Roster, nobody},
+    roster::Roster,
 };
 use prost::Message as _;
 use sipdo_bus::{AgentId, RunId};

@@ -20,7 +20,7 @@ use crate::retry::pauses;
 use crate::wire::{Failure, Reply, Shaped};
 use crate::{
     AttemptRecord, ChatModel, ChatRequest, Completion, ConfigError, Endpoint, ModelError, ModelSettings, Outcome, Paid,
-    Price, Provider, RequestKey, RetrySettings, hosted, openai, request_key,
+    Permit, Price, Provider, RequestKey, RetrySettings, hosted, openai, request_key,
 };
 
 /// Most calls repeated within one call because the endpoint rejected an option or its key had just been rotated. They
@@ -179,11 +179,22 @@ impl Model {
         )
     }
 
-    /// One call with these retries.
-    pub(crate) async fn run(&self, request: &ChatRequest, retry: &RetrySettings) -> Outcome {
+    /// One call with the endpoint's retries.
+    pub(crate) async fn complete_with(&self, request: &ChatRequest, permit: Option<&dyn Permit>) -> Outcome {
+        self.run(request, &self.endpoint.0.config.retry, permit).await
+    }
+
+    /// One call with these retries, each request with leave where there is somebody to ask.
+    pub(crate) async fn run(
+        &self,
+        request: &ChatRequest,
+        retry: &RetrySettings,
+        permit: Option<&dyn Permit>,
+    ) -> Outcome {
         let mut call = Call {
             model: self,
             request,
+            permit,
             attempts: Vec::new(),
             corrections: 0,
             started: None,
@@ -207,7 +218,7 @@ impl fmt::Debug for Model {
 
 impl ChatModel for Model {
     async fn complete(&self, request: &ChatRequest) -> Outcome {
-        self.run(request, &self.endpoint.0.config.retry).await
+        self.complete_with(request, None).await
     }
 }
 
@@ -215,6 +226,7 @@ impl ChatModel for Model {
 struct Call<'a> {
     model: &'a Model,
     request: &'a ChatRequest,
+    permit: Option<&'a dyn Permit>,
     attempts: Vec<AttemptRecord>,
     corrections: u32,
     /// When the first attempt was sent.
@@ -238,6 +250,11 @@ impl Call<'_> {
         let mut pauses = pauses(retry);
         loop {
             let slot = shared.limiter.acquire(tokens).await;
+            if let Some(permit) = self.permit
+                && !permit.may_send().await
+            {
+                return Err(ModelError::Withheld);
+            }
             let (error, wait) = match self.attempt(slot).await {
                 Ok(completion) => return Ok(completion),
                 Err(Next::Corrected) => continue,

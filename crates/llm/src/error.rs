@@ -94,6 +94,9 @@ pub enum ModelError {
         /// What to change.
         detail: String,
     },
+    /// The caller's [`crate::Permit`] said no: this request was not sent.
+    #[error("the request was withheld: its answer is no longer wanted")]
+    Withheld,
 }
 
 impl ModelError {
@@ -113,6 +116,7 @@ impl ModelError {
             Self::Malformed { .. } => "malformed",
             Self::TooLarge { .. } => "too_large",
             Self::Misconfigured { .. } => "misconfigured",
+            Self::Withheld => "withheld",
         }
     }
 

@@ -3,7 +3,8 @@
 //! An operator describes an [`Endpoint`] (provider, base URL, where its key is, limits, prices); [`EndpointClient`]
 //! holds what all calls to it share (connections, key, limits); [`Model`] is one model on it with its settings. A call
 //! takes a [`ChatRequest`] and gives an [`Outcome`]: a whole answer or a typed [`ModelError`], and every attempt made,
-//! so that a budget can be honest about retries. [`structured`] asks for JSON of a given [`Schema`].
+//! so that a budget can be honest about retries; a [`Permit`] is asked before each, where the caller has one.
+//! [`structured`] asks for JSON of a given [`Schema`].
 //!
 //! What holds here:
 //! * a cut-off, empty, refused or malformed answer is an error that still carries what was paid for;
@@ -24,6 +25,7 @@ mod json;
 mod key;
 mod limit;
 mod openai;
+mod permit;
 mod price;
 mod probe;
 mod retry;
@@ -39,6 +41,7 @@ pub use client::{EndpointClient, Model};
 pub use endpoint::{ConfigError, Endpoint, ModelSettings, Provider, RetrySettings};
 pub use error::ModelError;
 pub use identity::{RequestKey, request_key};
+pub use permit::{Permit, Permitted};
 pub use price::{Price, UsdPerMillion};
 pub use probe::{Probe, Spend};
 pub use schema::{Schema, SchemaError};

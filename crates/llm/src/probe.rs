@@ -141,7 +141,7 @@ impl Model {
             attempts: 1,
             ..RetrySettings::default()
         };
-        match self.run(&request, &once).await.result {
+        match self.run(&request, &once, None).await.result {
             Ok(completion) => Ok(completion),
             Err(ModelError::Truncated { completion } | ModelError::Empty { completion }) => Ok(*completion),
             Err(error) => Err(error),

@@ -8,6 +8,7 @@
 
 mod calls;
 mod mock;
+mod permits;
 mod probes;
 mod providers;
 mod secrets;

@@ -1,0 +1,189 @@
+//! Whether a job is answered already: looked up before it is bought, and again before each request that may repeat one.
+//!
+//! An agent that was cut off, frozen or unheard for longer than the queue's patience is believed to be dead, and its job is given to
+//! another with a new attempt. It may be alive all the same, and then two of them work on one job. Whoever of them is about to send a
+//! request looks for the other's answer first: in the spool that they may share, in the run, and in the completion store. Only a request
+//! that was under way when the other's answer came is paid for twice.
+
+use crate::agent::Agent;
+use crate::buy::Work;
+use prost::Message as _;
+use sipdo_bus::BusError;
+use sipdo_llm::Permit;
+use sipdo_protocol::{JobOutcome, pb};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A pause before a bus that could not be asked is asked again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Where an answer was found.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// The job's result is in the run, or has just been brought there from the spool.
+    InRun,
+    /// The same request was answered before; the answer is in the completion store.
+    Stored(Box<JobOutcome>),
+}
+
+impl Agent {
+    /// The answer to this job or to the very same request, if it is in a safe place that can be reached.
+    ///
+    /// # Errors
+    /// The bus cannot be asked, so that nobody knows.
+    pub async fn answered(&self, work: &Work, key: &str) -> Result<Option<Answered>, BusError> {
+        if self.bring_left_behind(work).await {
+            return Ok(Some(Answered::InRun));
+        }
+        let (result, stored) = tokio::join!(
+            self.bus.result_for_certain(&work.run, &self.name, &work.job),
+            self.stored_completion(key)
+        );
+        if result?.is_some() {
+            return Ok(Some(Answered::InRun));
+        }
+        Ok(stored?.map(|outcome| Answered::Stored(Box::new(outcome))))
+    }
+
+    /// Whether the job has its result. Not known is as good as no: the record of the attempt guards against buying again.
+    pub async fn has_result(&self, work: &Work) -> bool {
+        self.bring_left_behind(work).await
+            || matches!(self.bus.result(&work.run, &self.name, &work.job).await, Ok(Some(_)))
+    }
+
+    /// The stored answer to the same request. Not known is as good as none.
+    pub async fn look_up(&self, key: &str) -> Option<JobOutcome> {
+        self.stored_completion(key).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the completion store cannot be asked");
+            None
+        })
+    }
+
+    async fn stored_completion(&self, key: &str) -> Result<Option<JobOutcome>, BusError> {
+        let Some(entry) = self.bus.completions().get(key).await? else {
+            return Ok(None);
+        };
+        let read = pb::JobResult::decode(entry.value).map_err(|error| error.to_string());
+        match read.and_then(|result| JobOutcome::try_from(result).map_err(|error| error.to_string())) {
+            Ok(outcome) => Ok(Some(outcome)),
+            Err(error) => {
+                tracing::warn!(error, "a stored completion cannot be read; it is bought anew");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Brings the answer to any attempt at this job that a process has left in the spool that we share with it.
+    pub async fn bring_left_behind(&self, work: &Work) -> bool {
+        match self.spool.of(work.run.as_str(), work.job.as_str()) {
+            Ok(Some((file, kept))) => {
+                self.bring(&file, &kept, &work.trace).await;
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!(%error, "the spool cannot be searched");
+                false
+            }
+        }
+    }
+}
+
+/// Gives a job's call leave to send each request.
+///
+/// The first request of a first attempt needs no look, if it is sent soon: nobody else can have had a reason to buy. Every other one
+/// does. A bus that cannot be asked is waited for: behind a cut somebody else may have the answer. What was seen must be fresh, since
+/// a process may be frozen between the look and the request.
+pub(crate) struct Leave<'a> {
+    agent: &'a Agent,
+    work: &'a Work,
+    key: &'a str,
+    sent_before: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Why the last request was withheld.
+    answered: Option<Answered>,
+    /// For how long the bus was waited for.
+    waited: Duration,
+    /// Since when it is waited for now.
+    waiting: Option<Instant>,
+}
+
+impl<'a> Leave<'a> {
+    pub fn new(agent: &'a Agent, work: &'a Work, key: &'a str) -> Self {
+        Self {
+            agent,
+            work,
+            key,
+            sent_before: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
+    }
+
+    /// The answer for which a request was withheld.
+    pub fn into_answered(self) -> Option<Answered> {
+        self.state.into_inner().unwrap_or_else(PoisonError::into_inner).answered
+    }
+
+    /// The time for which the bus was waited for so far. It is nobody's fault in the call.
+    pub fn waited(&self) -> Duration {
+        let state = self.state();
+        state.waited + state.waiting.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    async fn look(&self) -> bool {
+        // Nobody is believed to be dead before the queue's patience has run out.
+        let fresh = self.agent.bus.settings().ack_wait / 3;
+        let first = !self.sent_before.swap(true, Ordering::Relaxed);
+        if first && self.work.wire.attempt == 1 && self.work.clock.elapsed() < fresh {
+            return true;
+        }
+        loop {
+            let clock = Instant::now();
+            match self.agent.answered(self.work, self.key).await {
+                Ok(Some(found)) => {
+                    tracing::info!(job = %self.work.job, attempt = self.work.wire.attempt, "answered by another meanwhile");
+                    self.state().answered = Some(found);
+                    return false;
+                }
+                Ok(None) if clock.elapsed() < fresh => {
+                    self.waits(None);
+                    return true;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "whether a job is answered cannot be asked; its next request waits");
+                    self.waits(Some(clock));
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Notes that the bus is waited for since then, or no longer.
+    fn waits(&self, since: Option<Instant>) {
+        let mut state = self.state();
+        match since {
+            Some(since) => drop(state.waiting.get_or_insert(since)),
+            None => {
+                let waited = state.waiting.take().map_or(Duration::ZERO, |since| since.elapsed());
+                state.waited += waited;
+            }
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit for Leave<'_> {
+    fn may_send(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(self.look())
+    }
+}
