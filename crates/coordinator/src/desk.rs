@@ -107,7 +107,7 @@ impl Desk {
 
     /// Takes an ask: answers it from the journal, joins it to the same ask in flight, refuses it, or lets it wait.
     pub fn ask(&mut self, request: Request, state: &RunState) {
-        if let Some(result) = state.results.get(&request.job) {
+        if let Some(result) = state.result(&request.job) {
             answer(request.reply, reading(result));
         } else if let Some(issued) = self.issued.get_mut(&request.job) {
             issued.waiters.push(request.reply);
@@ -145,11 +145,12 @@ impl Desk {
 
     /// A result was folded: answers whoever waits for it.
     pub fn settled(&mut self, job: &str, state: &RunState) {
-        let (Some(issued), Some(result)) = (self.issued.remove(job), state.results.get(job)) else {
+        let (Some(issued), Some(result)) = (self.issued.remove(job), state.result(job)) else {
             return;
         };
+        let read = reading(result);
         for waiter in issued.waiters {
-            answer(waiter, reading(result));
+            answer(waiter, read.clone());
         }
     }
 
@@ -359,7 +360,7 @@ impl Desk {
                 let Some(request) = self.queues.get_mut(&pool).and_then(VecDeque::pop_front) else {
                     break;
                 };
-                if self.issued.contains_key(&request.job) || state.results.contains_key(&request.job) {
+                if self.issued.contains_key(&request.job) || state.has_result(&request.job) {
                     self.ask(request, state);
                     continue;
                 }
@@ -427,9 +428,9 @@ fn size(ask: &pb::Ask) -> usize {
 }
 
 /// Reads a result as the strategy sees it.
-fn reading(result: &pb::JobResult) -> Answered {
+fn reading(result: pb::JobResult) -> Answered {
     let malformed = |detail: String| NotMeasured::new(Reason::Malformed, detail);
-    Ok(match sipdo_protocol::JobOutcome::try_from(result.clone()) {
+    Ok(match sipdo_protocol::JobOutcome::try_from(result) {
         Ok(outcome) => outcome.finding.map(|value| Signed { value, by: outcome.by }),
         Err(error) => Err(malformed(error.to_string())),
     })

@@ -24,8 +24,8 @@ pub struct RunState {
     pub ledger: Ledger,
     /// Issued jobs that have no result yet.
     pub open: HashMap<String, OpenJob>,
-    /// Results by job.
-    pub results: HashMap<String, pb::JobResult>,
+    /// Results by job, encoded: a long run holds many of them, and few are read again.
+    results: HashMap<String, Box<[u8]>>,
     /// Hash of each telling, by number less one.
     pub tellings: Vec<u64>,
     /// Which cap stopped the strategy (0) or the conclusion (1).
@@ -373,7 +373,8 @@ impl RunState {
         }
         self.count(open.role, &result);
         self.sign(open.role, &result);
-        self.results.insert(result.job.clone(), result);
+        self.results
+            .insert(result.job.clone(), result.encode_to_vec().into_boxed_slice());
         self.refresh();
         true
     }
@@ -412,6 +413,17 @@ impl RunState {
             self.authors.insert(edit.text.clone(), by.clone());
         }
         self.latest.insert(role, by.clone());
+    }
+
+    /// The result of a job, where there is one.
+    pub fn result(&self, job: &str) -> Option<pb::JobResult> {
+        let encoded = self.results.get(job)?;
+        pb::JobResult::decode(encoded.as_ref()).ok()
+    }
+
+    /// Whether a job has its result.
+    pub fn has_result(&self, job: &str) -> bool {
+        self.results.contains_key(job)
     }
 
     /// Applies the loss of an attempt: charged at its worst case unless nothing can have been bought, and the job waits for its

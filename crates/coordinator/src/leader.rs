@@ -16,7 +16,6 @@ use crate::{
 };
 use anyhow::{Context as _, Result, anyhow};
 use decide::Asking;
-pub use decide::nobody;
 use end::failed;
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use prost::Message as _;

@@ -4,9 +4,8 @@
 
 use crate::{
     context::{Context, ROLL_CALL, roll_call},
-    leader::nobody,
     refusal::{bad_request, internal, not_found, precondition, unavailable},
-    roster::Roster,
+    roster::{Roster, nobody},
 };
 use prost::Message as _;
 use sipdo_bus::{AgentId, RunId};

@@ -130,6 +130,15 @@ impl Roster {
     }
 }
 
+/// Says that jobs wait and nobody takes them.
+pub fn nobody(pool: &Pool) -> String {
+    let Pool { role, name } = pool;
+    match name.as_str() {
+        "" => format!("no {role} answers: start one (sipdo-{role})"),
+        name => format!("no {role} of the pool {name} answers: start one (sipdo-{role} --pool {name})"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

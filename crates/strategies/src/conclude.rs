@@ -5,7 +5,7 @@ use crate::{
     Agents, Stop,
     examine::{Trial, examine},
 };
-use futures::future::join_all;
+use futures::{TryStreamExt as _, future::join_all, stream::FuturesOrdered};
 use sipdo_domain::{
     Arm, Ending, Example, Mark, Outcome, Prompt, Score, SyntheticExample, Task, Telling,
     outcome::{Correction, Gain},
@@ -80,7 +80,10 @@ pub async fn conclude(agents: &impl Agents, task: &Task, ending: Ending, account
 /// The trials of one prompt on the test examples, in their order, or what kept one from being asked.
 pub(crate) type Trials = Vec<Result<Trial, Stop>>;
 
-/// Tries prompts on the test examples, everything in flight at once. A prompt that is given twice is tried once.
+/// Examples of one prompt asked at once: more than agents do at a time, and a bound on what waits in memory.
+const AT_ONCE: usize = 2048;
+
+/// Tries prompts on the test examples, all of them together. A prompt that is given twice is tried once.
 pub(crate) async fn measure(agents: &impl Agents, task: &Task, prompts: &[&str]) -> Result<Vec<Trials>, Stop> {
     let mut distinct: Vec<&str> = Vec::new();
     for prompt in prompts {
@@ -104,12 +107,16 @@ pub(crate) async fn measure(agents: &impl Agents, task: &Task, prompts: &[&str])
 }
 
 async fn try_prompt(agents: &impl Agents, task: &Task, prompt: &str) -> Result<Trials, Stop> {
-    let trials: Vec<_> = task
-        .test
-        .iter()
-        .map(|example| try_example(agents, task, prompt, example))
-        .collect();
-    join_all(trials).await.into_iter().collect()
+    let mut trials = Trials::with_capacity(task.test.len());
+    let mut asked = FuturesOrdered::new();
+    for example in &task.test {
+        if asked.len() == AT_ONCE {
+            trials.extend(asked.try_next().await?);
+        }
+        asked.push_back(try_example(agents, task, prompt, example));
+    }
+    trials.extend(asked.try_collect::<Trials>().await?);
+    Ok(trials)
 }
 
 async fn try_example(

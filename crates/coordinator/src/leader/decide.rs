@@ -4,11 +4,11 @@ use super::{Halt, Leader, Led};
 use crate::{
     context::now_ms,
     desk::{Plan, event},
-    roster::Roster,
+    roster::{Roster, nobody},
 };
 use prost::Message as _;
 use sipdo_bus::{AppendError, BusError, NewMessage};
-use sipdo_domain::{Amount, NotMeasured, Pool, Reason, Role};
+use sipdo_domain::{Amount, NotMeasured, Reason, Role};
 use sipdo_protocol::{pb, pb::event::Event, schema};
 use std::{
     collections::BTreeMap,
@@ -237,15 +237,6 @@ fn limits(
         }
     }
     limits
-}
-
-/// Says that jobs wait and nobody takes them.
-pub fn nobody(pool: &Pool) -> String {
-    let Pool { role, name } = pool;
-    match name.as_str() {
-        "" => format!("no {role} answers: start one (sipdo-{role})"),
-        name => format!("no {role} of the pool {name} answers: start one (sipdo-{role} --pool {name})"),
-    }
 }
 
 #[cfg(test)]

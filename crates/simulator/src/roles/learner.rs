@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{Turn, fallback, style, wrong_answer};
 use crate::families::{self, Known, SkillSet};
-use crate::request::{ChatMessage, Form};
+use crate::request::ChatMessage;
 use crate::settings::Ability;
 
 /// The learner's reply.
@@ -62,9 +62,4 @@ fn with_noise(turn: &Turn<'_>, known: &Known, question: &str, said: String) -> S
     } else {
         said
     }
-}
-
-/// Whether the reply has to be a JSON object with the answer in it.
-pub(super) fn wants_json(turn: &Turn<'_>) -> bool {
-    !matches!(turn.form, Form::Text)
 }

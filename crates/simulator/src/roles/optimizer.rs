@@ -87,7 +87,7 @@ fn recommendation(turn: &Turn<'_>) -> String {
         .iter()
         .enumerate()
         .filter(|(index, _)| advised.has(*index))
-        .map(|(_, skill)| format!("- Add this rule: {}", wording(turn, skill.name, skill.rules)))
+        .map(|(_, skill)| format!("- Add this rule: {}", rewrite::wording(turn, skill.name, skill.rules)))
         .collect();
     if lines.is_empty() {
         vague_text(turn)
@@ -228,12 +228,4 @@ fn vague_text(turn: &Turn<'_>) -> String {
 fn unknown_analysis() -> String {
     "1. The answers do not have the form of the correct ones, since the prompt does not name the possible answers."
         .to_owned()
-}
-
-/// One of the wordings of a rule.
-pub(super) fn wording(turn: &Turn<'_>, name: &str, rules: &[&'static str]) -> &'static str {
-    rules
-        .get(turn.draw.below(name, rules.len()))
-        .copied()
-        .unwrap_or_default()
 }

@@ -1,6 +1,5 @@
 //! Rewriting prompts: the five sections of a refined prompt, rules added, kept and lost, and paraphrases.
 
-use super::optimizer::wording;
 use super::{Turn, fallback};
 use crate::families::{self, Known, Shape, SkillSet};
 
@@ -197,6 +196,14 @@ fn output_format(shape: Shape) -> &'static str {
         Shape::Words => "End with a line `Answer: ...` that holds the sorted list.",
         Shape::Text => "Write plain text without headings.",
     }
+}
+
+/// One of the wordings of a rule.
+pub(super) fn wording(turn: &Turn<'_>, name: &str, rules: &[&'static str]) -> &'static str {
+    rules
+        .get(turn.draw.below(name, rules.len()))
+        .copied()
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

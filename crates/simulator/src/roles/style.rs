@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::{Turn, fill, learner};
+use super::{Turn, fill};
 use crate::families::Shape;
 use crate::request::Form;
 
 /// The answer in the form that the prompt asks for, else in one of several.
 pub(super) fn phrase(answer: &str, shape: Shape, prompt: &str, turn: &Turn<'_>) -> String {
-    if learner::wants_json(turn) {
+    if wants_json(turn) {
         return as_json(answer, turn);
     }
     let asked = prompt.to_lowercase();
@@ -39,7 +39,7 @@ pub(super) fn phrase(answer: &str, shape: Shape, prompt: &str, turn: &Turn<'_>) 
 
 /// An answer to a question of no known family.
 pub(super) fn plain(answer: &str, turn: &Turn<'_>) -> String {
-    if learner::wants_json(turn) {
+    if wants_json(turn) {
         as_json(answer, turn)
     } else {
         answer.to_owned()
@@ -89,4 +89,9 @@ fn freely(answer: &str, shape: Shape, turn: &Turn<'_>) -> String {
         (5, Shape::Choice) => answer.trim_matches(['(', ')']).to_owned(),
         _ => answer.to_owned(),
     }
+}
+
+/// Whether the reply has to be a JSON object with the answer in it.
+fn wants_json(turn: &Turn<'_>) -> bool {
+    !matches!(turn.form, Form::Text)
 }
