@@ -46,6 +46,66 @@ async fn more_budget_resumes_a_run_that_met_its_cap() -> Result<()> {
     Ok(())
 }
 
+/// A dollar for a million tokens that go in, two for a million that come out.
+const PRICES: &str = "[endpoints.simulator.prices.sim-weak]\ninput_per_million = 1.0\noutput_per_million = 2.0\n\
+                      [endpoints.simulator.prices.sim-teacher]\ninput_per_million = 1.0\noutput_per_million = 2.0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caps_on_tokens_and_money_hold_at_full_load_and_across_a_takeover() -> Result<()> {
+    let mut cluster = Cluster::start(&Setup {
+        simulator: latency("20-60"),
+        slots: 64,
+        agents: 2,
+        coordinators: 2,
+        operator: PRICES.into(),
+        ..Setup::default()
+    })
+    .await?;
+    let bus = cluster.bus().await?;
+    let (tokens, nano_usd) = (180_000, 300_000_000);
+    let caps = [
+        pb::Budget {
+            tokens: Some(tokens),
+            ..Default::default()
+        },
+        pb::Budget {
+            nano_usd: Some(nano_usd),
+            ..Default::default()
+        },
+    ];
+    for (draw, budget) in [100, 200].into_iter().zip(caps) {
+        let before = cluster.ledger().await?.calls.len();
+        let asked = request(drawn("object_counting", 12, 20, draw, draw), "sipdo", &levels(60), None);
+        let asked = pb::CreateRunRequest {
+            budget: Some(budget),
+            ..asked
+        };
+        let run = create(&cluster.client().await?, asked).await?;
+        results(&bus, &run, 20).await?;
+        let (mut leader, _) = cluster.coordinators.remove(0);
+        leader.kill()?;
+        cluster.start_coordinator().await?;
+        let ended = ended(&cluster.client().await?, &run, RUN).await?;
+        let told = ended.summary.context("a summary")?;
+        assert_eq!(told.state(), State::BudgetExhausted, "{told:?}");
+        assert!(ended.outcome.is_some(), "the best so far is kept");
+        // What the provider has seen, not what the run believes.
+        let calls = cluster.ledger().await?.calls;
+        let bought = calls.iter().skip(before);
+        let (sent, received) = bought.fold((0, 0), |(sent, received), call| {
+            (sent + call.prompt_tokens, received + call.completion_tokens)
+        });
+        let spent = told.spent.unwrap_or_default();
+        assert_eq!(spent.tokens, sent + received, "no agent died, so all is known");
+        assert_eq!(spent.nano_usd, 1_000 * sent + 2_000 * received);
+        match budget.nano_usd {
+            Some(cap) => assert!((cap / 4..=cap).contains(&spent.nano_usd), "{spent:?} of {cap}"),
+            None => assert!((tokens / 4..=tokens).contains(&spent.tokens), "{spent:?} of {tokens}"),
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_run_behind_a_large_one_takes_at_most_twice_its_time_alone() -> Result<()> {
     let cluster = Cluster::start(&Setup {
