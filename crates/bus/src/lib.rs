@@ -29,6 +29,7 @@ mod queue;
 mod reader;
 mod runs;
 mod settings;
+pub mod settling;
 mod streams;
 pub mod subjects;
 mod tail;

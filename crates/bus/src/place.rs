@@ -1,7 +1,8 @@
 //! Publishing with a known outcome: compare-and-set on a subject, and plain messages that may be sent twice.
 //!
 //! A publish can fail in a way that leaves open whether it happened (a timeout, a server that dies). Here nobody ever
-//! has to guess: such a publish is settled by reading the last message of its subject from the leader of the stream.
+//! has to guess: such a publish is settled by reading the last message of its subject from the leader of the stream;
+//! the module [`crate::settling`] decides.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 use crate::connection::Bus;
 use crate::error::BusError;
 use crate::message::{NewMessage, Stored};
+use crate::settling::{Heard, Last, Next, Settling};
 use crate::subjects::header;
 
 const PAUSE: Duration = Duration::from_millis(100);
@@ -78,6 +80,14 @@ impl Refusal {
     }
 }
 
+/// What lies last, for [`Settling`].
+fn read_as(last: Option<&Stored>, identity: &'static str, id: &str) -> Last {
+    Last {
+        seq: last.map_or(0, |last| last.seq),
+        ours: last.is_some_and(|last| last.headers.get(identity) == Some(id)),
+    }
+}
+
 impl Bus {
     /// Stores `message` if the last message of the subject has the sequence `expected` (0: there is none). The value of
     /// the header `identity` must be this call's own: by it the message is recognised when the outcome has to be read.
@@ -96,21 +106,20 @@ impl Bus {
 
         let start = Instant::now();
         let mut doubt = None::<String>;
+        let mut settling = Settling::new(expected, identity == header::NONCE);
         loop {
-            let mut repeated = None;
-            match self
+            let heard = match self
                 .publish_once(target.subject, publish.clone())
                 .await
                 .map_err(|error| Refusal::of(&error))
             {
-                Ok(ack) if !ack.duplicate => return Ok(Placed::Stored(ack.sequence)),
-                Ok(ack) => repeated = Some(ack.sequence),
-                // Nothing of ours can be there before the first try of a name that nobody else has.
-                Err(Refusal::WrongSequence) if doubt.is_none() && identity == header::NONCE => {
-                    return Ok(Placed::Taken(None));
+                Ok(ack) if ack.duplicate => Heard::Swallowed(ack.sequence),
+                Ok(ack) => Heard::Stored(ack.sequence),
+                Err(Refusal::WrongSequence) => Heard::WrongSequence,
+                Err(Refusal::Unsure(reason)) => {
+                    doubt = Some(reason);
+                    Heard::Nothing
                 }
-                Err(Refusal::WrongSequence) => {}
-                Err(Refusal::Unsure(reason)) => doubt = Some(reason),
                 Err(Refusal::WindowFull) => return Err(BusError::failed(target.what, "the stream is full")),
                 Err(Refusal::Refused(reason)) => {
                     return Err(BusError::Failed {
@@ -118,21 +127,19 @@ impl Bus {
                         reason,
                     });
                 }
+            };
+            let (mut next, mut last) = (settling.heard(heard), None);
+            if next == Next::Read {
+                let read = self.last_from_leader(target.stream, target.subject).await;
+                let read = read.map_err(|error| doubt = Some(error.to_string())).ok();
+                next = settling.read(read.as_ref().map(|last| read_as(last.as_ref(), identity, &id)));
+                last = read.flatten();
             }
-            match self.last_from_leader(target.stream, target.subject).await {
-                Ok(last) => {
-                    let seq = last.as_ref().map_or(0, |last| last.seq);
-                    let ours = last
-                        .as_ref()
-                        .is_some_and(|last| last.headers.get(identity) == Some(id.as_str()));
-                    match repeated {
-                        _ if ours && seq > expected => return Ok(Placed::Stored(seq)),
-                        _ if seq != expected => return Ok(Placed::Taken(last)),
-                        Some(older) => return Ok(Placed::Repeated(older)),
-                        None => {}
-                    }
-                }
-                Err(error) => doubt = Some(error.to_string()),
+            match next {
+                Next::Stored(seq) => return Ok(Placed::Stored(seq)),
+                Next::Taken => return Ok(Placed::Taken(last)),
+                Next::Repeated(older) => return Ok(Placed::Repeated(older)),
+                Next::Read | Next::Send => {}
             }
             if start.elapsed() > self.settings().settle_within {
                 let reason = doubt.unwrap_or_else(|| "the answers contradict each other".to_owned());

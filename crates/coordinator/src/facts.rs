@@ -5,7 +5,6 @@ use crate::{
     fold::RunState,
     strays::{self, Stray},
 };
-use anyhow::Result;
 use prost::Message as _;
 use sipdo_bus::{RunId, RunMessage, RunReader, RunSubject};
 use sipdo_protocol::pb;
@@ -14,17 +13,17 @@ use sipdo_protocol::pb;
 ///
 /// # Errors
 /// Where the stream cannot be read.
-pub async fn replay(context: &Context, run: &RunId, reader: &mut RunReader) -> Result<RunState> {
+pub async fn replay(context: &Context, run: &RunId, reader: &mut RunReader) -> anyhow::Result<RunState> {
     replay_noting(context, run, reader, &mut Vec::new()).await
 }
 
 /// As [`replay`], noting what should not be there.
-pub async fn replay_noting(
+pub(crate) async fn replay_noting(
     context: &Context,
     run: &RunId,
     reader: &mut RunReader,
     strays: &mut Vec<Stray>,
-) -> Result<RunState> {
+) -> anyhow::Result<RunState> {
     let mut state = RunState::new(run.as_str());
     loop {
         let chunk = reader.next_chunk().await?;
@@ -56,56 +55,73 @@ pub enum Fact {
 
 /// Folds one message of the run's stream. What cannot be read counts for nothing, and is said.
 pub fn fold(context: &Context, state: &mut RunState, message: &RunMessage) -> Fact {
-    let run = state.summary.run.clone();
-    let unreadable = |what: &str, error: prost::DecodeError| {
-        context.unreadable(what, &run, &error);
-        Fact::Stray(format!("{what} that cannot be decoded: {error}"))
-    };
-    if let Some(reason) = strays::unknown_schema(message) {
-        return Fact::Stray(reason);
+    match meaning(state, message) {
+        Ok(fact) => fact,
+        Err(Unreadable { what, error }) => {
+            context.unreadable(what, &state.summary.run, &error);
+            Fact::Stray(format!("{what} that cannot be decoded: {error}"))
+        }
     }
+}
+
+/// Something in the run's stream that cannot be decoded.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// What stands in its place.
+    pub what: &'static str,
+    /// Why not.
+    pub error: prost::DecodeError,
+}
+
+/// As [`fold`], for whoever has no process to tell it to.
+///
+/// # Errors
+/// The message cannot be decoded; the state is what it was.
+pub fn meaning(state: &mut RunState, message: &RunMessage) -> Result<Fact, Unreadable> {
+    if let Some(reason) = strays::unknown_schema(message) {
+        return Ok(Fact::Stray(reason));
+    }
+    let unreadable = |what| move |error| Unreadable { what, error };
     let payload = message.payload.clone();
-    match &message.kind {
+    Ok(match &message.kind {
         RunSubject::Log if message.seq <= state.log_sequence => Fact::Nothing,
-        RunSubject::Log => match pb::Entry::decode(payload) {
-            Ok(entry) => {
-                let trace = message.headers.trace();
-                if !trace.is_none() {
-                    state.trace = trace;
-                }
-                state.apply_entry(message.seq, &entry);
-                Fact::Entry(Box::new(entry))
+        RunSubject::Log => {
+            let entry = pb::Entry::decode(payload).map_err(unreadable("an entry of the log"))?;
+            let trace = message.headers.trace();
+            if !trace.is_none() {
+                state.trace = trace;
             }
-            Err(error) => unreadable("an entry of the log", error),
-        },
-        RunSubject::Result { job, .. } => match pb::JobResult::decode(payload) {
-            Ok(result) if result.job != job.as_str() => {
-                Fact::Stray(format!("a result of job {:?} in the place of {job}", result.job))
+            state.apply_entry(message.seq, &entry);
+            Fact::Entry(Box::new(entry))
+        }
+        RunSubject::Result { job, .. } => {
+            let result = pb::JobResult::decode(payload).map_err(unreadable("a result"))?;
+            if result.job != job.as_str() {
+                return Ok(Fact::Stray(format!(
+                    "a result of job {:?} in the place of {job}",
+                    result.job
+                )));
             }
-            Ok(result) => {
-                let (job, strangers) = (result.job.clone(), state.unknown_results);
-                if state.apply_result(result) {
-                    Fact::Settled(job)
-                } else if state.unknown_results > strangers {
-                    Fact::Stray(format!("a result of job {job}, which was never issued"))
-                } else {
-                    Fact::Nothing
-                }
-            }
-            Err(error) => unreadable("a result", error),
-        },
-        RunSubject::Lost { .. } => match pb::AttemptLost::decode(payload) {
-            Ok(lost) if state.apply_lost(&lost) => Fact::Lost(lost.job),
-            Ok(_) => Fact::Nothing,
-            Err(error) => unreadable("a lost attempt", error),
-        },
-        RunSubject::Control => match pb::Control::decode(payload) {
-            Ok(control) => {
-                state.apply_request(control);
+            let (job, strangers) = (result.job.clone(), state.unknown_results);
+            if state.apply_result(result) {
+                Fact::Settled(job)
+            } else if state.unknown_results > strangers {
+                Fact::Stray(format!("a result of job {job}, which was never issued"))
+            } else {
                 Fact::Nothing
             }
-            Err(error) => unreadable("a control request", error),
-        },
+        }
+        RunSubject::Lost { .. } => {
+            let lost = pb::AttemptLost::decode(payload).map_err(unreadable("a lost attempt"))?;
+            match state.apply_lost(&lost) {
+                true => Fact::Lost(lost.job),
+                false => Fact::Nothing,
+            }
+        }
+        RunSubject::Control => {
+            state.apply_request(pb::Control::decode(payload).map_err(unreadable("a control request"))?);
+            Fact::Nothing
+        }
         RunSubject::Unknown => Fact::Nothing,
-    }
+    })
 }

@@ -10,6 +10,7 @@ use crate::{
     desk::{Desk, event},
     facts::{Fact, fold, replay_noting},
     fold::RunState,
+    leadership::Leadership,
     observe::Observer,
     port::{BusAgents, Wish},
     strays::{self, Stray},
@@ -109,11 +110,8 @@ struct Leader<'a> {
     models: BTreeMap<String, pb::ModelChoice>,
     registry: Registry,
     seed: u64,
-    epoch: u64,
-    /// Unique to this leadership: part of the id of every entry it appends.
-    leadership: String,
+    leadership: Leadership,
     asking: Asking,
-    appended: u64,
     published: HashMap<String, (Instant, u32)>,
     full: Vec<String>,
     acks: FuturesUnordered<Ack>,
@@ -126,7 +124,8 @@ struct Leader<'a> {
 
 impl<'a> Leader<'a> {
     fn new(context: &'a Context, run: &RunId, reader: RunReader, state: RunState, registry: Registry) -> Self {
-        let epoch = state.epoch + 1;
+        let leadership = Leadership::after(&state, uuid::Uuid::new_v4().simple().to_string());
+        let epoch = leadership.epoch();
         let models = state
             .created
             .as_ref()
@@ -137,15 +136,13 @@ impl<'a> Leader<'a> {
             run: run.clone(),
             reader,
             journal: Journal::open(&context.bus, run),
-            epoch,
+            leadership,
             state,
             desk: Desk::new(context.window),
             models,
             registry,
             seed: 0,
             asking: Asking::among(&context.asking),
-            leadership: uuid::Uuid::new_v4().simple().to_string(),
-            appended: 0,
             published: HashMap::new(),
             full: Vec::new(),
             acks: FuturesUnordered::new(),
@@ -163,7 +160,7 @@ impl<'a> Leader<'a> {
         };
         match self.append(vec![event(Event::Claimed(claimed))]).await {
             Ok(()) => {
-                tracing::info!(run = %self.run, epoch = self.epoch, "leading the run");
+                tracing::info!(run = %self.run, epoch = self.leadership.epoch(), "leading the run");
                 Ok(true)
             }
             Err(Halt::Led(_)) => Ok(false),
@@ -269,7 +266,14 @@ impl<'a> Leader<'a> {
 
     async fn take_facts(&mut self, messages: Vec<RunMessage>) -> Result<(), Halt> {
         for message in messages {
-            match fold(self.context, &mut self.state, &message) {
+            let fact = fold(self.context, &mut self.state, &message);
+            if self.leadership.is_ended_by(&fact) {
+                // Here, before it appends or publishes anything more.
+                let epoch = self.leadership.epoch();
+                tracing::warn!(run = %self.run, epoch, "another coordinator leads this run now");
+                return Err(Halt::Led(Led::Fenced));
+            }
+            match fact {
                 Fact::Settled(job) => {
                     self.published.remove(&job);
                     self.desk.settled(&job, &self.state);
@@ -278,14 +282,8 @@ impl<'a> Leader<'a> {
                     self.observer.lost(&job);
                     self.desk.attempt_lost(&job);
                 }
-                // Only another leader can have written it, and its sequence is folded now: an append after it would be taken. So
-                // this process stops here, before it appends or publishes anything more.
-                Fact::Entry(entry) => {
-                    tracing::warn!(run = %self.run, epoch = self.epoch, theirs = entry.epoch, "another coordinator leads this run now");
-                    return Err(Halt::Led(Led::Fenced));
-                }
+                Fact::Entry(_) | Fact::Nothing => {}
                 Fact::Stray(reason) => strays::bury(self.context, &self.run, &Stray { message, reason }).await,
-                Fact::Nothing => {}
             }
         }
         for job in self.full.drain(..) {

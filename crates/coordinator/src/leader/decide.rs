@@ -4,6 +4,7 @@ use super::{Halt, Leader, Led};
 use crate::{
     context::now_ms,
     desk::{Plan, event},
+    leadership::Draft,
     roster::{Roster, nobody},
 };
 use prost::Message as _;
@@ -177,37 +178,23 @@ impl Leader<'_> {
     }
 
     pub(super) async fn append(&mut self, events: Vec<pb::Event>) -> Result<(), Halt> {
-        let mut entry = pb::Entry {
-            run: self.run.as_str().to_owned(),
-            at_ms: now_ms(),
-            epoch: self.epoch,
-            events,
-            summary: None,
-        };
         let trace = self.observer.trace();
         if !trace.is_none() {
             self.state.trace = trace.clone();
         }
-        // Applied first, because the entry carries the summary that it leads to. If it is refused, this state is thrown away.
-        let expected = self.state.log_sequence;
-        self.state.apply_entry(expected, &entry);
-        entry.summary = Some(self.state.summary.clone());
-        self.appended += 1;
-        // Two processes may try to claim the same epoch: the id tells them apart, or the loser would take the winner's entry for
-        // its own.
-        let id = format!("{}-{}-{}", self.leadership, self.epoch, self.appended);
+        let Draft { entry, id, expected } = self.leadership.draft(&mut self.state, events, now_ms());
         match self
             .journal
             .append(NewMessage::encode(&entry, schema::ENTRY).traced(&trace), &id, expected)
             .await
         {
             Ok(sequence) => {
-                self.state.log_sequence = sequence;
+                self.leadership.stored(&mut self.state, sequence);
                 self.observer.decided(&entry.events);
                 Ok(())
             }
             Err(AppendError::Fenced { last, .. }) => {
-                tracing::warn!(run = %self.run, epoch = self.epoch, expected, last, "another coordinator leads this run now");
+                tracing::warn!(run = %self.run, epoch = self.leadership.epoch(), expected, last, "another coordinator leads this run now");
                 Err(Halt::Led(Led::Fenced))
             }
             Err(AppendError::Bus(error @ BusError::TooLarge { .. })) => Err(Halt::TooLarge(error.to_string())),

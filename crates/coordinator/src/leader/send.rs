@@ -31,7 +31,7 @@ impl Leader<'_> {
             run: self.run.as_str().to_owned(),
             job: job.clone(),
             attempt,
-            epoch: self.epoch,
+            epoch: self.leadership.epoch(),
             sample,
             seed: self.seed,
             model: self.models.get(&pool.to_string()).cloned(),
@@ -50,7 +50,7 @@ impl Leader<'_> {
                 run: self.run.clone(),
                 job: id,
                 attempt,
-                epoch: self.epoch,
+                epoch: self.leadership.epoch(),
                 repeat,
                 message,
             };
