@@ -226,7 +226,6 @@ fn the_page_names_every_subject_stream_and_bucket_of_the_bus() {
         DEAD_STREAM,
         TASK_BUCKET,
         MODEL_BUCKET,
-        COORDINATOR_BUCKET,
         COMPLETION_BUCKET,
     ];
     for name in subjects.iter().map(String::as_str).chain(places) {

@@ -5,6 +5,7 @@ use crate::call::MAX_REPAIRS;
 use crate::card::Tally;
 use crate::circuit::Patience;
 use crate::health::Health;
+use crate::intake::Intake;
 use crate::models::Models;
 use crate::observe::Processing;
 use crate::role::RoleAgent;
@@ -64,6 +65,7 @@ pub(crate) struct Agent {
     pub bus: Bus,
     pub models: Models,
     pub spool: Spool,
+    pub intake: Intake,
     pub tally: Tally,
     /// Attempts that this process works on.
     pub in_hand: Mutex<BTreeSet<(String, u32)>>,
@@ -130,6 +132,7 @@ async fn join(
         bus,
         models,
         spool,
+        intake: Intake::default(),
         tally: Tally::new(),
         in_hand: Mutex::default(),
         draining,

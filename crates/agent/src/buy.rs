@@ -18,7 +18,7 @@ use crate::models::Target;
 use crate::observe::{self, Caller};
 use crate::program;
 use crate::role::{Plan, Request};
-use crate::spool::{Kept, Spool};
+use crate::spool::{Kept, Room, Spool};
 use prost::Message as _;
 use sipdo_bus::subjects::header;
 use sipdo_bus::{AgentId, BusError, Delivery, JobId, Liveness, NewMessage, RunId};
@@ -52,6 +52,8 @@ const SILENT_DELIVERIES: u64 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Bytes of a token of an answer, at most; a longer one is nearly always text that a model does not write.
+const TOKEN: u64 = 8;
 /// Room for the headers of a result.
 const HEADER_ROOM: usize = 2048;
 
@@ -139,8 +141,14 @@ impl Agent {
         if seen_before && self.has_result(&work).await {
             return Settle::Ack;
         }
+        if self.intake.is_stuck() {
+            return Settle::HandBack(OUTAGE);
+        }
         let Some(_hand) = self.take_in_hand(&work) else {
             return Settle::HandBack(OWNER_LIVES);
+        };
+        let Some(room) = self.take_room(target) else {
+            return Settle::HandBack(OUTAGE);
         };
         let key = target
             .model
@@ -162,7 +170,7 @@ impl Agent {
                 }
                 span.end();
                 let answered = leave.into_answered();
-                self.publish_bought(&work, by, called, key, answered).await
+                self.publish_bought(&work, by, called, key, (answered, room)).await
             }
             (Ok(Right::Taken), None) => self.leave_taken(delivery, &work).await,
         }
@@ -271,13 +279,25 @@ impl Agent {
         Ok(Settle::Ack)
     }
 
+    /// Room in the spool for whatever the model may answer; none where there is not so much.
+    fn take_room(&self, target: &Target) -> Option<Room> {
+        let longest = u64::from(target.settings().max_tokens).saturating_mul(TOKEN) + HEADER_ROOM as u64;
+        let longest = longest.min(self.bus.max_message() as u64);
+        let taken = self.spool.reserve(longest).map_err(|error| {
+            let folder = self.spool.folder().display();
+            format!("the spool {folder} cannot keep an answer: {error}; nothing is bought until there is room")
+        });
+        self.intake.spool(taken.as_ref().err().cloned());
+        taken.ok()
+    }
+
     async fn publish_bought(
         &self,
         work: &Work,
         by: Provenance,
         called: (Called, Duration),
         key: String,
-        answered: Option<Answered>,
+        (answered, room): (Option<Answered>, Room),
     ) -> Settle {
         let (Called { end, usage, revision }, model_time) = called;
         let paid = usage.calls > 0;
@@ -306,7 +326,7 @@ impl Agent {
             key,
             result: self.fit(outcome),
         };
-        let file = if paid { self.keep(&kept).await } else { None };
+        let file = if paid { self.keep(&kept, room) } else { None };
         let settle = self.publish(&kept.result, kept.key.as_deref(), &work.trace).await;
         if let Some(file) = file {
             Spool::forget(&file);
@@ -370,9 +390,9 @@ impl Agent {
     }
 
     /// Writes to the spool. Where that fails the answer is still in memory, and goes to the bus without this safety.
-    async fn keep(&self, kept: &Kept) -> Option<PathBuf> {
+    fn keep(&self, kept: &Kept, room: Room) -> Option<PathBuf> {
         self.spool
-            .keep(kept)
+            .keep(kept, room)
             .map_err(|error| tracing::error!(%error, "an answer cannot be kept in the spool"))
             .ok()
     }
@@ -392,15 +412,40 @@ impl Agent {
         let store = async {
             if let Some(key) = key {
                 let (completions, value) = (self.bus.completions(), message.payload.clone());
-                persist("storing a completion", || completions.put(key, value.clone())).await;
+                self.persist("storing a completion", || completions.put(key, value.clone()))
+                    .await;
             }
         };
-        let create = persist("creating a result", || {
+        let create = self.persist("creating a result", || {
             self.bus.create_result(&run, &self.name, &job, message.clone())
         });
         tokio::join!(store, create);
         metrics::result_sent(self.name.as_str(), clock.elapsed());
         Settle::Ack
+    }
+
+    /// Tries again until the bus has taken it: what is paid for is never given up while this process lives. While there is no room
+    /// for it, nothing more is bought.
+    async fn persist<T, F: Future<Output = Result<T, BusError>>>(&self, doing: &str, mut action: impl FnMut() -> F) {
+        let (mut pause, mut waits) = (FIRST_PAUSE, None);
+        loop {
+            match action().await {
+                Ok(_) => return,
+                // Trying again would not make it smaller, and its size was checked before: nobody can be helped.
+                Err(error @ (BusError::TooLarge { .. } | BusError::InvalidName { .. })) => {
+                    tracing::error!(%error, doing, "given up");
+                    return;
+                }
+                Err(error) => {
+                    if matches!(error, BusError::Full { .. } | BusError::Unsettled { .. }) {
+                        waits.get_or_insert_with(|| self.intake.waits(&error.to_string()));
+                    }
+                    tracing::warn!(%error, doing, "trying again");
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     /// Brings to the bus what an earlier process has paid for and could not bring.
@@ -534,23 +579,5 @@ fn provenance(target: &Target) -> Provenance {
         endpoint: settings.endpoint.clone(),
         model: settings.model.clone(),
         ..Provenance::default()
-    }
-}
-
-/// Tries again until the bus has taken it: what is paid for is never given up while this process lives.
-async fn persist<T, F: Future<Output = Result<T, BusError>>>(doing: &str, mut action: impl FnMut() -> F) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match action().await {
-            Ok(_) => return,
-            // Trying again would not make it smaller, and its size was checked before: nobody can be helped.
-            Err(error @ (BusError::TooLarge { .. } | BusError::InvalidName { .. })) => {
-                tracing::error!(%error, doing, "given up");
-                return;
-            }
-            Err(error) => tracing::warn!(%error, doing, "trying again"),
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

@@ -55,6 +55,7 @@ impl Agent {
             Ok(target) => (target.settings(), target.model.price(), target.circuit.trouble()),
             Err(why) => (&self.settings.model, None, Some(why.to_string())),
         };
+        let trouble = self.intake.trouble().or(trouble);
         let card = pb::AgentCard {
             agent: self.id.to_string(),
             role: self.settings.role.name().to_owned(),

@@ -12,6 +12,7 @@ mod call;
 mod card;
 mod circuit;
 mod health;
+mod intake;
 mod models;
 mod observe;
 mod probe;

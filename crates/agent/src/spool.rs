@@ -1,5 +1,6 @@
 //! Answers that are paid for and not yet safe on the bus, as files: what a process that dies leaves for the next.
 //!
+//! Room for an answer is taken before it is bought, so that a disk that fills up meanwhile costs nothing that is paid for.
 //! A file is written under another name and renamed, so that a half-written one is never read. It is not forced to disk: it is there to
 //! survive the death of the process, whatever the bus does at that moment; the rare loss of power costs at most the calls of the last
 //! seconds, and forcing each file would cost every job several milliseconds.
@@ -9,12 +10,23 @@ use sha2::{Digest as _, Sha256};
 use sipdo_domain::Role;
 use sipdo_protocol::pb;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::{
+    fs,
+    io::{self, Read as _, Seek as _, Write as _},
+};
 
 /// A role's folder of the spool.
 #[derive(Debug, Clone)]
 pub(crate) struct Spool {
     folder: PathBuf,
+}
+
+/// Room for one answer on the spool's disk. Given back when it is dropped unused.
+#[derive(Debug)]
+pub(crate) struct Room {
+    path: PathBuf,
+    /// Locked as long as this process lives: who opens the spool can tell what nobody needs any more.
+    file: Option<fs::File>,
 }
 
 /// One answer as it is kept.
@@ -28,6 +40,8 @@ pub(crate) struct Kept {
 
 /// Ends the name of a file that is whole.
 const WHOLE: &str = ".result";
+/// Ends the name of a file that is not.
+const PART: &str = ".part";
 /// Stands in the name for an answer without a key.
 const NO_KEY: &str = "none";
 
@@ -36,23 +50,55 @@ impl Spool {
     pub fn open(spool_dir: &Path, role: Role) -> io::Result<Self> {
         let folder = spool_dir.join(role.name());
         fs::create_dir_all(&folder)?;
-        Ok(Self { folder })
+        let spool = Self { folder };
+        spool.clear_abandoned()?;
+        Ok(spool)
     }
 
-    /// Keeps an answer and returns its file.
-    pub fn keep(&self, kept: &Kept) -> io::Result<PathBuf> {
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Takes room for an answer of so many bytes, so that it can be kept however full the disk is when it comes.
+    pub fn reserve(&self, bytes: u64) -> io::Result<Room> {
+        let path = self.folder.join(format!("{}{PART}", uuid::Uuid::new_v4().simple()));
+        let file = fs::File::create_new(&path)?;
+        let room = Room { path, file: Some(file) };
+        if let Some(file) = &room.file {
+            file.try_lock()?;
+            allocate(file, bytes)?;
+        }
+        Ok(room)
+    }
+
+    /// Removes the room that processes had taken which have died. What they had kept stays.
+    fn clear_abandoned(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.to_str().is_none_or(|path| !path.ends_with(PART)) {
+                continue;
+            }
+            // Another process may be clearing it away too.
+            if let Ok(file) = fs::File::open(&path)
+                && file.try_lock().is_ok()
+            {
+                Self::forget(&path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps an answer in the room that was taken for it, and returns its file.
+    pub fn keep(&self, kept: &Kept, room: Room) -> io::Result<PathBuf> {
         let pb::JobResult { run, job, attempt, .. } = &kept.result;
         let name = format!(
             "{}.{attempt}-{}",
             place(run, job),
             kept.key.as_deref().unwrap_or(NO_KEY)
         );
-        let (unfinished, path) = (
-            self.folder.join(format!("{name}.part")),
-            self.folder.join(format!("{name}{WHOLE}")),
-        );
-        fs::write(&unfinished, kept.result.encode_to_vec())?;
-        fs::rename(&unfinished, &path)?;
+        let path = self.folder.join(format!("{name}{WHOLE}"));
+        room.fill(&kept.result.encode_to_vec(), &path)?;
         Ok(path)
     }
 
@@ -104,6 +150,36 @@ impl Spool {
     }
 }
 
+impl Room {
+    fn fill(mut self, content: &[u8], path: &Path) -> io::Result<()> {
+        if let Some(mut file) = self.file.take() {
+            file.write_all(content)?;
+            file.set_len(content.len() as u64)?;
+        }
+        fs::rename(&self.path, path)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // Filled, it has another name.
+        drop(fs::remove_file(&self.path));
+    }
+}
+
+/// Takes room on the disk; where its file system cannot do that, by writing.
+fn allocate(file: &fs::File, bytes: u64) -> io::Result<()> {
+    use rustix::{fs::FallocateFlags, io::Errno};
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+            let mut file = file;
+            io::copy(&mut io::repeat(0).take(bytes), &mut file)?;
+            file.rewind()
+        }
+        taken => Ok(taken?),
+    }
+}
+
 /// The part of a file's name that tells the job. Names of runs and jobs may be too long for it; the content tells them.
 fn place(run: &str, job: &str) -> String {
     let hash = Sha256::digest(format!("{run}.{job}").as_bytes());
@@ -123,6 +199,43 @@ mod tests {
         }
     }
 
+    fn keep(spool: &Spool, kept: &Kept) -> PathBuf {
+        spool.keep(kept, spool.reserve(1 << 16).unwrap()).unwrap()
+    }
+
+    fn parts(spool: &Spool) -> usize {
+        let files = fs::read_dir(&spool.folder).unwrap();
+        files
+            .filter(|file| file.as_ref().unwrap().path().to_str().unwrap().ends_with(PART))
+            .count()
+    }
+
+    #[test]
+    fn room_is_taken_given_back_and_cleared_away_after_the_dead() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path(), Role::Learner).unwrap();
+        let room = spool.reserve(1 << 20).unwrap();
+        assert_eq!(fs::metadata(&room.path).unwrap().len(), 1 << 20);
+        // What a process that was killed has left, that nobody holds a lock on.
+        fs::write(spool.folder.join("left.part"), [0; 99]).unwrap();
+        assert_eq!(parts(&spool), 2);
+        Spool::open(folder.path(), Role::Learner).unwrap();
+        assert_eq!(parts(&spool), 1, "the room of the living stays");
+        drop(room);
+        assert_eq!(parts(&spool), 0);
+        let kept = Kept {
+            key: None,
+            result: result("j"),
+        };
+        let path = keep(&spool, &kept);
+        assert_eq!(
+            fs::read(path).unwrap(),
+            kept.result.encode_to_vec(),
+            "no longer than it is"
+        );
+        assert_eq!(parts(&spool), 0);
+    }
+
     #[test]
     fn what_is_kept_is_found_again_until_it_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
@@ -131,12 +244,12 @@ mod tests {
             key: Some("ab".repeat(32)),
             result: result("j"),
         };
-        let path = spool.keep(&kept).unwrap();
+        let path = keep(&spool, &kept);
         let keyless = Kept {
             key: None,
             result: result("k"),
         };
-        spool.keep(&keyless).unwrap();
+        keep(&spool, &keyless);
         let again = Spool::open(folder.path(), Role::Learner).unwrap();
         let mut all: Vec<_> = again.all().unwrap().into_iter().map(|(_, kept)| kept).collect();
         all.sort_by_key(|kept| kept.key.is_none());

@@ -65,9 +65,9 @@ impl Bus {
             message.payload = Bytes::new();
         }
         let place = subjects::dead(role, run);
-        self.deliver(&place, "dead letter", message, &format!("{subject}.{seq}"))
-            .await
-            .map(|_| ())
+        let id = format!("{subject}.{seq}");
+        let kept = self.deliver(DEAD_STREAM, &place, "dead letter", message, &id);
+        kept.await.map(drop)
     }
 
     /// The last `most` dead letters, oldest first.

@@ -64,6 +64,33 @@ pub enum BusError {
         /// What the server said.
         reason: String,
     },
+    /// A limit could not be changed.
+    #[error(
+        "the limits of the stream {stream} could not be changed from ({was}) to ({wanted}): {reason}. All limits in bytes \
+         together must fit into the server's store (max_file_store); change them with --max-bytes and --keep of the \
+         coordinator, or leave them out to keep what the stream has"
+    )]
+    LimitRefused {
+        /// Which stream.
+        stream: String,
+        /// What holds.
+        was: String,
+        /// What was to hold.
+        wanted: String,
+        /// What the server said.
+        reason: String,
+    },
+    /// There is no room for it. Nothing was stored.
+    #[error(
+        "{doing}: there is no room: {reason}. Make room (sipdo runs delete), or raise the limit; `sipdo doctor` shows what \
+         each stream holds"
+    )]
+    Full {
+        /// What was tried.
+        doing: &'static str,
+        /// Whose limit was met, and how large it is where that is known.
+        reason: String,
+    },
     /// A file with credentials, a seed or a certificate cannot be used. Its content is never shown.
     #[error("{path}: {reason}", path = path.display())]
     Credentials {

@@ -59,6 +59,7 @@ impl JobAck {
             Ok(_) => Ok(Published::Queued),
             Err(error) => match Refusal::of(&error) {
                 Refusal::WindowFull => Ok(Published::WindowFull),
+                Refusal::Full(reason) => Err(BusError::Full { doing: DOING, reason }),
                 Refusal::Unsure(reason) => Err(BusError::Unsettled {
                     doing: DOING,
                     waited: start.elapsed(),

@@ -1,4 +1,4 @@
-//! The key-value buckets: models, coordinators, completions. One last value per key, with a revision.
+//! The key-value buckets: models and completions. One last value per key, with a revision.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::connection::Bus;
 use crate::error::BusError;
 use crate::message::{NewMessage, Stored};
-use crate::subjects::{COMPLETION_BUCKET, COORDINATOR_BUCKET, MODEL_BUCKET, bucket_key, bucket_stream, header};
+use crate::subjects::{COMPLETION_BUCKET, MODEL_BUCKET, bucket_key, bucket_stream, header};
 use crate::tail::Tail;
 
 /// Besides watching, a bucket is listed anew this often: entries that expire are told to nobody, and a watch is an
@@ -58,12 +58,6 @@ impl Bus {
     #[must_use]
     pub fn models(&self) -> Bucket {
         self.bucket(MODEL_BUCKET)
-    }
-
-    /// Heartbeats of coordinators. They vanish a minute after the last one. Keys: the coordinator's id.
-    #[must_use]
-    pub fn coordinators(&self) -> Bucket {
-        self.bucket(COORDINATOR_BUCKET)
     }
 
     /// Answers already bought. Keys: the hash of the whole request.
@@ -230,11 +224,10 @@ impl Bucket {
         let subject = bucket_key(self.name, key);
         let what = match self.name {
             MODEL_BUCKET => "model of a role",
-            COORDINATOR_BUCKET => "heartbeat of a coordinator",
             _ => "stored completion",
         };
         // Without a message id: a value put, removed and put again must not be taken for a repetition.
-        self.bus.deliver(&subject, what, message, "").await
+        self.bus.deliver(&self.stream, &subject, what, message, "").await
     }
 }
 

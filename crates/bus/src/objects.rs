@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::connection::Bus;
 use crate::error::BusError;
-use crate::subjects::TASK_BUCKET;
+use crate::subjects::{TASK_BUCKET, object_stream};
 
 impl Bus {
     /// Stores a task and returns the SHA-256 of its bytes in hexadecimal, under which it is found again.
@@ -26,11 +26,10 @@ impl Bus {
             Err(error) => return Err(BusError::failed(DOING, error)),
         }
         let mut content = task;
-        store
-            .put(hash.as_str(), &mut content)
-            .await
-            .map_err(|error| BusError::failed(DOING, error))?;
-        Ok(hash)
+        match store.put(hash.as_str(), &mut content).await {
+            Ok(_) => Ok(hash),
+            Err(error) => Err(self.not_stored(DOING, &error.to_string()).await),
+        }
     }
 
     /// The task of this hash, if it is there, checked against the hash.
@@ -56,6 +55,15 @@ impl Bus {
             });
         }
         Ok(Some(content.into()))
+    }
+
+    /// The client hands on only the words of the server.
+    async fn not_stored(&self, doing: &'static str, reason: &str) -> BusError {
+        let full = ["maximum bytes exceeded", "insufficient resources", "no space left"];
+        match full.into_iter().find(|words| reason.contains(words)) {
+            Some(words) => self.full(doing, &object_stream(TASK_BUCKET), words).await,
+            None => BusError::failed(doing, reason),
+        }
     }
 
     async fn task_store(&self, doing: &'static str) -> Result<ObjectStore, BusError> {

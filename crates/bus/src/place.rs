@@ -47,6 +47,8 @@ pub(crate) enum Refusal {
     WrongSequence,
     /// The subject has as many messages as it may have.
     WindowFull,
+    /// There is no room for it, in the stream or on the server.
+    Full(String),
     /// It may or may not have been stored.
     Unsure(String),
     /// The server does not want it.
@@ -69,6 +71,7 @@ impl Refusal {
             {
                 Self::WindowFull
             }
+            (_, Some(refusal)) if lacks_room(refusal) => Self::Full(refusal.to_string()),
             (_, Some(refusal)) if refusal.code() == 503 => Self::Unsure(refusal.to_string()),
             (_, Some(refusal)) => Self::Refused(refusal.to_string()),
             // "Stream not found" is what nobody answering looks like, also while a server starts.
@@ -85,6 +88,17 @@ fn read_as(last: Option<&Stored>, identity: &'static str, id: &str) -> Last {
     Last {
         seq: last.map_or(0, |last| last.seq),
         ours: last.is_some_and(|last| last.headers.get(identity) == Some(id)),
+    }
+}
+
+/// Whether the server has no room: a limit of the stream, of the account, or of the server itself. A disk that is full
+/// is not among it: then the server (2.15) does not answer at all.
+fn lacks_room(refusal: &ServerError) -> bool {
+    let met = ["maximum bytes", "maximum messages exceeded", "no space left"];
+    match refusal.error_code() {
+        ErrorCode::INSUFFICIENT_RESOURCES | ErrorCode::STORAGE_RESOURCES_EXCEEDED => true,
+        ErrorCode::STREAM_STORE_FAILED => met.iter().any(|words| refusal.to_string().contains(words)),
+        _ => false,
     }
 }
 
@@ -108,6 +122,7 @@ impl Bus {
         let mut doubt = None::<String>;
         let mut settling = Settling::new(expected, identity == header::NONCE);
         loop {
+            let mut full = None;
             let heard = match self
                 .publish_once(target.subject, publish.clone())
                 .await
@@ -120,6 +135,12 @@ impl Bus {
                     doubt = Some(reason);
                     Heard::Nothing
                 }
+                // An earlier try may have been stored, and may be what filled it.
+                Err(Refusal::Full(reason)) if doubt.is_some() => {
+                    full = Some(reason);
+                    Heard::Nothing
+                }
+                Err(Refusal::Full(reason)) => return Err(self.full(target.what, target.stream, &reason).await),
                 Err(Refusal::WindowFull) => return Err(BusError::failed(target.what, "the stream is full")),
                 Err(Refusal::Refused(reason)) => {
                     return Err(BusError::Failed {
@@ -132,8 +153,12 @@ impl Bus {
             if next == Next::Read {
                 let read = self.last_from_leader(target.stream, target.subject).await;
                 let read = read.map_err(|error| doubt = Some(error.to_string())).ok();
+                full = full.filter(|_| read.is_some());
                 next = settling.read(read.as_ref().map(|last| read_as(last.as_ref(), identity, &id)));
                 last = read.flatten();
+            }
+            if let (Next::Send, Some(reason)) = (next, full) {
+                return Err(self.full(target.what, target.stream, &reason).await);
             }
             match next {
                 Next::Stored(seq) => return Ok(Placed::Stored(seq)),
@@ -157,6 +182,7 @@ impl Bus {
     /// two minutes is not stored twice; later ones may be, and the receiver has to bear it.
     pub(crate) async fn deliver(
         &self,
+        stream: &str,
         subject: &str,
         what: &'static str,
         message: NewMessage,
@@ -177,6 +203,7 @@ impl Bus {
                 Ok(ack) => return Ok(ack.sequence),
                 Err(error) => match Refusal::of(&error) {
                     Refusal::Unsure(reason) => reason,
+                    Refusal::Full(reason) => return Err(self.full(what, stream, &reason).await),
                     _ => return Err(BusError::failed(what, error)),
                 },
             };

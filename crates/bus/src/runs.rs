@@ -100,7 +100,8 @@ impl Bus {
     /// Too large; refused; outcome unknown.
     pub async fn control(&self, run: &RunId, message: NewMessage, id: &str) -> Result<u64, BusError> {
         let (subject, id) = (subjects::run_control(run), format!("{run}.control.{id}"));
-        self.deliver(&subject, "control message", message, &id).await
+        self.deliver(RUN_STREAM, &subject, "control message", message, &id)
+            .await
     }
 
     /// Tells all agents at once to stop working for `run`. Reaches whoever is there: the truth is in the log.

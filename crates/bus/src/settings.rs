@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::limits::Limits;
+
 /// How many copies the server keeps of each message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Replicas {
@@ -40,17 +42,12 @@ pub struct BusSettings {
     pub window_per_run: u32,
     /// How long an agent may be silent about a job before another gets it. Agents speak every third of it.
     pub ack_wait: Duration,
-    /// How long runs and rights to buy are kept; `None` for ever.
-    pub keep_runs: Option<Duration>,
-    /// How long answers already bought are kept.
-    pub keep_completions: Duration,
-    /// How long dead letters are kept.
-    pub keep_dead_letters: Duration,
+    /// How much each stream may hold, and for how long.
+    pub limits: Limits,
 }
 
 impl Default for BusSettings {
     fn default() -> Self {
-        const DAY: Duration = Duration::from_hours(24);
         Self {
             urls: vec!["nats://127.0.0.1:4222".to_owned()],
             credentials_file: None,
@@ -63,9 +60,7 @@ impl Default for BusSettings {
             replicas: Replicas::Auto,
             window_per_run: 256,
             ack_wait: Duration::from_secs(30),
-            keep_runs: None,
-            keep_completions: DAY * 30,
-            keep_dead_letters: DAY * 30,
+            limits: Limits::default(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The streams and buckets of the contract: made where they are missing, checked where they are there.
 //!
-//! Any process may do this at any time, several at once. What an operator may tune by hand (copies, ages, the window)
-//! is left as it is found; what the bus relies on (retention, discard, subjects, direct reads) must be right.
+//! Any process may do this at any time, several at once. What an operator may tune (copies, sizes, ages, the window) is
+//! left as it is found, unless the settings name it: then [`Bus::apply_limits`] changes the stream. What the bus relies
+//! on (retention, discard, subjects, direct reads) must be right.
 
 use std::time::Duration;
 
@@ -12,16 +13,15 @@ use tokio::time::Instant;
 
 use crate::connection::Bus;
 use crate::error::BusError;
+use crate::limits::{Store, size};
 use crate::settings::{BusSettings, Replicas};
-use crate::subjects::{self, bucket_key, bucket_stream, object_stream, object_subjects};
+use crate::subjects::{self, bucket_key, object_subjects};
 
 /// Within this time a repeated `Nats-Msg-Id` is recognised. An optimisation: no guarantee of the bus rests on it.
 const DEDUPLICATION: Duration = Duration::from_mins(2);
 /// How long a server that has only just started, or elects its leader, is given to make or show a stream.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
-/// The heartbeat of a coordinator disappears after this time.
-const COORDINATOR_AGE: Duration = Duration::from_mins(1);
 const MODEL_HISTORY: i64 = 16;
 
 impl Bus {
@@ -37,15 +37,64 @@ impl Bus {
             Replicas::Auto => 1 + 2 * usize::from(cluster),
         };
         let wanted = wanted(self.settings(), replicas);
-        futures::future::try_join_all(wanted.into_iter().map(|config| self.ensure_stream(config)))
-            .await
-            .map(|_| ())
+        let ensured = wanted
+            .into_iter()
+            .map(|(store, config)| self.ensure_stream(store, config));
+        futures::future::try_join_all(ensured).await.map(|_| ())
     }
 
-    async fn ensure_stream(&self, config: Config) -> Result<(), BusError> {
+    /// Changes the limits of streams that are there already to those that the settings name. What they do not name stays.
+    ///
+    /// One process does this, the coordinator: settings that differ from process to process would change it to and fro.
+    ///
+    /// # Errors
+    /// [`BusError::LimitRefused`] where the server does not take one; a server that cannot be asked.
+    pub async fn apply_limits(&self) -> Result<(), BusError> {
+        for store in Store::ALL {
+            let limits = &self.settings().limits;
+            let (bytes, age) = (limits.bytes(store), limits.age(store));
+            if bytes.is_none() && age.is_none() {
+                continue;
+            }
+            const DOING: &str = "reading the limits of a stream";
+            let stream = self.jetstream().get_stream(store.stream()).await;
+            let stream = stream.map_err(|error| BusError::failed(DOING, error))?;
+            let found = &stream.cached_info().config;
+            let mut config = found.clone();
+            if let Some(bytes) = bytes {
+                limit_bytes(store, &mut config, bytes);
+            }
+            config.max_age = age.unwrap_or(found.max_age);
+            let limits = |config: &Config| (config.max_bytes.max(0), config.max_age, config.discard);
+            if limits(&config) == limits(found) {
+                continue;
+            }
+            let told = |config: &Config| {
+                let bytes = u64::try_from(config.max_bytes).ok().filter(|bytes| *bytes > 0);
+                let bytes = bytes.map_or("no limit of bytes".to_owned(), size);
+                match config.max_age.as_secs() / 3600 {
+                    0 => format!("{bytes}, for ever"),
+                    hours => format!("{bytes}, {hours} h"),
+                }
+            };
+            let (was, wanted) = (told(found), told(&config));
+            if let Err(error) = self.jetstream().update_stream(&config).await {
+                return Err(BusError::LimitRefused {
+                    stream: config.name,
+                    was,
+                    wanted,
+                    reason: error.to_string(),
+                });
+            }
+            tracing::info!(stream = config.name, was, now = wanted, "limits changed");
+        }
+        Ok(())
+    }
+
+    async fn ensure_stream(&self, store: Store, config: Config) -> Result<(), BusError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.try_ensure_stream(&config).await {
+            match self.try_ensure_stream(store, &config).await {
                 Ok(()) => return Ok(()),
                 Err(Trouble::Final(error)) => return Err(error),
                 Err(Trouble::Passing(_)) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
@@ -54,9 +103,9 @@ impl Bus {
         }
     }
 
-    async fn try_ensure_stream(&self, config: &Config) -> Result<(), Trouble> {
+    async fn try_ensure_stream(&self, store: Store, config: &Config) -> Result<(), Trouble> {
         match self.jetstream().get_stream(&config.name).await {
-            Ok(stream) => return check(config, &stream.cached_info().config).map_err(Trouble::Final),
+            Ok(stream) => return check(store, config, &stream.cached_info().config).map_err(Trouble::Final),
             Err(error) => match error.kind() {
                 GetStreamErrorKind::JetStream(refusal) if refusal.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
                 GetStreamErrorKind::JetStream(refusal) => return Err(self.trouble(config, &refusal)),
@@ -106,67 +155,92 @@ fn unavailable(config: &Config, reason: String) -> BusError {
     }
 }
 
-fn wanted(settings: &BusSettings, replicas: usize) -> Vec<Config> {
-    let base = |name: String, subjects: Vec<String>| Config {
-        name,
-        subjects,
-        retention: RetentionPolicy::Limits,
-        storage: StorageType::File,
-        num_replicas: replicas,
-        allow_direct: true,
-        ..Config::default()
+/// The streams as they are made where they are missing.
+fn wanted(settings: &BusSettings, replicas: usize) -> Vec<(Store, Config)> {
+    let base = |store: Store, subjects: Vec<String>| {
+        let mut config = Config {
+            name: store.stream(),
+            subjects,
+            retention: RetentionPolicy::Limits,
+            storage: StorageType::File,
+            num_replicas: replicas,
+            allow_direct: true,
+            max_age: settings.limits.age(store).unwrap_or(store.usual_age()),
+            ..Config::default()
+        };
+        let bytes = settings.limits.bytes(store).unwrap_or(store.usual_bytes());
+        limit_bytes(store, &mut config, bytes);
+        config
     };
-    let stream = |name: &str, subject: &str| Config {
+    let stream = |store: Store, subject: &str| Config {
         duplicate_window: DEDUPLICATION,
-        ..base(name.to_owned(), vec![subject.to_owned()])
+        ..base(store, vec![subject.to_owned()])
     };
-    let bucket = |name: &str, history: i64, max_age: Duration| Config {
-        max_messages_per_subject: history,
-        max_age,
-        discard: DiscardPolicy::New,
-        allow_rollup: true,
-        deny_delete: true,
-        ..base(bucket_stream(name), vec![bucket_key(name, ">")])
-    };
-    let keep_runs = settings.keep_runs.unwrap_or_default();
-    vec![
+    let bucket = |store: Store, name: &str, history: i64| {
+        let config = base(store, vec![bucket_key(name, ">")]);
         Config {
-            max_age: keep_runs,
-            deny_delete: true,
-            ..stream(subjects::RUN_STREAM, subjects::ALL_RUNS)
-        },
-        Config {
-            max_age: keep_runs,
-            deny_delete: true,
-            ..stream(subjects::ATTEMPT_STREAM, subjects::ALL_ATTEMPTS)
-        },
-        Config {
-            retention: RetentionPolicy::WorkQueue,
-            discard: DiscardPolicy::New,
-            discard_new_per_subject: true,
-            max_messages_per_subject: i64::from(settings.window_per_run),
-            ..stream(subjects::JOB_STREAM, subjects::ALL_JOBS)
-        },
-        Config {
-            max_age: settings.keep_dead_letters,
-            ..stream(subjects::DEAD_STREAM, subjects::ALL_DEAD)
-        },
-        bucket(subjects::MODEL_BUCKET, MODEL_HISTORY, Duration::ZERO),
-        bucket(subjects::COORDINATOR_BUCKET, 1, COORDINATOR_AGE),
-        bucket(subjects::COMPLETION_BUCKET, 1, settings.keep_completions),
-        Config {
-            discard: DiscardPolicy::New,
+            max_messages_per_subject: history,
+            discard: match config.max_bytes {
+                1.. => config.discard,
+                _ => DiscardPolicy::New,
+            },
             allow_rollup: true,
-            ..base(
-                object_stream(subjects::TASK_BUCKET),
-                object_subjects(subjects::TASK_BUCKET).to_vec(),
-            )
-        },
-    ]
+            deny_delete: true,
+            ..config
+        }
+    };
+    let kept = |store: Store, subject: &str| Config {
+        deny_delete: true,
+        ..stream(store, subject)
+    };
+    let configs = [
+        (Store::Runs, kept(Store::Runs, subjects::ALL_RUNS)),
+        (Store::Attempts, kept(Store::Attempts, subjects::ALL_ATTEMPTS)),
+        (
+            Store::Jobs,
+            Config {
+                retention: RetentionPolicy::WorkQueue,
+                discard: DiscardPolicy::New,
+                discard_new_per_subject: true,
+                max_messages_per_subject: i64::from(settings.window_per_run),
+                ..stream(Store::Jobs, subjects::ALL_JOBS)
+            },
+        ),
+        (Store::DeadLetters, stream(Store::DeadLetters, subjects::ALL_DEAD)),
+        (
+            Store::Models,
+            bucket(Store::Models, subjects::MODEL_BUCKET, MODEL_HISTORY),
+        ),
+        (
+            Store::Completions,
+            bucket(Store::Completions, subjects::COMPLETION_BUCKET, 1),
+        ),
+        (
+            Store::Tasks,
+            Config {
+                discard: DiscardPolicy::New,
+                allow_rollup: true,
+                ..base(Store::Tasks, object_subjects(subjects::TASK_BUCKET).to_vec())
+            },
+        ),
+    ];
+    configs.into_iter().collect()
+}
+
+/// Sets a limit, and what is to happen at it: what is truth refuses what is new, what is a convenience forgets its oldest.
+fn limit_bytes(store: Store, config: &mut Config, bytes: Option<u64>) {
+    config.max_bytes = bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    if bytes.is_some() {
+        config.discard = if store.forgets() {
+            DiscardPolicy::Old
+        } else {
+            DiscardPolicy::New
+        };
+    }
 }
 
 /// Compares what the bus relies on.
-fn check(wanted: &Config, found: &Config) -> Result<(), BusError> {
+fn check(store: Store, wanted: &Config, found: &Config) -> Result<(), BusError> {
     let same = |setting: &'static str, want: String, have: String| {
         if want == have {
             return Ok(());
@@ -189,11 +263,14 @@ fn check(wanted: &Config, found: &Config) -> Result<(), BusError> {
         format!("{:?}", wanted.storage),
         format!("{:?}", found.storage),
     )?;
-    same(
-        "discard",
-        format!("{:?}", wanted.discard),
-        format!("{:?}", found.discard),
-    )?;
+    // At a limit of bytes these may refuse or forget, as it was asked for; without one it makes no difference.
+    if !matches!(store, Store::Runs | Store::Attempts | Store::Completions) {
+        same(
+            "discard",
+            format!("{:?}", wanted.discard),
+            format!("{:?}", found.discard),
+        )?;
+    }
     same(
         "discard_new_per_subject",
         wanted.discard_new_per_subject.to_string(),
@@ -204,15 +281,13 @@ fn check(wanted: &Config, found: &Config) -> Result<(), BusError> {
         wanted.allow_direct.to_string(),
         found.allow_direct.to_string(),
     )?;
-    let tunables = |config: &Config| (config.num_replicas, config.max_age, config.max_messages_per_subject);
-    // The server writes "no limit" as -1.
-    let unlimited = |(replicas, age, per_subject): (usize, Duration, i64)| (replicas, age, per_subject.max(0));
-    if unlimited(tunables(wanted)) != unlimited(tunables(found)) {
+    let tunables = |config: &Config| (config.num_replicas, config.max_messages_per_subject.max(0));
+    if tunables(wanted) != tunables(found) {
         tracing::info!(
             stream = wanted.name,
             wanted = ?tunables(wanted),
             found = ?tunables(found),
-            "(copies, age, messages per subject) differ from the settings and stay as they are; `nats stream edit` changes them"
+            "(copies, messages per subject) differ from the settings and stay as they are; `nats stream edit` changes them"
         );
     }
     Ok(())

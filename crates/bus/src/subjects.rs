@@ -100,8 +100,6 @@ pub const DEAD_STREAM: &str = "SIPDO_DEAD";
 pub const TASK_BUCKET: &str = "sipdo_tasks";
 /// Which model each role uses.
 pub const MODEL_BUCKET: &str = "sipdo_models";
-/// Heartbeats of coordinators.
-pub const COORDINATOR_BUCKET: &str = "sipdo_coordinators";
 /// Answers already bought.
 pub const COMPLETION_BUCKET: &str = "sipdo_completions";
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{agents, completions, diff, doctor, eval, init, models, optimize, prompt, runs, stack};
@@ -32,6 +33,17 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Global {
+    /// A variable that is set to nothing is as good as not set: scripts and compose files write it so.
+    pub fn without_empty(mut self) -> Self {
+        let named = |path: &PathBuf| !path.as_os_str().is_empty();
+        self.token_file = self.token_file.filter(named);
+        self.data_dir = self.data_dir.filter(named);
+        self.coordinator = self.coordinator.filter(|url| !url.is_empty());
+        self
+    }
+}
+
 /// Flags of every command.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
@@ -50,6 +62,7 @@ pub struct Global {
         global = true,
         value_name = "FILE",
         env = "SIPDO_TOKEN_FILE",
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
         help_heading = "Where"
     )]
     pub token_file: Option<PathBuf>,
@@ -59,6 +72,7 @@ pub struct Global {
         global = true,
         value_name = "DIR",
         env = "SIPDO_DATA_DIR",
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
         help_heading = "Where"
     )]
     pub data_dir: Option<PathBuf>,

@@ -28,7 +28,8 @@ use failure::{Failure, Outcome};
 
 /// Reads the command line, does what it says, and tells failures on stderr.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
+    cli.global = cli.global.without_empty();
     output::set_style(output::Style {
         json: cli.global.json,
         quiet: cli.global.quiet,
@@ -45,7 +46,10 @@ pub fn main() -> ExitCode {
 }
 
 fn told(failure: &Failure) -> ExitCode {
-    output::failure(failure);
+    // A reader that went away wants to hear nothing more.
+    if failure.exit != failure::Exit::Ok {
+        output::failure(failure);
+    }
     failure.exit.into()
 }
 

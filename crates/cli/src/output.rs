@@ -8,7 +8,7 @@ use std::{
 
 use rustix::termios::tcgetwinsize;
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 /// How this process writes, decided once from flags and environment.
 #[derive(Debug, Clone, Copy, Default)]
@@ -108,14 +108,15 @@ pub fn stderr_color() -> bool {
     may_color(io::stderr().is_terminal())
 }
 
-/// Writes data to stdout as it is. A closed pipe (`| head`) ends the command quietly.
+/// Writes data to stdout as it is.
 ///
 /// # Errors
-/// What the system says when stdout cannot be written.
+/// What the system says when stdout cannot be written. A closed pipe (`| head`) is a failure that says nothing: the command
+/// ends, and takes down what it has started.
 pub fn data(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::new(Exit::Ok, "stdout is closed")),
         other => other.map_err(Failure::from),
     }
 }
@@ -147,7 +148,7 @@ pub fn prose(text: &str) -> Result<(), Failure> {
 /// Tells the user something on stderr, unless quiet.
 pub fn note(text: &str) {
     if !quiet() {
-        eprintln!("{}", for_stderr(text));
+        stderr_line(&for_stderr(text));
     }
 }
 
@@ -160,14 +161,19 @@ pub fn warning(text: &str) {
 pub fn failure(failure: &Failure) {
     headed("error:", Ink::Red, &failure.message);
     if !failure.hint.is_empty() {
-        eprintln!("{}", for_stderr(&failure.hint));
+        stderr_line(&for_stderr(&failure.hint));
     }
 }
 
 fn headed(head: &str, ink: Ink, text: &str) {
     let text = for_stderr(&format!("{head} {text}"));
     let text = text.strip_prefix(head).unwrap_or(&text);
-    eprintln!("{}{text}", ink.paint(head, stderr_color()));
+    stderr_line(&format!("{}{text}", ink.paint(head, stderr_color())));
+}
+
+/// Writes a line to stderr. Nobody can be told where that cannot be written.
+pub fn stderr_line(line: &str) {
+    drop(writeln!(io::stderr(), "{line}"));
 }
 
 /// Text with long lines broken at the width of the terminal behind stderr, where there is one.

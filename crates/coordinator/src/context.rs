@@ -1,6 +1,6 @@
 //! What every part of a coordinator's process shares.
 
-use crate::roster::Roster;
+use crate::{roster::Roster, storage::Storage};
 use prost::Message as _;
 use sipdo_bus::{AgentId, Bus};
 use sipdo_protocol::pb;
@@ -32,6 +32,8 @@ pub struct Context {
     pub leading: Arc<AtomicU32>,
     /// Those of them that have jobs in flight.
     pub asking: Arc<AtomicU32>,
+    /// Whether there is room for more.
+    pub storage: Storage,
     unreadable: Arc<AtomicU64>,
     roster: watch::Receiver<Roster>,
     look: Arc<Notify>,
@@ -47,6 +49,7 @@ impl Context {
             window,
             leading: Arc::default(),
             asking: Arc::default(),
+            storage: Storage::default(),
             unreadable: Arc::default(),
             roster,
             look: Arc::new(Notify::new()),
@@ -57,6 +60,11 @@ impl Context {
     /// The newest roll call.
     pub fn roster(&self) -> Roster {
         self.roster.borrow().clone()
+    }
+
+    /// What keeps this coordinator from storing its decisions, as it says itself.
+    pub fn leader_trouble(&self, coordinator: &str) -> Option<String> {
+        self.roster.borrow().leader_trouble(coordinator)
     }
 
     /// Waits for the next roll call.
@@ -83,6 +91,7 @@ impl Context {
             version: env!("CARGO_PKG_VERSION").into(),
             busy: self.leading.load(Ordering::Relaxed),
             started_ms,
+            trouble: self.storage.trouble(None).unwrap_or_default(),
             ..Default::default()
         }
     }

@@ -76,6 +76,7 @@ pub struct Desk {
     told: usize,
     concludes: bool,
     phase: usize,
+    held: bool,
 }
 
 #[derive(Debug)]
@@ -102,6 +103,7 @@ impl Desk {
             told: 0,
             concludes: false,
             phase: 0,
+            held: false,
         }
     }
 
@@ -141,6 +143,11 @@ impl Desk {
     /// Keeps at most so many jobs of each of these roles in flight from now on; what is in flight above that comes to its end.
     pub fn set_windows(&mut self, windows: BTreeMap<Pool, usize>) {
         self.windows = windows;
+    }
+
+    /// Issues nothing new while this holds, as in a pause: there is no room for it. What is in flight comes to its end.
+    pub fn hold_back(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// A result was folded: answers whoever waits for it.
@@ -201,8 +208,7 @@ impl Desk {
             return plan;
         }
         self.plan_again(state, roster, models, &mut plan);
-        let paused = state.paused;
-        if !paused {
+        if !state.paused && !self.held {
             self.plan_lost(state, roster, models, &mut plan);
             self.plan_issues(state, roster, models, &mut plan);
         }

@@ -18,6 +18,7 @@ pub mod process;
 mod refusal;
 pub mod roster;
 pub mod service;
+mod storage;
 mod strays;
 pub mod supervisor;
 mod view;

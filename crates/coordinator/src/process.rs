@@ -3,18 +3,22 @@
 use crate::{
     context::{Context, keep_roster, now_ms},
     service::Runs,
+    storage,
     supervisor::Supervisor,
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use axum::{
     Router,
     http::{StatusCode, header::CONTENT_TYPE},
     routing::get,
 };
-use clap::Parser;
+use clap::{
+    Parser,
+    builder::{OsStringValueParser, TypedValueParser as _},
+};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
-use sipdo_bus::{AgentId, Bus, BusSettings};
+use sipdo_bus::{AgentId, Bus, BusSettings, Limits, Replicas};
 use sipdo_protocol::pb::{self, run_service_server::RunServiceServer};
 use sipdo_telemetry::metrics;
 use std::{
@@ -70,7 +74,7 @@ pub struct Args {
     #[arg(long)]
     admin_port_file: Option<PathBuf>,
     /// A file with the bearer token that clients must send
-    #[arg(long, env = "SIPDO_TOKEN_FILE")]
+    #[arg(long, env = "SIPDO_TOKEN_FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     token_file: Option<PathBuf>,
     /// PEM file with the API's certificate chain
     #[arg(long, requires = "tls_key")]
@@ -84,6 +88,19 @@ pub struct Args {
     /// Jobs of one run and role that may be in flight
     #[arg(long, env = "SIPDO_WINDOW", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     window: u32,
+    /// How many bytes streams may hold, such as runs=20GB,completions=5GB,total=30GB; a stream that is not named keeps what it
+    /// has. `total` is where runs are held back, whatever the streams' own limits
+    #[arg(long, env = "SIPDO_NATS_MAX_BYTES", value_name = "NAME=SIZE,..")]
+    max_bytes: Option<String>,
+    /// How long streams keep what is in them, such as completions=30d,dead_letters=7d
+    #[arg(long, env = "SIPDO_NATS_KEEP", value_name = "NAME=AGE,..")]
+    keep: Option<String>,
+    /// Copies of each message, 1 or 3, in streams that are made [default: 3 in a cluster, 1 otherwise]
+    #[arg(long, env = "SIPDO_NATS_REPLICAS", value_parser = ["1", "3"])]
+    replicas: Option<String>,
+    /// Where the NATS server keeps its streams, if that is on this machine: runs are held back before that disk is full
+    #[arg(long, env = "SIPDO_STORE_DIR", value_name = "FOLDER", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    store_dir: Option<PathBuf>,
 }
 
 /// Runs the process to its end.
@@ -107,8 +124,11 @@ fn complain(error: &anyhow::Error) -> ExitCode {
 async fn serve(args: Args) -> Result<()> {
     let guard = sipdo_telemetry::init("coordinator")?;
     // Whatever is wrong with the settings is said before anything is bound.
-    let token = args.token_file.as_deref().map(read_token).transpose()?;
+    // A variable that is set to nothing is as good as not set.
+    let token_file = args.token_file.as_deref().filter(|file| !file.as_os_str().is_empty());
+    let token = token_file.map(read_token).transpose()?;
     let tls = identity(&args)?;
+    let limits = limits(&args)?;
     if !args.listen.ip().is_loopback() && token.is_none() && !args.insecure {
         bail!(
             "{} is a public address: give --token-file, or --insecure where something else guards it",
@@ -134,6 +154,13 @@ async fn serve(args: Args) -> Result<()> {
     settings.nkey_seed_file.clone_from(&args.nats_nkey);
     settings.tls_ca_file.clone_from(&args.nats_ca);
     settings.window_per_run = args.window;
+    settings.limits = limits;
+    settings.replicas = match args.replicas.as_deref() {
+        None => Replicas::Auto,
+        Some("3") => Replicas::Three,
+        Some(_) => Replicas::One,
+    };
+    let store_dir = args.store_dir.clone().filter(|folder| !folder.as_os_str().is_empty());
     let readiness = Readiness::default();
     tokio::spawn(serve_admin(admin, readiness.clone(), stop.clone()));
     let bus = tokio::select! {
@@ -141,10 +168,12 @@ async fn serve(args: Args) -> Result<()> {
         () = stop.cancelled() => return Ok(()),
     };
     bus.ensure_streams().await?;
+    bus.apply_limits().await?;
 
     let id = AgentId::new(format!("coordinator-{}", uuid::Uuid::new_v4().simple()))?;
     let (context, roster) = Context::new(bus.clone(), id.clone(), args.window as usize);
     tokio::spawn(keep_roster(context.clone(), roster));
+    tokio::spawn(storage::watch(context.clone(), store_dir));
     let started = now_ms();
     let card = context.clone();
     let presence = bus
@@ -217,6 +246,15 @@ fn authorize(request: Request<()>, token: Option<&[u8; 32]>) -> Result<Request<(
 
 fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.trim().as_bytes()).into()
+}
+
+fn limits(args: &Args) -> Result<Limits> {
+    let mut limits = Limits::default();
+    let bytes = limits.max_bytes_of(args.max_bytes.as_deref().unwrap_or_default());
+    bytes.map_err(|problem| anyhow!("--max-bytes: {problem}"))?;
+    let ages = limits.keep_of(args.keep.as_deref().unwrap_or_default());
+    ages.map_err(|problem| anyhow!("--keep: {problem}"))?;
+    Ok(limits)
 }
 
 fn read_token(path: &Path) -> Result<[u8; 32]> {

@@ -39,6 +39,20 @@ pub fn unavailable(error: impl std::fmt::Display) -> Status {
     Status::with_error_details(Code::Unavailable, error.to_string(), details)
 }
 
+/// There is no room for it on the server.
+pub fn no_room(reason: impl Into<String>) -> Status {
+    let details = ErrorDetails::with_error_info("NO_ROOM", DOMAIN, []);
+    Status::with_error_details(Code::ResourceExhausted, reason, details)
+}
+
+/// What the bus did not take.
+pub fn not_taken(error: sipdo_bus::BusError) -> Status {
+    match error {
+        sipdo_bus::BusError::Full { .. } => no_room(error.to_string()),
+        other => unavailable(other),
+    }
+}
+
 /// Something that should not happen.
 pub fn internal(error: impl std::fmt::Display) -> Status {
     let details = ErrorDetails::with_error_info("INTERNAL", DOMAIN, []);

@@ -14,6 +14,8 @@ const REPAIR: u64 = 400;
 pub struct Roster {
     cards: BTreeMap<Pool, Vec<pb::AgentCard>>,
     led: BTreeMap<String, u32>,
+    /// What keeps a coordinator from storing its decisions.
+    leader_troubles: BTreeMap<String, String>,
 }
 
 /// The worst case of one job.
@@ -26,11 +28,14 @@ pub struct Worst {
 }
 
 impl Roster {
-    /// Takes the cards of a roll call. Of coordinators only the number of their runs is kept.
+    /// Takes the cards of a roll call. Of coordinators only the number of their runs and their trouble are kept.
     pub fn new(cards: Vec<pb::AgentCard>) -> Self {
         let mut roster = Roster::default();
         for card in cards {
             if card.role.parse::<Role>().is_err() {
+                if !card.trouble.is_empty() {
+                    roster.leader_troubles.insert(card.agent.clone(), card.trouble);
+                }
                 roster.led.insert(card.agent, card.busy);
                 continue;
             }
@@ -55,6 +60,11 @@ impl Roster {
     /// Runs led by other coordinators than this one.
     pub fn led_by_others(&self, own: &str) -> u32 {
         self.led.iter().filter(|(id, _)| *id != own).map(|(_, runs)| runs).sum()
+    }
+
+    /// What keeps this coordinator from storing its decisions, as it says itself.
+    pub fn leader_trouble(&self, coordinator: &str) -> Option<String> {
+        self.leader_troubles.get(coordinator).cloned()
     }
 
     /// The pools that somebody belongs to.

@@ -6,7 +6,7 @@ use crate::{
     facts::{Fact, fold, replay},
     fold::{RunState, is_end},
     jobs, models, observe,
-    refusal::{bad_request, exists, internal, not_found, precondition, unavailable},
+    refusal::{bad_request, exists, internal, not_found, not_taken, precondition, unavailable},
     view,
 };
 use futures::stream::BoxStream;
@@ -47,6 +47,12 @@ impl Runs {
         } else {
             Ok(state)
         }
+    }
+
+    /// A run as it is shown, with what it waits for at this moment.
+    fn shown(&self, mut state: RunState) -> pb::Run {
+        self.context.say_waiting(&mut state.summary);
+        view::run(state)
     }
 
     async fn task_of(&self, state: &RunState) -> Result<pb::Task, Status> {
@@ -126,7 +132,7 @@ impl Runs {
             .bus
             .control(&id, message, &control.id)
             .await
-            .map_err(unavailable)?;
+            .map_err(not_taken)?;
         if revives {
             drop(self.want.send(id));
         }
@@ -141,7 +147,11 @@ impl RunService for Runs {
         let (task, warnings) = self.check(&request).await?;
         let run = parse(&run_id(&request.request_id))?;
         let bytes = request.task.clone().unwrap_or_default().encode_to_vec();
-        let task_hash = self.context.bus.put_task(&bytes).await.map_err(unavailable)?;
+        // A call that is repeated gets the run that it made, whatever there is room for now.
+        if self.context.bus.first_log(&run).await.map_err(unavailable)?.is_none() {
+            self.context.demand_room(bytes.len() as u64).await?;
+        }
+        let task_hash = self.context.bus.put_task(&bytes).await.map_err(not_taken)?;
         let created = pb::Created {
             task_hash,
             strategy: strategy(&request).to_owned(),
@@ -180,10 +190,10 @@ impl RunService for Runs {
                     ));
                 }
             }
-            Err(error) => return Err(unavailable(error)),
+            Err(CreateRunError::Bus(error)) => return Err(not_taken(error)),
         }
         drop(self.want.send(run.clone()));
-        Ok(Response::new(view::run(self.state(&run).await?)))
+        Ok(Response::new(self.shown(self.state(&run).await?)))
     }
 
     async fn get_run(&self, request: Request<pb::GetRunRequest>) -> Answer<pb::Run> {
@@ -194,7 +204,7 @@ impl RunService for Runs {
             let seed = sipdo_domain::Prompt::seed(self.task_of(&state).await?.prompt);
             state.prompts.insert(0, seed.into());
         }
-        Ok(Response::new(view::run(state)))
+        Ok(Response::new(self.shown(state)))
     }
 
     async fn list_runs(&self, request: Request<pb::ListRunsRequest>) -> Answer<pb::ListRunsResponse> {
@@ -213,6 +223,7 @@ impl RunService for Runs {
             .into_iter()
             .filter_map(|(_, last)| pb::Entry::decode(last.payload).ok()?.summary)
             .collect();
+        runs.iter_mut().for_each(|run| self.context.say_waiting(run));
         runs.sort_by_key(|run| std::cmp::Reverse(position(run)));
         if !request.page_token.is_empty() {
             let after = page_position(&request.page_token)?;
@@ -411,7 +422,7 @@ async fn watch(
     let mut state = RunState::new(run.as_str());
     let mut progress = tokio::time::interval(PROGRESS);
     progress.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut caught_up, mut news, mut sequence) = (false, false, 0);
+    let (mut caught_up, mut news, mut sequence, mut waiting) = (false, false, 0, None);
     loop {
         let mut send = Vec::new();
         tokio::select! {
@@ -426,9 +437,13 @@ async fn watch(
                     }
                 }
             }
-            _ = progress.tick(), if news && caught_up => {
-                news = false;
-                send.push((sequence, Update::Progress(view::progress(&state))));
+            _ = progress.tick(), if caught_up => {
+                // What a run waits for may be known outside its stream only.
+                let waits = context.waits_for_room(&state.summary);
+                if std::mem::take(&mut news) || waits != waiting {
+                    waiting = waits;
+                    send.push((sequence, progress_of(context, &state)));
+                }
             }
             () = updates.closed() => return Ok(()),
         }
@@ -452,6 +467,15 @@ async fn watch(
             return Ok(());
         }
     }
+}
+
+/// Where a run stands, with what it waits for at this moment.
+fn progress_of(context: &Context, state: &RunState) -> pb::run_update::Update {
+    let mut progress = view::progress(state);
+    if let Some(summary) = &mut progress.summary {
+        context.say_waiting(summary);
+    }
+    pb::run_update::Update::Progress(progress)
 }
 
 /// Whether two creations ask for the same run, whatever program asked.

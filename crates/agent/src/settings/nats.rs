@@ -1,7 +1,8 @@
 //! `[nats]`: how to reach the bus, as an operator writes it.
 
 use serde::{Deserialize, Serialize};
-use sipdo_bus::{BusSettings, Replicas};
+use sipdo_bus::{BusSettings, Limits, Replicas};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +28,13 @@ pub struct NatsSettings {
     /// Seconds that an agent may be silent about a job before another gets it; 30 if absent. The same for all agents of a role.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ack_wait_seconds: Option<u32>,
+    /// How many bytes a stream may hold, by its name, such as `runs = "20GB"`, or `total` for all together. `docs/storage.md`
+    /// has the names and what happens at a limit.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub max_bytes: BTreeMap<String, String>,
+    /// How long a stream keeps what is in it, by its name, such as `completions = "30d"`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub keep: BTreeMap<String, String>,
 }
 
 impl NatsSettings {
@@ -49,8 +57,34 @@ impl NatsSettings {
             ack_wait: self
                 .ack_wait_seconds
                 .map_or(defaults.ack_wait, |seconds| Duration::from_secs(seconds.into())),
+            limits: self.limits().unwrap_or_default(),
             ..defaults
         }
+    }
+
+    /// The limits of the streams. What is wrong is told by `problem` before anybody asks for them.
+    fn limits(&self) -> Result<Limits, (&'static str, String)> {
+        let mut limits = Limits::default();
+        for (name, value) in &self.max_bytes {
+            let set = limits.set_max_bytes(name, value);
+            set.map_err(|problem| ("max_bytes", problem))?;
+        }
+        for (name, value) in &self.keep {
+            limits.set_keep(name, value).map_err(|problem| ("keep", problem))?;
+        }
+        Ok(limits)
+    }
+
+    /// The limits as flags of a coordinator, which is who applies them.
+    pub fn limit_flags(&self) -> Vec<String> {
+        [("--max-bytes", &self.max_bytes), ("--keep", &self.keep)]
+            .into_iter()
+            .filter(|(_, limits)| !limits.is_empty())
+            .flat_map(|(flag, limits)| {
+                let pairs: Vec<String> = limits.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                [flag.to_owned(), pairs.join(",")]
+            })
+            .collect()
     }
 
     /// What is wrong, as a key and words.
@@ -69,6 +103,9 @@ impl NatsSettings {
             .is_some_and(|seconds| !(1..=3600).contains(&seconds))
         {
             return Some(("ack_wait_seconds", "must be 1 to 3600".into()));
+        }
+        if let Err(problem) = self.limits() {
+            return Some(problem);
         }
         self.replicas.filter(|replicas| ![1, 3].contains(replicas)).map(|_| {
             (
@@ -105,5 +142,28 @@ mod tests {
             ("sipdo-checker", "_INBOX_checker")
         );
         assert_eq!(bus.replicas, Replicas::Three);
+    }
+
+    #[test]
+    fn limits_become_flags_of_the_coordinator_and_wrong_ones_are_named() {
+        let pair = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let nats = NatsSettings {
+            max_bytes: pair("runs", "20GB"),
+            keep: pair("completions", "7d"),
+            ..NatsSettings::default()
+        };
+        assert_eq!(nats.problem(), None);
+        assert_eq!(
+            nats.limit_flags(),
+            ["--max-bytes", "runs=20GB", "--keep", "completions=7d"]
+        );
+        assert!(NatsSettings::default().limit_flags().is_empty());
+        let wrong = NatsSettings {
+            keep: pair("jobs", "1d"),
+            ..nats
+        };
+        let (key, problem) = wrong.problem().unwrap();
+        assert_eq!(key, "keep");
+        assert!(problem.contains("jobs have no age"), "{problem}");
     }
 }

@@ -91,6 +91,8 @@ pub struct NatsServerOptions {
     pub sync_always: bool,
     /// Largest message in bytes.
     pub max_payload: usize,
+    /// Most bytes of all streams together; three quarters of what the disk has free at the start where not given.
+    pub max_store: Option<u64>,
     /// Whether it keeps streams. Off only to test what happens then.
     pub jetstream: bool,
     /// Whether it ends when this value is dropped. Off where it is to outlive the process that started it.
@@ -106,6 +108,7 @@ impl NatsServerOptions {
             binary: None,
             sync_always: false,
             max_payload: MAX_PAYLOAD,
+            max_store: None,
             jetstream: true,
             end_with_us: true,
         }
@@ -285,7 +288,9 @@ impl NatsServer {
         let port = if self.port == 0 { -1 } else { i32::from(self.port) };
         let sync = if self.options.sync_always { "always" } else { "5s" };
         let jetstream = if self.options.jetstream {
-            format!("jetstream {{\n  store_dir: \"{folder}\"\n  sync_interval: {sync}\n}}\n")
+            let most = self.options.max_store;
+            let most = most.map_or(String::new(), |bytes| format!("  max_file_store: {bytes}\n"));
+            format!("jetstream {{\n  store_dir: \"{folder}\"\n  sync_interval: {sync}\n{most}}}\n")
         } else {
             String::new()
         };

@@ -5,6 +5,7 @@
 mod connect;
 mod journal;
 mod kit;
+mod limits;
 mod local;
 mod presence;
 mod queue;

@@ -1,4 +1,4 @@
-//! Models, completions, coordinators and tasks.
+//! Models, completions and tasks.
 
 use std::collections::BTreeMap;
 
@@ -123,16 +123,6 @@ async fn a_listing_ends_also_where_a_batch_does() {
         futures::future::join_all(puts).await;
         assert_eq!(models.list().await.unwrap().len(), count);
     }
-}
-
-#[tokio::test]
-async fn a_heartbeat_moves_its_revision() {
-    let (_server, bus) = bus().await;
-    let coordinators = bus.coordinators();
-    let first = coordinators.put("c-1", "1").await.unwrap();
-    let second = coordinators.put("c-1", "2").await.unwrap();
-    assert!(second > first);
-    assert_eq!(coordinators.list().await.unwrap()["c-1"].revision, second);
 }
 
 #[tokio::test]

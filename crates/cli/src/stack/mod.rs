@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sipdo_agent::settings::Settings;
 use sipdo_bus::local::{NatsServer, NatsServerOptions, stop_left_behind};
 use sipdo_domain::Role;
 
@@ -153,7 +154,7 @@ impl Stack {
             &Start {
                 name: "coordinator",
                 program: "sipdo-coordinator",
-                args: self.coordinator_args(plan.port),
+                args: self.coordinator_args(plan.port)?,
                 without_models: false,
             },
         )?);
@@ -179,18 +180,25 @@ impl Stack {
         self.wait_until_ready().await
     }
 
-    fn coordinator_args(&self, port: u16) -> Vec<String> {
+    fn coordinator_args(&self, port: u16) -> Result<Vec<String>, Failure> {
         let file = |name: &str| self.layout.port_file(name).display().to_string();
-        [
+        let limits = match &self.state.config {
+            Some(config) => Settings::load(config)
+                .map_err(|error| Failure::usage(error.to_string()))?
+                .nats
+                .limit_flags(),
+            None => Vec::new(),
+        };
+        let args = [
             ("--nats-url", self.state.nats.clone()),
             ("--listen", format!("127.0.0.1:{port}")),
             ("--port-file", file("coordinator")),
             ("--admin-listen", "127.0.0.1:0".into()),
             ("--admin-port-file", file("coordinator.admin")),
-        ]
-        .into_iter()
-        .flat_map(|(flag, value)| [flag.to_owned(), value])
-        .collect()
+            ("--store-dir", self.layout.nats().display().to_string()),
+        ];
+        let args = args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
+        Ok(args.chain(limits).collect())
     }
 
     fn agent_args(&self, name: &str) -> Vec<String> {
@@ -402,7 +410,6 @@ pub async fn take_down(layout: &Layout) -> Result<bool, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sipdo_agent::settings::Settings;
 
     #[test]
     fn the_simulated_file_gives_every_role_a_model_that_costs_nothing() {

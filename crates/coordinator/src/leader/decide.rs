@@ -24,6 +24,10 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Thousandths of a cap on time that are kept for the conclusion, as calls and tokens are.
 const FOR_CONCLUSION: u64 = 200;
+/// How long it takes until it is tried again to store what there was no room for.
+const NO_ROOM: Duration = Duration::from_secs(1);
+/// What it may mean that a server which is there does not acknowledge.
+const SILENT: &str = "its disk may be full: look into the server's log, make room, and start the server again (it does not recover by itself)";
 /// A run with so many jobs done makes room for others.
 const LONG: u64 = 200;
 
@@ -71,10 +75,12 @@ impl Leader<'_> {
             self.hold = None;
         }
         self.share(&roster);
+        let tight = self.context.storage.tight();
+        self.desk.hold_back(tight.is_some());
         let limits = limits(&self.models, &self.registry.borrow(), self.run.as_str());
         let mut plan = self.desk.plan(&mut self.state, &roster, &limits);
         self.plan_time(&mut plan);
-        self.plan_waiting(&roster, &mut plan);
+        self.plan_waiting(&roster, tight, &mut plan);
         if !plan.events.is_empty() {
             for events in self.fitting_entries(std::mem::take(&mut plan.events)) {
                 self.observer.deciding(&events, &self.state);
@@ -132,9 +138,9 @@ impl Leader<'_> {
         }
     }
 
-    /// What the run waits for: an operator, an agent, a provider.
-    fn plan_waiting(&mut self, roster: &Roster, plan: &mut Plan) {
-        let mut reasons = Vec::new();
+    /// What the run waits for: room, an operator, an agent, a provider.
+    fn plan_waiting(&mut self, roster: &Roster, tight: Option<String>, plan: &mut Plan) {
+        let mut reasons: Vec<String> = tight.into_iter().collect();
         if self.state.paused {
             reasons.push("paused".to_owned());
         }
@@ -183,11 +189,8 @@ impl Leader<'_> {
             self.state.trace = trace.clone();
         }
         let Draft { entry, id, expected } = self.leadership.draft(&mut self.state, events, now_ms());
-        match self
-            .journal
-            .append(NewMessage::encode(&entry, schema::ENTRY).traced(&trace), &id, expected)
-            .await
-        {
+        let message = NewMessage::encode(&entry, schema::ENTRY).traced(&trace);
+        match self.append_when_there_is_room(&message, &id, expected).await {
             Ok(sequence) => {
                 self.leadership.stored(&mut self.state, sequence);
                 self.observer.decided(&entry.events);
@@ -199,6 +202,33 @@ impl Leader<'_> {
             }
             Err(AppendError::Bus(error @ BusError::TooLarge { .. })) => Err(Halt::TooLarge(error.to_string())),
             Err(error) => Err(Halt::Failed(error.into())),
+        }
+    }
+
+    /// Appends, and where there is no room waits until there is: the same entry, by its id. Meanwhile the run is ours, and nothing
+    /// is issued.
+    async fn append_when_there_is_room(
+        &mut self,
+        message: &NewMessage,
+        id: &str,
+        expected: u64,
+    ) -> Result<u64, AppendError> {
+        let storage = &self.context.storage;
+        loop {
+            let appended = self.journal.append(message.clone(), id, expected).await;
+            match &appended {
+                Err(AppendError::Bus(error @ BusError::Full { .. })) => {
+                    storage.refused(&self.run, error.to_string());
+                    tokio::time::sleep(NO_ROOM).await;
+                    continue;
+                }
+                // A server whose disk is full says nothing at all, though it is there and can be read.
+                Err(AppendError::Bus(error @ BusError::Unsettled { .. })) if self.context.bus.is_connected() => {
+                    storage.refused(&self.run, format!("{error}; {SILENT}"));
+                }
+                _ => storage.taken(&self.run),
+            }
+            return appended;
         }
     }
 }

@@ -96,10 +96,9 @@ impl Leader<'_> {
             },
         };
         let message = NewMessage::encode(&pb::JobResult::from(outcome), schema::RESULT).traced(&self.observer.trace());
-        self.context
-            .bus
-            .create_result(&self.run, &BusRole::new(role.name())?, &JobId::new(job)?, message)
-            .await?;
+        let (role, job) = (BusRole::new(role.name())?, JobId::new(job)?);
+        let created = self.context.bus.create_result(&self.run, &role, &job, message);
+        created.await?;
         Ok(())
     }
 }

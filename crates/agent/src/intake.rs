@@ -1,0 +1,108 @@
+//! Whether this agent may buy at all. Not while what it has bought cannot be brought to the bus, and not where the spool could not
+//! keep another answer: what cannot be kept is not paid for. It hands its jobs back, says why in its card, and goes on by itself.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What stops this agent from buying.
+#[derive(Debug, Default)]
+pub(crate) struct Intake {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Answers that wait to be brought, and why the last of them could not be.
+    waiting: usize,
+    refused: String,
+    /// Why the spool has no room.
+    spool: Option<String>,
+}
+
+/// Counts an answer as waiting until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Waits<'a>(&'a Intake);
+
+impl Intake {
+    /// Why nothing is bought at the moment, if so.
+    pub fn trouble(&self) -> Option<String> {
+        let state = self.lock();
+        if state.waiting > 0 {
+            let answers = state.waiting;
+            return Some(format!(
+                "{answers} answers cannot be brought to the bus: {}",
+                state.refused
+            ));
+        }
+        state.spool.clone()
+    }
+
+    /// Whether answers wait to be brought.
+    pub fn is_stuck(&self) -> bool {
+        self.lock().waiting > 0
+    }
+
+    /// An answer could not be brought, for this reason, and waits.
+    pub fn waits(&self, reason: &str) -> Waits<'_> {
+        let mut state = self.lock();
+        if state.waiting == 0 {
+            tracing::warn!(
+                reason,
+                "an answer cannot be brought to the bus: nothing is bought until it can"
+            );
+        }
+        state.waiting += 1;
+        reason.clone_into(&mut state.refused);
+        Waits(self)
+    }
+
+    /// Whether the spool has room; if not, why.
+    pub fn spool(&self, lacks: Option<String>) {
+        let mut state = self.lock();
+        match (&state.spool, &lacks) {
+            (None, Some(reason)) => tracing::error!(reason, "nothing is bought that cannot be kept"),
+            (Some(_), None) => tracing::info!("the spool has room again"),
+            _ => {}
+        }
+        state.spool = lacks;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.waiting -= 1;
+        if state.waiting == 0 {
+            tracing::info!("every answer is on the bus: jobs are taken again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_bought_while_an_answer_waits_or_the_spool_is_full() {
+        let intake = Intake::default();
+        assert_eq!(intake.trouble(), None);
+        let (one, two) = (intake.waits("full"), intake.waits("full up"));
+        drop(one);
+        assert!(intake.is_stuck());
+        assert!(
+            intake
+                .trouble()
+                .unwrap()
+                .contains("1 answers cannot be brought to the bus: full up")
+        );
+        drop(two);
+        assert_eq!((intake.is_stuck(), intake.trouble()), (false, None));
+        intake.spool(Some("no space".into()));
+        assert_eq!(intake.trouble().as_deref(), Some("no space"));
+        intake.spool(None);
+        assert_eq!(intake.trouble(), None);
+    }
+}
