@@ -43,6 +43,12 @@ pub struct Setup {
     pub proxied: bool,
     /// Variables in the environment of coordinators and agents.
     pub environment: Vec<(String, String)>,
+    /// Further arguments of every coordinator.
+    pub coordinator: Vec<String>,
+    /// Most bytes of all streams together.
+    pub max_store: Option<u64>,
+    /// Where the server keeps its streams, if not beside the rest.
+    pub store: Option<PathBuf>,
     /// Other servers than the cluster's own, with commas between their addresses.
     pub servers: Option<String>,
 }
@@ -58,6 +64,9 @@ impl Default for Setup {
             operator: String::new(),
             proxied: false,
             environment: Vec::new(),
+            coordinator: Vec::new(),
+            max_store: None,
+            store: None,
             servers: None,
         }
     }
@@ -84,6 +93,7 @@ pub struct Cluster {
     /// The proxies by process id.
     proxies: HashMap<u32, Proxy>,
     environment: Vec<(String, String)>,
+    coordinator: Vec<String>,
 }
 
 /// A client of one coordinator.
@@ -96,7 +106,12 @@ impl Cluster {
     /// Something does not start.
     pub async fn start(setup: &Setup) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let nats = NatsServer::start(NatsServerOptions::new(folder.path().join("nats"))).await?;
+        let store = setup.store.clone().unwrap_or_else(|| folder.path().join("nats"));
+        let nats = NatsServer::start(NatsServerOptions {
+            max_store: setup.max_store,
+            ..NatsServerOptions::new(store)
+        })
+        .await?;
         let port_file = folder.path().join("simulator.port");
         let mut args = vec!["--port".to_owned(), "0".into(), "--port-file".into(), text(&port_file)];
         args.extend(setup.simulator.iter().cloned());
@@ -116,6 +131,7 @@ impl Cluster {
             servers: setup.servers.clone(),
             proxies: HashMap::new(),
             environment: setup.environment.clone(),
+            coordinator: setup.coordinator.clone(),
         };
         for _ in 0..setup.coordinators {
             cluster.start_coordinator().await?;
@@ -167,6 +183,7 @@ impl Cluster {
         ];
         let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         args.push(text(&port_file));
+        args.extend(self.coordinator.iter().cloned());
         let process = Process::start_in(
             &self.environment,
             "sipdo-coordinator",

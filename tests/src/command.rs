@@ -109,6 +109,28 @@ impl User {
         Ok(done)
     }
 
+    /// Runs a line of shell to its end, in which `sipdo` is the program; with pipes, as people type them.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn shell(&self, script: &str) -> Result<Done> {
+        let programs = program("sipdo")?.parent().context("a folder of programs")?.to_owned();
+        let path = format!("{}:{}", programs.display(), env::var("PATH").unwrap_or_default());
+        let output = Command::new("sh")
+            .args(["-c", script])
+            .current_dir(self.folder())
+            .env_clear()
+            .envs(self.environment())
+            .env("PATH", path)
+            .stdin(Stdio::null())
+            .output()?;
+        Ok(Done {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
     /// Starts `sipdo` with these arguments, separated by white space.
     ///
     /// # Errors

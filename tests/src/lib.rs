@@ -4,6 +4,7 @@ pub mod bench;
 pub mod chaos;
 pub mod cluster;
 pub mod command;
+pub mod disk;
 pub mod oracle;
 pub mod otlp;
 pub mod process;

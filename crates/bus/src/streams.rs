@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{Error as ServerError, ErrorCode};
 use tokio::time::Instant;
@@ -112,7 +112,19 @@ impl Bus {
                 _ => return Err(Trouble::Passing(error.to_string())),
             },
         }
-        match self.jetstream().create_stream(config.clone()).await {
+        let mut made = self.jetstream().create_stream(config.clone()).await;
+        // A usual limit is only a precaution: a server with little room does without it.
+        if config.max_bytes > 0
+            && self.settings().limits.bytes(store).is_none()
+            && made.as_ref().is_err_and(lacks_storage)
+        {
+            let unlimited = Config {
+                max_bytes: -1,
+                ..config.clone()
+            };
+            made = self.jetstream().create_stream(unlimited).await;
+        }
+        match made {
             Ok(_) => {
                 tracing::info!(stream = config.name, replicas = config.num_replicas, "created");
                 Ok(())
@@ -140,6 +152,13 @@ impl Bus {
             _ => Trouble::Final(unavailable(config, refusal.to_string())),
         }
     }
+}
+
+fn lacks_storage(error: &CreateStreamError) -> bool {
+    matches!(
+        error.kind(),
+        CreateStreamErrorKind::JetStream(refusal) if refusal.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED
+    )
 }
 
 enum Trouble {

@@ -15,7 +15,7 @@ Exit codes:
   3    the run ended but found nothing better than the seed prompt
   4    no such run or prompt
   5    the coordinator refused the token
-  6    something needed does not answer, or not in time
+  6    something needed does not answer, or not in time, or has no room
   7    the run ended at a cap of its budget
   130  interrupted
 

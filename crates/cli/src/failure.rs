@@ -23,7 +23,7 @@ pub enum Exit {
     NotFound = 4,
     /// The coordinator refused the token.
     Auth = 5,
-    /// Something that is needed does not answer, or not in time.
+    /// Something that is needed does not answer, or not in time, or has no room.
     Unavailable = 6,
     /// The run ended at a cap of its budget.
     BudgetExhausted = 7,
@@ -148,8 +148,8 @@ fn exit_of(code: Code) -> Exit {
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange | Code::AlreadyExists => Exit::Usage,
         Code::NotFound => Exit::NotFound,
         Code::Unauthenticated | Code::PermissionDenied => Exit::Auth,
-        Code::Unavailable | Code::DeadlineExceeded => Exit::Unavailable,
-        Code::ResourceExhausted => Exit::BudgetExhausted,
+        // Exhausted is the server's room: a run that meets its cap ends, and no call is refused for it.
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => Exit::Unavailable,
         _ => Exit::Failure,
     }
 }
