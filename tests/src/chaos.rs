@@ -13,7 +13,7 @@ pub use judge::Report;
 use crate::{
     Ledger,
     cluster::{Client, Cluster, Setup},
-    oracle::History,
+    oracle::{History, Left},
     simulator, task,
 };
 use anyhow::{Context as _, Result, bail};
@@ -61,6 +61,7 @@ struct Spec {
 struct Told {
     histories: Vec<History>,
     ledger: Ledger,
+    left: Left,
 }
 
 /// Runs rounds until the plan is fulfilled. `say` hears what happens.
@@ -202,6 +203,7 @@ async fn tell(bus: &Bus, cluster: &Cluster, runs: &[String]) -> Result<Told> {
         histories.push(History::read(bus, run).await?);
     }
     Ok(Told {
+        left: Left::read(bus, &histories).await?,
         histories,
         ledger: simulator::Ledger::read(cluster.models).await?,
     })
@@ -210,5 +212,25 @@ async fn tell(bus: &Bus, cluster: &Cluster, runs: &[String]) -> Result<Told> {
 impl Told {
     fn asked(&self) -> BTreeSet<&str> {
         self.ledger.whole()
+    }
+
+    /// What all runs together say that they have spent.
+    fn spent(&self) -> pb::Amount {
+        let spent = self.histories.iter().filter_map(|history| history.summary().spent);
+        spent.fold(pb::Amount::default(), |sum, spent| pb::Amount {
+            calls: sum.calls + spent.calls,
+            tokens: sum.tokens + spent.tokens,
+            nano_usd: sum.nano_usd + spent.nano_usd,
+        })
+    }
+
+    /// What the simulator says that they have bought.
+    fn bought(&self) -> pb::Amount {
+        let totals = &self.ledger.totals;
+        pb::Amount {
+            calls: totals.answered,
+            tokens: totals.prompt_tokens + totals.completion_tokens,
+            nano_usd: 0,
+        }
     }
 }

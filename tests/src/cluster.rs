@@ -250,6 +250,15 @@ impl Cluster {
         Ok((format!("nats://{}", proxy.address()), Some(proxy)))
     }
 
+    /// Replaces the operator's lines in the file that every agent reads when it starts.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn set_operator(&self, setup: &Setup) -> Result<()> {
+        let file = self.folder.path().join("sipdo.toml");
+        Ok(fs::write(file, operator_file(self.models, setup))?)
+    }
+
     /// Treats what a process and the server say to each other so from now on.
     ///
     /// # Errors

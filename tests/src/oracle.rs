@@ -1,12 +1,18 @@
 //! What a run's stream and the simulator's own ledger say about a run, checked without any of the coordinator's code.
 
-use crate::simulator::Ledger;
+mod bought;
+mod money;
+mod stores;
+
+pub use bought::{Again, Hurt, bought_again};
+pub use stores::Left;
+
 use anyhow::Result;
+use money::Money;
 use prost::Message as _;
 use sipdo_bus::{Bus, RunId, RunReader, RunSubject};
 use sipdo_protocol::pb::{self, State, event::Event};
-use sipdo_simulator::{Call, FaultKind};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A run's stream as it was read.
 #[derive(Debug, Default, Clone)]
@@ -39,7 +45,7 @@ pub struct Findings {
     pub results_lost: usize,
     /// Attempts granted beyond the first of a job: what may have been bought again.
     pub granted_again: usize,
-    /// Moments at which spent and reserved together passed the cap on calls.
+    /// Moments at which spent and reserved together passed a cap on calls, tokens or money.
     pub over_cap: usize,
 }
 
@@ -228,91 +234,6 @@ impl History {
     }
 }
 
-/// The run's money, folded anew.
-#[derive(Default)]
-struct Money {
-    reserved: BTreeMap<(String, u32), u64>,
-    attempts: BTreeMap<String, u32>,
-    done: BTreeSet<String>,
-    spent: u64,
-    cap: Option<u64>,
-}
-
-impl Money {
-    fn check(mut self, history: &History, findings: &mut Findings) {
-        for fact in &history.facts {
-            match fact {
-                Fact::Entry(entry) => entry
-                    .events
-                    .iter()
-                    .filter_map(|event| event.event.as_ref())
-                    .for_each(|event| self.event(event, findings)),
-                Fact::Result(result) => self.result(result, findings),
-                Fact::Lost(lost) => {
-                    let worst = self.reserved.remove(&(lost.job.clone(), lost.attempt));
-                    self.spent += worst.filter(|_| !lost.unpaid).unwrap_or_default();
-                }
-                Fact::Other => {}
-            }
-            if self
-                .cap
-                .is_some_and(|cap| self.spent + self.reserved.values().sum::<u64>() > cap)
-            {
-                findings.over_cap += 1;
-            }
-        }
-        if history.state() != State::Cancelled {
-            findings.results_lost = self.attempts.keys().filter(|job| !self.done.contains(*job)).count();
-        }
-    }
-
-    fn event(&mut self, event: &Event, findings: &mut Findings) {
-        match event {
-            Event::Created(created) => self.cap = created.budget.and_then(|budget| budget.calls),
-            Event::Controlled(pb::Controlled { control: Some(control) })
-                if control.kind() == pb::control::Kind::SetBudget =>
-            {
-                self.cap = control.budget.and_then(|budget| budget.calls);
-            }
-            Event::Issued(issued) => {
-                let before = self.attempts.insert(issued.job.clone(), issued.attempt).unwrap_or(0);
-                if issued.attempt != before + 1 {
-                    findings.broken.push(format!(
-                        "attempt {} of {} was granted after {before}",
-                        issued.attempt, issued.job
-                    ));
-                }
-                findings.granted_again += usize::from(issued.attempt > 1);
-                let worst = issued.reserved.as_ref().map_or(0, |amount| amount.calls);
-                self.reserved.insert((issued.job.clone(), issued.attempt), worst);
-            }
-            _ => {}
-        }
-    }
-
-    fn result(&mut self, result: &pb::JobResult, findings: &mut Findings) {
-        let Some(attempts) = self.attempts.get(&result.job).copied() else {
-            // A result of nobody's asking counts for nothing.
-            return;
-        };
-        if !self.done.insert(result.job.clone()) {
-            findings.broken.push(format!("job {} has two results", result.job));
-        }
-        for attempt in 1..=attempts {
-            let Some(worst) = self.reserved.remove(&(result.job.clone(), attempt)) else {
-                continue;
-            };
-            let cost = result.usage.as_ref().map_or(0, |usage| u64::from(usage.calls));
-            if attempt == result.attempt && cost > worst {
-                findings
-                    .broken
-                    .push(format!("job {} cost {cost} calls of {worst} reserved", result.job));
-            }
-            self.spent += if attempt == result.attempt { cost } else { worst };
-        }
-    }
-}
-
 /// A telling without the names of the processes that had to do with it.
 fn nameless(telling: &pb::Telling) -> pb::Telling {
     let mut telling = telling.clone();
@@ -324,76 +245,4 @@ fn nameless(telling: &pb::Telling) -> pb::Telling {
         }
     }
     telling
-}
-
-/// A time in which a process could not bring to safety what it had bought: killed (a moment), frozen or cut off (a while).
-#[derive(Debug, Clone)]
-pub struct Hurt {
-    /// Its role.
-    pub role: String,
-    /// From when, in Unix milliseconds.
-    pub from_ms: u64,
-    /// Until when.
-    pub until_ms: u64,
-}
-
-/// How long a process takes at most to write an answer to its spool on a loaded machine, in milliseconds.
-const TO_SPOOL_MS: u64 = 500;
-
-/// Requests that were bought again although an earlier answer to them was in safe hands, in words.
-///
-/// An answer is in safe hands unless its process was hurt while the call was in flight or within the moment that it takes to write
-/// the answer down. What was struck by a fault that spoils the answer itself may be asked again.
-pub fn finished_and_bought_again(ledger: &Ledger, hurts: &[Hurt]) -> Vec<String> {
-    let mut safe: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut again = Vec::new();
-    let mut trying_again: BTreeMap<&str, bool> = BTreeMap::new();
-    for call in &ledger.calls {
-        let request = call.request.as_str();
-        // The second owner of a job that tries again has begun before the answer of the first was safe.
-        let tries = trying_again.insert(request, !Ledger::is_whole(call)).unwrap_or(false);
-        if !tries && safe.get(request).is_some_and(|since| call.received_ms > *since) {
-            again.push(told(ledger, call, hurts));
-        }
-        let until = call.ended_ms + TO_SPOOL_MS;
-        let hurt = hurts
-            .iter()
-            .any(|hurt| hurt.role == call.role && hurt.from_ms <= until && call.received_ms <= hurt.until_ms);
-        // A body that drips is on its way for seconds after the ledger has closed the call.
-        let drips = call.fault == Some(FaultKind::SlowDrip);
-        if Ledger::is_whole(call) && !hurt && !drips {
-            safe.insert(&call.request, until);
-        }
-    }
-    again
-}
-
-/// All calls of one request, with the hurts of its role around them; times in milliseconds from its first call.
-fn told(ledger: &Ledger, call: &Call, hurts: &[Hurt]) -> String {
-    let calls: Vec<&Call> = ledger
-        .calls
-        .iter()
-        .filter(|other| other.request == call.request)
-        .collect();
-    let start = calls.first().map_or(0, |first| first.received_ms) as i128;
-    let at = |ms: u64| ms as i128 - start;
-    let calls = calls.iter().map(|call| {
-        format!(
-            "{}..{} {} {:?}",
-            at(call.received_ms),
-            at(call.ended_ms),
-            call.outcome,
-            call.fault
-        )
-    });
-    let near = hurts
-        .iter()
-        .filter(|hurt| hurt.role == call.role && at(hurt.until_ms) > -5_000 && at(hurt.from_ms) < 15_000);
-    let hurts = near.map(|hurt| format!("{}..{}", at(hurt.from_ms), at(hurt.until_ms)));
-    format!(
-        "{}: calls {:?}, hurts {:?}",
-        call.role,
-        calls.collect::<Vec<_>>(),
-        hurts.collect::<Vec<_>>()
-    )
 }

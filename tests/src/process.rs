@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use std::{
+    collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -100,6 +101,28 @@ impl Process {
             bail!("kill -{name} {} failed", self.pid());
         }
         Ok(())
+    }
+
+    /// The TCP ports of this machine that it has open, by which others tell its connections. None where the system does not say:
+    /// that is everywhere but on Linux.
+    pub fn ports(&self) -> Option<BTreeSet<u16>> {
+        let folder = PathBuf::from(format!("/proc/{}", self.pid()));
+        let sockets: BTreeSet<String> = fs::read_dir(folder.join("fd"))
+            .ok()?
+            .flatten()
+            .filter_map(|file| {
+                let target = fs::read_link(file.path()).ok()?;
+                Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+            })
+            .collect();
+        let table = fs::read_to_string(folder.join("net/tcp")).ok()?;
+        let own = table.lines().filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let (local, inode) = (words.nth(1)?, words.nth(7)?);
+            let (_, port) = local.rsplit_once(':')?;
+            sockets.contains(inode).then(|| u16::from_str_radix(port, 16).ok())?
+        });
+        Some(own.collect())
     }
 
     /// Waits for its end.

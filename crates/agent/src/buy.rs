@@ -3,7 +3,7 @@
 //!
 //! 1. Create the attempt's record, which is the right to buy. Who finds one buys nothing: the result is there (done), its owner lives
 //!    (hand back), or its owner is dead (bring its answer if it lies in the spool of this machine, else report the attempt as lost;
-//!    whether to buy again is for the run's leader to say).
+//!    whether to buy again is for the run's leader to say). A model that has become dearer than was reserved buys nothing either.
 //! 2. Meanwhile look into the completion store: the same request may have been answered already.
 //! 3. Call the model, and write the answer to the spool. Before each request that may repeat one, look again (`answered.rs`).
 //! 4. Put it into the completion store and create the result, at the same time: the spool covers both.
@@ -54,6 +54,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Bytes of a token of an answer, at most; a longer one is nearly always text that a model does not write.
 const TOKEN: u64 = 8;
+/// A job is not measured whose price was reserved too low for so many attempts.
+const MOST_DEARER: u32 = 10;
 /// Room for the headers of a result.
 const HEADER_ROOM: usize = 2048;
 
@@ -161,6 +163,7 @@ impl Agent {
                 Settle::HandBack(OWNER_LIVES)
             }
             (Ok(_), Some(stored)) => self.publish(&work.answered_before(stored), None, &work.trace).await,
+            (Ok(Right::Mine), None) if dearer(target, &work.wire) => self.leave_as_dearer(&work, by).await,
             (Ok(Right::Mine), None) => {
                 let span = observe::invoke(self, &work.wire, work.ask.operation(), Some(target));
                 let leave = Leave::new(self, &work, &key);
@@ -343,6 +346,20 @@ impl Agent {
                 Settle::HandBack(OWNER_LIVES)
             }
         }
+    }
+
+    /// The model costs more than was reserved: gives the attempt up, so that the leader reserves what it costs now. Not at once, since
+    /// the leader knows of a new price when it has called the roll.
+    async fn leave_as_dearer(&self, work: &Work, by: Provenance) -> Settle {
+        if work.wire.attempt > MOST_DEARER {
+            let why = "the model costs more than the leader of the run knows: its price is on no agent's card";
+            return self
+                .publish_unbought(work, Err(NotMeasured::new(Reason::Misconfigured, why)), by)
+                .await;
+        }
+        tracing::info!(job = %work.job, attempt = work.wire.attempt, "the model costs more than was reserved");
+        tokio::time::sleep(OWNER_LIVES).await;
+        self.leave(work).await
     }
 
     /// Records that an attempt has ended with its owner.
@@ -534,6 +551,13 @@ impl Work {
         };
         self.outcome(stored.finding, stored.by, usage, Duration::ZERO).into()
     }
+}
+
+/// Whether the model costs more than was reserved. An unknown price is told to whoever reads the run's cost.
+fn dearer(target: &Target, job: &pb::Job) -> bool {
+    target.model.price().zip(job.at_most).is_some_and(|(price, at_most)| {
+        price.input_per_million.0 > at_most.input || price.output_per_million.0 > at_most.output
+    })
 }
 
 /// Reads a job. The error is the reason of a dead letter.

@@ -126,6 +126,20 @@ impl Bus {
             .await
     }
 
+    /// Every right to buy that was ever taken in a run, as job and attempt, in no order.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub async fn attempts(&self, run: &RunId) -> Result<Vec<(JobId, u32)>, BusError> {
+        let taken = self
+            .last_of_each(ATTEMPT_STREAM, &subjects::attempts_of_run(run))
+            .await?;
+        Ok(taken
+            .iter()
+            .filter_map(|stored| subjects::attempt_place(&stored.subject))
+            .collect())
+    }
+
     async fn create_once(&self, target: Target<'_>, message: NewMessage) -> Result<Created, BusError> {
         let message = message.with(header::NONCE, self.unique());
         Ok(match self.place(target, message, 0, header::NONCE).await? {

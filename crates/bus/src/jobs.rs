@@ -117,4 +117,14 @@ impl Bus {
             .map(|purged| purged.purged)
             .map_err(|error| BusError::failed(doing, error))
     }
+
+    /// How many jobs of all runs nobody has acknowledged yet.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub async fn open_jobs(&self) -> Result<u64, BusError> {
+        let stream = self.jetstream().get_stream(JOB_STREAM).await;
+        let stream = stream.map_err(|error| BusError::failed("counting the jobs in the queue", error))?;
+        Ok(stream.cached_info().state.messages)
+    }
 }

@@ -159,6 +159,20 @@ pub fn attempt(run: &RunId, role: &Role, job: &JobId, n: u32) -> String {
     format!("sipdo.v1.attempt.{role}.{run}.{job}.{n}")
 }
 
+/// The rights to buy that were taken in `run`.
+#[must_use]
+pub fn attempts_of_run(run: &RunId) -> String {
+    format!("sipdo.v1.attempt.*.{run}.>")
+}
+
+/// The job and the number of an attempt, from the subject of its record.
+#[must_use]
+pub fn attempt_place(subject: &str) -> Option<(JobId, u32)> {
+    let mut tokens = subject.rsplit('.');
+    let n = tokens.next()?.parse().ok()?;
+    Some((JobId::new(tokens.next()?).ok()?, n))
+}
+
 /// Jobs of `run` for `role`.
 #[must_use]
 pub fn jobs(role: &Role, run: &RunId) -> String {
@@ -274,7 +288,7 @@ pub fn run_part(part: &str) -> RunSubject {
 #[must_use]
 pub fn beside_run(run: &RunId) -> [(&'static str, String); 3] {
     [
-        (ATTEMPT_STREAM, format!("sipdo.v1.attempt.*.{run}.>")),
+        (ATTEMPT_STREAM, attempts_of_run(run)),
         (JOB_STREAM, jobs_of_run(run)),
         (DEAD_STREAM, format!("{DEAD_PREFIX}*.{run}")),
     ]

@@ -2,7 +2,7 @@
 
 use crate::{
     fold::{RunState, attempt_key, telling_hash},
-    roster::Roster,
+    roster::{Roster, Worst},
 };
 use sipdo_domain::{Measured, NotMeasured, Pool, Reason, Reply, Role, Signed};
 use sipdo_protocol::pb::{self, event::Event};
@@ -48,6 +48,8 @@ pub struct Publication {
     pub sample: u32,
     /// Completions that may be bought.
     pub max_calls: u32,
+    /// The prices that the reservation covers, under a cap in USD.
+    pub at_most: Option<pb::Prices>,
     /// What is asked.
     pub ask: pb::Ask,
 }
@@ -85,6 +87,7 @@ struct Issued {
     operation: &'static str,
     sample: u32,
     max_calls: u32,
+    at_most: Option<pb::Prices>,
     ask: pb::Ask,
     waiters: Vec<oneshot::Sender<Answered>>,
 }
@@ -120,7 +123,7 @@ impl Desk {
             } else {
                 self.again.push(request.job.clone());
             }
-            self.issue(request, 0);
+            self.issue(request);
         } else if let Some(stop) = self.refusal(state) {
             answer(request.reply, Err(stop));
         } else {
@@ -242,7 +245,7 @@ impl Desk {
         (self.phase == 0 && state.stopped).then_some(Stop::StoppedEarly)
     }
 
-    fn issue(&mut self, request: Request, max_calls: u32) {
+    fn issue(&mut self, request: Request) {
         let Request {
             job,
             pool,
@@ -257,7 +260,8 @@ impl Desk {
                 pool,
                 operation,
                 sample,
-                max_calls,
+                max_calls: 0,
+                at_most: None,
                 ask,
                 waiters: vec![reply],
             },
@@ -299,7 +303,7 @@ impl Desk {
             };
             if issued.max_calls == 0 {
                 match roster.worst(&issued.pool, size(&issued.ask), models.get(&issued.pool.to_string())) {
-                    Some(worst) => issued.max_calls = worst.max_calls,
+                    Some(worst) => issued.reserved(&worst, state, &attempt_key(&job, open.attempt)),
                     None => {
                         later.push(job);
                         continue;
@@ -333,7 +337,7 @@ impl Desk {
             if died >= MAX_ATTEMPTS {
                 plan.give_up.push((job, role, attempt));
             } else if state.ledger.reserve(&attempt_key(&job, next), worst.amount).is_ok() {
-                issued.max_calls = worst.max_calls;
+                issued.reserved(&worst, state, &attempt_key(&job, next));
                 plan.events.push(issued.event(&job, next, worst.amount));
                 plan.publish.push(issued.publication(&job, next));
             } else if state.ledger.in_flight() > 0 {
@@ -378,8 +382,9 @@ impl Desk {
                     Ok(()) => {
                         *flying += 1;
                         let job = request.job.clone();
-                        self.issue(request, worst.max_calls);
-                        if let Some(issued) = self.issued.get(&job) {
+                        self.issue(request);
+                        if let Some(issued) = self.issued.get_mut(&job) {
+                            issued.reserved(&worst, state, &attempt_key(&job, 1));
                             plan.events.push(issued.event(&job, 1, worst.amount));
                             plan.publish.push(issued.publication(&job, 1));
                         }
@@ -410,6 +415,13 @@ impl Issued {
         }))
     }
 
+    /// Takes down what the reservation of `key` allows.
+    fn reserved(&mut self, worst: &Worst, state: &RunState, key: &str) {
+        self.max_calls = worst.max_calls;
+        let reserved = state.ledger.reserved_for(key).unwrap_or_default();
+        self.at_most = state.ledger.cap().nano_usd.map(|_| worst.prices(reserved));
+    }
+
     fn publication(&self, job: &str, attempt: u32) -> Publication {
         Publication {
             job: job.to_owned(),
@@ -418,6 +430,7 @@ impl Issued {
             attempt,
             sample: self.sample,
             max_calls: self.max_calls,
+            at_most: self.at_most,
             ask: self.ask.clone(),
         }
     }

@@ -281,6 +281,8 @@ impl<'a> Leader<'a> {
                 Fact::Lost(job) => {
                     self.observer.lost(&job);
                     self.desk.attempt_lost(&job);
+                    // Its owner is gone, or has another price than was known.
+                    self.context.look_for_agents();
                 }
                 Fact::Entry(_) | Fact::Nothing => {}
                 Fact::Stray(reason) => strays::bury(self.context, &self.run, &Stray { message, reason }).await,

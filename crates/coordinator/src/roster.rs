@@ -25,6 +25,25 @@ pub struct Worst {
     pub amount: Amount,
     /// Completions that the agent may buy.
     pub max_calls: u32,
+    /// A million input tokens at most, in billionths of a US dollar.
+    input_price: u64,
+    /// A million output tokens at most.
+    output_price: u64,
+}
+
+impl Worst {
+    /// The prices that a reservation covers: those of now, or lower ones in proportion where less was reserved before a price rose.
+    pub fn prices(&self, reserved: Amount) -> pb::Prices {
+        let (part, whole) = (reserved.nano_usd.min(self.amount.nano_usd), self.amount.nano_usd.max(1));
+        let covered = |price: u64| {
+            let covered = u128::from(price) * u128::from(part) / u128::from(whole);
+            u64::try_from(covered).unwrap_or(u64::MAX)
+        };
+        pb::Prices {
+            input: covered(self.input_price),
+            output: covered(self.output_price),
+        }
+    }
 }
 
 impl Roster {
@@ -107,8 +126,9 @@ impl Roster {
         let repairs: u64 = (0..max_calls).map(|repair| repair * (output + REPAIR)).sum();
         let (input_tokens, output_tokens) = (input * max_calls + repairs, output * max_calls);
         let price = |tokens: u64, per_million: u64| u128::from(tokens) * u128::from(per_million) / 1_000_000 + 1;
-        let nano_usd = price(input_tokens, most(|card| card.input_price.unwrap_or(0))?)
-            + price(output_tokens, most(|card| card.output_price.unwrap_or(0))?);
+        let input_price = most(|card| card.input_price.unwrap_or(0))?;
+        let output_price = most(|card| card.output_price.unwrap_or(0))?;
+        let nano_usd = price(input_tokens, input_price) + price(output_tokens, output_price);
         Some(Worst {
             amount: Amount {
                 calls: max_calls,
@@ -116,6 +136,8 @@ impl Roster {
                 nano_usd: u64::try_from(nano_usd).unwrap_or(u64::MAX),
             },
             max_calls: u32::try_from(max_calls).unwrap_or(u32::MAX),
+            input_price,
+            output_price,
         })
     }
 

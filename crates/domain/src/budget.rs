@@ -165,6 +165,11 @@ impl Ledger {
         self.reserved_sum
     }
 
+    /// Reserved for `key`, while it is.
+    pub fn reserved_for(&self, key: &str) -> Option<Amount> {
+        self.reserved.get(key).copied()
+    }
+
     /// How many jobs hold a reservation.
     pub fn in_flight(&self) -> usize {
         self.reserved.len()

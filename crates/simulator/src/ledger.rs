@@ -19,6 +19,8 @@ pub struct Call {
     pub model: String,
     /// Hash of the request: the same ask has the same hash.
     pub request: String,
+    /// Address and port of the caller.
+    pub from: String,
     /// `open`, `answered`, `refused` (an error status), `broken` (no whole answer was sent), or `abandoned` (the caller went away).
     pub outcome: String,
     /// HTTP status; 0 while open and when none was sent.
@@ -116,7 +118,7 @@ impl Ledger {
         inner.totals = Totals::default();
     }
 
-    pub(crate) fn open(self: &Arc<Self>, role: &str, model: &str, request: String) -> OpenCall {
+    pub(crate) fn open(self: &Arc<Self>, role: &str, model: &str, request: String, from: String) -> OpenCall {
         let mut inner = self.lock();
         inner.next += 1;
         let id = inner.next;
@@ -138,6 +140,7 @@ impl Ledger {
             role: role.to_owned(),
             model: model.to_owned(),
             request,
+            from,
             outcome: "open".to_owned(),
             status: 0,
             fault: None,
@@ -231,9 +234,9 @@ mod tests {
             prompt_tokens: 3,
             completion_tokens: 1,
         };
-        let first = ledger.open("learner", "m", "a".into());
-        ledger.open("learner", "m", "b".into()).end(&end);
-        drop(ledger.open("checker", "m", "c".into()));
+        let first = ledger.open("learner", "m", "a".into(), String::new());
+        ledger.open("learner", "m", "b".into(), String::new()).end(&end);
+        drop(ledger.open("checker", "m", "c".into(), String::new()));
         first.end(&end);
         let outcomes: Vec<_> = ledger
             .calls(0, 9)

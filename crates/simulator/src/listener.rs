@@ -18,12 +18,20 @@ pub(crate) struct CuttableListener(pub TcpListener);
 
 /// A handle on the connection that a request came by.
 #[derive(Clone, Debug)]
-pub(crate) struct Line(Arc<AtomicBool>);
+pub(crate) struct Line {
+    cut: Arc<AtomicBool>,
+    from: SocketAddr,
+}
 
 impl Line {
     /// Cuts the connection: whatever is written next resets it.
     pub(crate) fn cut(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    /// The other end.
+    pub(crate) fn from(&self) -> SocketAddr {
+        self.from
     }
 }
 
@@ -67,7 +75,10 @@ impl Listener for CuttableListener {
 
 impl Connected<IncomingStream<'_, CuttableListener>> for Line {
     fn connect_info(stream: IncomingStream<'_, CuttableListener>) -> Self {
-        Self(Arc::clone(&stream.io().cut))
+        Self {
+            cut: Arc::clone(&stream.io().cut),
+            from: *stream.remote_addr(),
+        }
     }
 }
 

@@ -246,7 +246,10 @@ async fn complete(
     };
     let (role, form) = request.task();
     let draw = request.draw(settings.seed);
-    let call = simulator.ledger.open(role.name(), &request.model, draw.short_hex());
+    let from = line.from().to_string();
+    let call = simulator
+        .ledger
+        .open(role.name(), &request.model, draw.short_hex(), from);
     if let Some(wait) = simulator.over_limit() {
         call.struck(FaultKind::RateLimited);
         let seconds = (wait.as_secs() + 1).to_string();
@@ -362,12 +365,19 @@ fn deliver(
         _ => ("answered", 200),
     };
     let (prompt_tokens, completion_tokens) = completion.tokens();
-    call.end(&End {
+    let end = End {
         outcome,
         status,
         prompt_tokens,
         completion_tokens,
-    });
+    };
+    if fault == Some(FaultKind::SlowDrip) {
+        // On its way for seconds, it is answered when its last piece is sent, and abandoned where the caller goes before.
+        return wire::drip(completion, Duration::from_millis(settings.drip_ms), move || {
+            call.end(&end)
+        });
+    }
+    call.end(&end);
     match fault {
         Some(FaultKind::Reset) => {
             line.cut();
@@ -376,7 +386,6 @@ fn deliver(
         Some(FaultKind::CutOff) => wire::cut_off(completion),
         Some(FaultKind::MalformedBody) => wire::half_body(completion),
         Some(FaultKind::WrongContentType) => wire::web_page(),
-        Some(FaultKind::SlowDrip) => wire::drip(completion, Duration::from_millis(settings.drip_ms)),
         _ => wire::whole(completion),
     }
 }

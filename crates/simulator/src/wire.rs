@@ -155,8 +155,8 @@ pub(crate) fn half_body(completion: &Completion) -> Response {
     with_type(body.into_response(), kind)
 }
 
-/// The whole completion in twenty drops.
-pub(crate) fn drip(completion: &Completion, pause: Duration) -> Response {
+/// The whole completion in twenty drops; says when the last one is sent.
+pub(crate) fn drip(completion: &Completion, pause: Duration, sent: impl FnOnce() + Send + 'static) -> Response {
     let (body, kind) = completion.body();
     let drops: Vec<Bytes> = body
         .chunks(body.len().div_ceil(20).max(1))
@@ -166,7 +166,8 @@ pub(crate) fn drip(completion: &Completion, pause: Duration) -> Response {
         tokio::time::sleep(pause).await;
         Ok::<_, io::Error>(drop)
     });
-    with_type(Body::from_stream(drops).into_response(), kind)
+    let end = stream::once(async move { sent() }).filter_map(|()| std::future::ready(None));
+    with_type(Body::from_stream(drops.chain(end)).into_response(), kind)
 }
 
 /// A page as a proxy in trouble would send it.

@@ -35,6 +35,7 @@ async fn main() -> Result<()> {
     }
     let (median, slowest) = report.takeovers();
     let seconds = |ms: Option<u64>| ms.map_or("none".to_owned(), |ms| format!("{}.{:03}", ms / 1000, ms % 1000));
+    println!("attempts granted again: {}", report.granted_again);
     println!(
         "takeovers: {} after a kill, {} after a freeze",
         report.killed_ms.len(),

@@ -12,7 +12,7 @@ use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 use serde_json::json;
 use sipdo_simulator::draw::Rng;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -80,9 +80,16 @@ pub struct Injector {
 enum Recovery {
     Coordinator,
     Agent(&'static str),
-    Thaw(u32),
+    /// The process, and the hurt that ends.
+    Thaw {
+        pid: u32,
+        hurt: Option<usize>,
+    },
     Mend(u32),
-    Server { frozen: bool, since_ms: u64 },
+    Server {
+        frozen: bool,
+        since_ms: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -210,10 +217,16 @@ impl Injector {
         match recovery {
             Recovery::Coordinator => self.cluster.launch_coordinator().await,
             Recovery::Agent(role) => self.cluster.start_agent(role, &[]).await,
-            Recovery::Thaw(pid) => match self.running(pid) {
-                Some(process) => process.signal("CONT"),
-                None => Ok(()),
-            },
+            Recovery::Thaw { pid, hurt } => {
+                let Some(process) = self.running(pid) else {
+                    return Ok(());
+                };
+                process.signal("CONT")?;
+                if let Some(hurt) = hurt.and_then(|hurt| self.fate.hurts.get_mut(hurt)) {
+                    hurt.until_ms = Some(now_ms());
+                }
+                Ok(())
+            }
             Recovery::Mend(pid) => {
                 // Killed meanwhile, it has no link any more.
                 drop(self.cluster.set_link(pid, Mode::Open));
@@ -236,6 +249,7 @@ impl Injector {
         let coordinators = self.cluster.coordinators.iter().map(|(process, _)| process);
         coordinators
             .chain(self.cluster.agents.iter().map(|(_, process)| process))
+            .chain(&self.leaving)
             .find(|process| process.pid() == pid)
     }
 
@@ -272,8 +286,10 @@ impl Injector {
         match how {
             "kill" => {
                 self.note_leader(at, who, None);
+                // Stands still for a moment, so that it is known which calls die with it.
+                let ports = self.stop(pid)?;
+                self.hurt(who, at_ms, None, ports);
                 self.take(who, at).kill()?;
-                self.hurt(who, at_ms, now_ms());
                 let back = 200 + self.below(1_300);
                 self.start_later(who, back);
             }
@@ -283,11 +299,9 @@ impl Injector {
                     Who::Agent(_) => 500 + self.below(4_000),
                 };
                 self.note_leader(at, who, Some(at_ms + time));
-                if let Some(process) = self.running(pid) {
-                    process.signal("STOP")?;
-                }
-                self.hurt(who, at_ms, at_ms + time + 500);
-                self.later(time, Recovery::Thaw(pid));
+                let ports = self.stop(pid)?;
+                let hurt = self.hurt(who, at_ms, Some(at_ms + time), ports);
+                self.later(time, Recovery::Thaw { pid, hurt });
                 self.rest(who, time);
             }
             _ => {
@@ -395,14 +409,25 @@ impl Injector {
         }
     }
 
-    fn hurt(&mut self, who: Who, from_ms: u64, until_ms: u64) {
-        if let Who::Agent(role) = who {
-            self.fate.hurts.push(Hurt {
-                role: role.to_owned(),
-                from_ms,
-                until_ms,
-            });
-        }
+    /// Stops a process, and says which ports it has open.
+    fn stop(&self, pid: u32) -> Result<Option<BTreeSet<u16>>> {
+        let Some(process) = self.running(pid) else {
+            return Ok(None);
+        };
+        process.signal("STOP")?;
+        Ok(process.ports())
+    }
+
+    /// Notes that an agent could bring nothing to safety, and where that is noted.
+    fn hurt(&mut self, who: Who, from_ms: u64, until_ms: Option<u64>, ports: Option<BTreeSet<u16>>) -> Option<usize> {
+        let Who::Agent(role) = who else { return None };
+        self.fate.hurts.push(Hurt {
+            role: role.to_owned(),
+            from_ms,
+            until_ms,
+            ports,
+        });
+        Some(self.fate.hurts.len() - 1)
     }
 
     fn start_later(&mut self, who: Who, ms: u64) {

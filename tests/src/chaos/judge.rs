@@ -4,7 +4,7 @@ use super::{
     Told,
     inject::{Fate, LeaderHurt},
 };
-use crate::oracle::{History, finished_and_bought_again};
+use crate::oracle::{History, bought_again};
 use sipdo_protocol::pb::State;
 use std::collections::BTreeMap;
 
@@ -21,9 +21,11 @@ pub struct Report {
     pub results_lost: usize,
     /// Answers in safe hands that were bought again.
     pub finished_rebought: usize,
-    /// Attempts that were lost with their process and granted again.
+    /// Calls that were bought again while no answer of an earlier one was saved.
     pub unfinished_rebought: usize,
-    /// Moments above a cap, and money that no run accounts for.
+    /// Attempts that were granted beyond the first of a job.
+    pub granted_again: usize,
+    /// Moments above a cap, money that no run accounts for, and attempts that nobody granted.
     pub over_cap: usize,
     /// Compared runs with another prompt, score or story.
     pub diverged: usize,
@@ -86,21 +88,17 @@ impl Report {
                 self.compare(quiet, history);
             }
         }
-        let again = finished_and_bought_again(&told.ledger, &fate.hurts);
-        self.finished_rebought += again.len();
+        let again = bought_again(&told.ledger, &fate.hurts);
+        self.finished_rebought += again.finished.len();
+        self.unfinished_rebought += again.unfinished;
         self.broken.extend(
             again
+                .finished
                 .iter()
                 .map(|calls| format!("a finished call was bought again: {calls}")),
         );
-        let spent: u64 = told.histories.iter().map(super::calls).sum();
-        if told.ledger.totals.answered > spent {
-            self.over_cap += 1;
-            self.broken.push(format!(
-                "{} answers were bought, and {spent} calls are accounted for",
-                told.ledger.totals.answered
-            ));
-        }
+        self.judge_quiet(alone);
+        self.judge_money(told);
         if all_compared && alone.asked() != told.asked() {
             self.diverged += 1;
             let (other, missing) = (
@@ -113,11 +111,46 @@ impl Report {
         }
     }
 
+    /// Without faults nothing is bought twice, and the runs account for what was bought, no more and no less.
+    fn judge_quiet(&mut self, alone: &Told) {
+        let again = bought_again(&alone.ledger, &[]);
+        if again.unfinished > 0 || !again.finished.is_empty() {
+            self.finished_rebought += again.finished.len();
+            self.broken.push(format!("bought again without faults: {again:?}"));
+        }
+        if alone.spent().calls != alone.bought().calls || alone.spent().tokens != alone.bought().tokens {
+            self.broken.push(format!(
+                "{:?} was bought without faults, and {:?} is accounted for",
+                alone.bought(),
+                alone.spent()
+            ));
+        }
+        self.judge_money(alone);
+    }
+
+    /// Nothing was bought that no run accounts for, or that nobody had a right to; and nothing is left in the queues.
+    fn judge_money(&mut self, told: &Told) {
+        let (spent, bought) = (told.spent(), told.bought());
+        if bought.calls > spent.calls || bought.tokens > spent.tokens {
+            self.over_cap += 1;
+            self.broken
+                .push(format!("{bought:?} was bought, and {spent:?} is accounted for"));
+        }
+        let left = &told.left;
+        self.over_cap += left.ungranted.len();
+        self.broken.extend(left.ungranted.iter().cloned());
+        if left.jobs > 0 {
+            self.broken.push(format!("{} jobs are left in the queues", left.jobs));
+        }
+        self.broken
+            .extend(left.dead.iter().map(|reason| format!("a dead letter: {reason}")));
+    }
+
     fn judge_run(&mut self, history: &History, fate: &Fate) {
         let run = &history.run;
         let findings = history.check();
         self.results_lost += findings.results_lost;
-        self.unfinished_rebought += findings.granted_again;
+        self.granted_again += findings.granted_again;
         self.over_cap += findings.over_cap;
         self.broken
             .extend(findings.broken.into_iter().map(|broken| format!("run {run}: {broken}")));

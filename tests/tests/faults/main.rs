@@ -3,6 +3,7 @@
 mod budget;
 mod coordinators;
 mod poison;
+mod prices;
 mod providers;
 mod servers;
 

@@ -291,6 +291,7 @@ impl World {
             ask: Some(ask.into()),
             max_calls,
             max_tokens: 0,
+            at_most: None,
         };
         let message = JobMessage {
             role,

@@ -16,6 +16,7 @@ impl Leader<'_> {
             attempt,
             sample,
             max_calls,
+            at_most,
             ask,
         } = publication;
         let issued_in = self
@@ -38,6 +39,7 @@ impl Leader<'_> {
             ask: Some(ask),
             max_calls,
             max_tokens: 0,
+            at_most,
         };
         let whose = pool.role;
         let repeat = self.published.get(&job).map_or(0, |(_, repeat)| repeat + 1);
