@@ -1,6 +1,6 @@
 //! One agent at work: takes jobs, one for each free slot, settles each, answers for itself, and drains when it is told to stop.
 
-use crate::buy::Settle;
+use crate::buy::{Hands, Settle};
 use crate::call::MAX_REPAIRS;
 use crate::card::Tally;
 use crate::circuit::Patience;
@@ -15,7 +15,7 @@ use futures::StreamExt as _;
 use sipdo_bus::{AgentId, Bus, BusError, Delivery, JobQueue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -68,7 +68,7 @@ pub(crate) struct Agent {
     pub intake: Intake,
     pub tally: Tally,
     /// Attempts that this process works on.
-    pub in_hand: Mutex<BTreeSet<(String, u32)>>,
+    pub in_hand: Hands,
     /// True as soon as the agent is to stop.
     pub draining: watch::Receiver<bool>,
     cancelled: watch::Receiver<BTreeSet<String>>,
@@ -134,7 +134,7 @@ async fn join(
         spool,
         intake: Intake::default(),
         tally: Tally::new(),
-        in_hand: Mutex::default(),
+        in_hand: Hands::default(),
         draining,
         cancelled,
         abandon: CancellationToken::new(),

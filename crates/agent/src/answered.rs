@@ -140,7 +140,7 @@ impl<'a> Leave<'a> {
         // Nobody is believed to be dead before the queue's patience has run out.
         let fresh = self.agent.bus.settings().ack_wait / 3;
         let first = !self.sent_before.swap(true, Ordering::Relaxed);
-        if first && self.work.wire.attempt == 1 && self.work.clock.elapsed() < fresh {
+        if !needs_look(first, self.work.wire.attempt, self.work.clock.elapsed(), fresh) {
             return true;
         }
         loop {
@@ -180,6 +180,11 @@ impl<'a> Leave<'a> {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether somebody else may have had a reason to buy by now: not before the first request of a first attempt, if it is sent soon.
+pub(crate) fn needs_look(first: bool, attempt: u32, in_hand_for: Duration, fresh: Duration) -> bool {
+    !(first && attempt == 1 && in_hand_for < fresh)
 }
 
 impl Permit for Leave<'_> {

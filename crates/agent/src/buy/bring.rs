@@ -1,0 +1,157 @@
+//! Bringing answers to the bus: as results, as stored completions, and out of the spool; and reporting what ended without one.
+
+use super::Settle;
+use super::work::Work;
+use crate::agent::{Agent, AgentError};
+use crate::bill;
+use crate::observe;
+use crate::spool::{Kept, Room, Spool};
+use prost::Message as _;
+use sipdo_bus::subjects::header;
+use sipdo_bus::{BusError, JobId, NewMessage, RunId};
+use sipdo_domain::{Measured, NotMeasured, Provenance, Reason};
+use sipdo_protocol::{JobOutcome, pb};
+use sipdo_telemetry::{Trace, metrics, names};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Schema of a result's message.
+const RESULT_SCHEMA: &str = "result.v1";
+/// Schema of the record of a lost attempt.
+const LOST_SCHEMA: &str = "lost.v1";
+/// The first pause before a publish is tried again; each next one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Room for the headers of a result.
+pub(super) const HEADER_ROOM: usize = 2048;
+
+impl Agent {
+    /// Records that an attempt has ended with its owner.
+    pub(super) async fn report_lost(&self, work: &Work, owner: &str, unpaid: bool) -> Result<(), BusError> {
+        let lost = pb::AttemptLost {
+            run: work.run.to_string(),
+            job: work.job.to_string(),
+            attempt: work.wire.attempt,
+            owner: owner.to_owned(),
+            noticed_by: self.id.to_string(),
+            unpaid,
+        };
+        let message = NewMessage::encode(&lost, LOST_SCHEMA).traced(&work.trace);
+        if !unpaid {
+            work.trace.event(names::EVENT_LOST, Vec::new());
+            metrics::attempt_lost(self.name.as_str());
+        }
+        let created = self
+            .bus
+            .create_lost(&work.run, &self.name, &work.job, work.wire.attempt, message);
+        created.await.map(drop)
+    }
+
+    pub(super) async fn publish_unbought(
+        &self,
+        work: &Work,
+        finding: Measured<sipdo_domain::Reply>,
+        by: Provenance,
+    ) -> Settle {
+        let outcome = work.outcome(finding, by, bill::nothing(), Duration::ZERO);
+        let result = self.fit(outcome);
+        self.publish(&result, None, &work.trace).await
+    }
+
+    /// The result as a message that the server takes. One that is too large says so, with its cost.
+    pub(super) fn fit(&self, mut outcome: JobOutcome) -> pb::JobResult {
+        outcome.by.agent = self.id.to_string();
+        let limit = self.bus.max_message().saturating_sub(HEADER_ROOM);
+        let result = pb::JobResult::from(outcome);
+        let size = result.encoded_len();
+        if size <= limit {
+            return result;
+        }
+        let detail = format!("the answer has {size} bytes, and the bus takes {limit}");
+        let why = NotMeasured::new(Reason::TooLarge, detail);
+        pb::JobResult {
+            finding: Some(pb::job_result::Finding::NotMeasured(why.into())),
+            ..result
+        }
+    }
+
+    /// Writes to the spool. Where that fails the answer is still in memory, and goes to the bus without this safety.
+    pub(super) fn keep(&self, kept: &Kept, room: Room) -> Option<PathBuf> {
+        self.spool
+            .keep(kept, room)
+            .map_err(|error| tracing::error!(%error, "an answer cannot be kept in the spool"))
+            .ok()
+    }
+
+    /// Creates the result and puts the completion into the store, trying again until the bus takes them.
+    pub(super) async fn publish(&self, result: &pb::JobResult, key: Option<&str>, parent: &Trace) -> Settle {
+        let span = observe::publishing(result, self.name.as_str(), parent);
+        let clock = Instant::now();
+        let message = NewMessage::encode(result, RESULT_SCHEMA)
+            .with(header::RUN, &result.run)
+            .with(header::JOB, &result.job)
+            .traced(&span.trace());
+        let (run, job) = match (RunId::new(&result.run), JobId::new(&result.job)) {
+            (Ok(run), Ok(job)) => (run, job),
+            (Err(error), _) | (_, Err(error)) => return Settle::DeadLetter(error.to_string()),
+        };
+        let store = async {
+            if let Some(key) = key {
+                let (completions, value) = (self.bus.completions(), message.payload.clone());
+                self.persist("storing a completion", || completions.put(key, value.clone()))
+                    .await;
+            }
+        };
+        let create = self.persist("creating a result", || {
+            self.bus.create_result(&run, &self.name, &job, message.clone())
+        });
+        tokio::join!(store, create);
+        metrics::result_sent(self.name.as_str(), clock.elapsed());
+        Settle::Ack
+    }
+
+    /// Tries again until the bus has taken it: what is paid for is never given up while this process lives. While there is no room
+    /// for it, nothing more is bought.
+    async fn persist<T, F: Future<Output = Result<T, BusError>>>(&self, doing: &str, mut action: impl FnMut() -> F) {
+        let (mut pause, mut waits) = (FIRST_PAUSE, None);
+        loop {
+            match action().await {
+                Ok(_) => return,
+                // Trying again would not make it smaller, and its size was checked before: nobody can be helped.
+                Err(error @ (BusError::TooLarge { .. } | BusError::InvalidName { .. })) => {
+                    tracing::error!(%error, doing, "given up");
+                    return;
+                }
+                Err(error) => {
+                    if matches!(error, BusError::Full { .. } | BusError::Unsettled { .. }) {
+                        waits.get_or_insert_with(|| self.intake.waits(&error.to_string()));
+                    }
+                    tracing::warn!(%error, doing, "trying again");
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Brings to the bus what an earlier process has paid for and could not bring.
+    pub async fn upload_spool(&self) -> Result<(), AgentError> {
+        let kept = self.spool.all().map_err(|source| AgentError::Spool {
+            folder: self.settings.spool_dir.display().to_string(),
+            source,
+        })?;
+        for (file, kept) in kept {
+            self.bring(&file, &kept, &Trace::none()).await;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn bring(&self, file: &Path, Kept { key, result }: &Kept, parent: &Trace) {
+        match self.publish(result, key.as_deref(), parent).await {
+            Settle::Ack => tracing::info!(run = result.run, job = result.job, "brought an answer from the spool"),
+            other => tracing::error!(file = %file.display(), ?other, "an answer in the spool is of no use"),
+        }
+        Spool::forget(file);
+    }
+}

@@ -1,0 +1,63 @@
+//! What a process has in hand: a job that is delivered to it again meanwhile is not worked on twice.
+
+use super::Work;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The attempts that a process works on.
+#[derive(Debug, Default)]
+pub(crate) struct Hands(Mutex<BTreeSet<Place>>);
+
+/// Run and job, and the attempt.
+type Place = (String, u32);
+
+/// The mark that this process works on an attempt, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Hand<'a> {
+    hands: &'a Hands,
+    place: Place,
+}
+
+impl Hands {
+    /// Takes an attempt in hand; none where it is already.
+    pub fn take(&self, work: &Work) -> Option<Hand<'_>> {
+        self.mark((format!("{}.{}", work.run, work.job), work.wire.attempt))
+    }
+
+    fn mark(&self, place: Place) -> Option<Hand<'_>> {
+        let new = self.lock().insert(place.clone());
+        // Made only where it is ours: a mark that is dropped takes the attempt out of hand.
+        new.then(|| Hand { hands: self, place })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<Place>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Hand<'_> {
+    fn drop(&mut self) {
+        self.hands.lock().remove(&self.place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_delivery_does_not_take_the_first_ones_mark_away() {
+        let hands = Hands::default();
+        let place = || ("r.j".to_owned(), 1);
+        let first = hands.mark(place());
+        assert!(first.is_some());
+        assert!(hands.mark(place()).is_none());
+        assert!(hands.mark(place()).is_none(), "nor does it for a third one");
+        assert!(
+            hands.mark(("r.j".to_owned(), 2)).is_some(),
+            "another attempt is another thing"
+        );
+        drop(first);
+        assert!(hands.mark(place()).is_some());
+    }
+}

@@ -1,0 +1,116 @@
+//! A job as an agent has it in hand: read and checked, and made into a result.
+
+use crate::bill;
+use crate::card::now_ms;
+use crate::models::Target;
+use prost::Message as _;
+use sipdo_bus::subjects::header;
+use sipdo_bus::{Delivery, JobId, RunId};
+use sipdo_domain::{Ask, Measured, Provenance};
+use sipdo_protocol::{JobOutcome, pb};
+use sipdo_telemetry::Trace;
+use std::time::{Duration, Instant};
+
+/// Schema of a job's message.
+const JOB_SCHEMA: &str = "job.v1";
+
+/// A job, read and checked.
+pub(crate) struct Work {
+    pub run: RunId,
+    pub job: JobId,
+    pub wire: pb::Job,
+    pub ask: Ask,
+    pub started_ms: u64,
+    /// Since it is in our hands.
+    pub clock: Instant,
+    /// The span that processes it.
+    pub trace: Trace,
+}
+
+impl Work {
+    pub fn outcome(
+        &self,
+        finding: Measured<sipdo_domain::Reply>,
+        by: Provenance,
+        usage: pb::Usage,
+        model_time: Duration,
+    ) -> JobOutcome {
+        let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        JobOutcome {
+            run: self.run.to_string(),
+            job: self.job.to_string(),
+            attempt: self.wire.attempt,
+            finding,
+            by,
+            usage,
+            timing: pb::Timing {
+                started_ms: self.started_ms,
+                took_ms: ms(self.clock.elapsed()),
+                model_ms: ms(model_time),
+            },
+        }
+    }
+
+    /// The result from an answer that was bought before. Bought by this very attempt, whose process then died, it is still to be
+    /// paid for by the run: its cost was told to nobody. Otherwise it has cost nothing.
+    pub fn answered_before(&self, stored: JobOutcome) -> pb::JobResult {
+        let own =
+            stored.run == self.run.as_str() && stored.job == self.job.as_str() && stored.attempt == self.wire.attempt;
+        let usage = if own {
+            stored.usage
+        } else {
+            pb::Usage {
+                from_store: true,
+                ..bill::nothing()
+            }
+        };
+        self.outcome(stored.finding, stored.by, usage, Duration::ZERO).into()
+    }
+}
+
+/// Reads a job. The error is the reason of a dead letter.
+pub(super) fn read(delivery: &Delivery, role: &sipdo_bus::Role) -> Result<Work, String> {
+    let schema = delivery.headers.get(header::SCHEMA).unwrap_or(JOB_SCHEMA);
+    if schema != JOB_SCHEMA {
+        return Err(format!(
+            "the schema {schema:?} is unknown to this version, which reads {JOB_SCHEMA:?}"
+        ));
+    }
+    let mut wire =
+        pb::Job::decode(delivery.payload.clone()).map_err(|error| format!("the job cannot be decoded: {error}"))?;
+    if wire.run != delivery.run.as_str() {
+        return Err(format!(
+            "the job is of run {:?}, but came in the queue of {}",
+            wire.run, delivery.run
+        ));
+    }
+    let job = JobId::new(&wire.job).map_err(|error| error.to_string())?;
+    let ask = wire.ask.take().ok_or("Job.ask is missing")?;
+    let ask = Ask::try_from(ask).map_err(|error| error.to_string())?;
+    if ask.role().name() != role.as_str() {
+        return Err(format!(
+            "the job is for a {}, but came in the queue of a {role}",
+            ask.role()
+        ));
+    }
+    let (run, started_ms, clock) = (delivery.run.clone(), now_ms(), Instant::now());
+    Ok(Work {
+        run,
+        job,
+        wire,
+        ask,
+        started_ms,
+        clock,
+        trace: Trace::current(),
+    })
+}
+
+/// Who answers with this model.
+pub(super) fn provenance(target: &Target) -> Provenance {
+    let settings = target.settings();
+    Provenance {
+        endpoint: settings.endpoint.clone(),
+        model: settings.model.clone(),
+        ..Provenance::default()
+    }
+}
