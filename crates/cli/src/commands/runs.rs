@@ -23,6 +23,7 @@ use crate::{
     output::{self, Table},
     report::Report,
     session::{get_run, run_named, shown},
+    unled,
     words::{amount_words, is_over, prompt_name, score_words, state_name, summary_gain},
 };
 
@@ -185,9 +186,9 @@ pub async fn run(global: &Global, command: &RunsCommand) -> Outcome {
         RunsCommand::Watch(args) => watch(global, &args.run).await,
         RunsCommand::Trace(args) => trace::run(global, args).await,
         RunsCommand::Top(args) => top::run(global, args).await,
-        RunsCommand::Cancel(args) => ask(global, &args.run, Kind::Cancel, None).await,
-        RunsCommand::Stop(args) => ask(global, &args.run, Kind::Stop, None).await,
-        RunsCommand::Pause(args) => ask(global, &args.run, Kind::Pause, None).await,
+        RunsCommand::Cancel(args) => ask(global, &args.run, Kind::Cancel).await,
+        RunsCommand::Stop(args) => ask(global, &args.run, Kind::Stop).await,
+        RunsCommand::Pause(args) => ask(global, &args.run, Kind::Pause).await,
         RunsCommand::Resume(args) => resume(global, args).await,
         RunsCommand::Budget(args) => budget(global, args).await,
         RunsCommand::Export(args) => export(global, args).await,
@@ -378,11 +379,14 @@ async fn watch_with(session: &mut crate::session::Session, name: &str) -> Outcom
     }
 }
 
-async fn ask(global: &Global, name: &str, kind: Kind, budget: Option<pb::Budget>) -> Outcome {
+async fn ask(global: &Global, name: &str, kind: Kind) -> Outcome {
+    if let Some(silence) = unled::silence(global, name).await {
+        return unled::ask(name, kind, silence).await;
+    }
     global
         .with_api(Some(name), async |api| {
             let run = run_named(api, name).await?;
-            control(api, &run, kind, budget).await?;
+            control(api, &run, kind, None).await?;
             output::note(&format!("{run}: asked; `sipdo runs show {run}` says where it stands"));
             Ok(Exit::Ok)
         })
@@ -409,6 +413,9 @@ async fn budget(global: &Global, args: &BudgetArgs) -> Outcome {
 }
 
 async fn resume(global: &Global, args: &ResumeArgs) -> Outcome {
+    if let Some(silence) = unled::silence(global, &args.run).await {
+        return unled::ask(&args.run, Kind::Resume, silence).await;
+    }
     let mut session = launch::reach_with_agents(global, &args.stack, Some(&args.run)).await?;
     let outcome = resume_with(&mut session, args).await;
     session.close().await;

@@ -1,0 +1,119 @@
+//! Asking something of a run while no coordinator lives: the request is laid into the run's stream, where the next coordinator finds
+//! it, by way of the NATS that the operator's file names. Every other change goes through a coordinator's API.
+
+use std::{env, time::Duration};
+
+use clap::Parser;
+use prost::Message as _;
+use sipdo_agent::settings::{AgentFlags, Settings};
+use sipdo_bus::{Bus, BusSettings, NewMessage, RunId};
+use sipdo_protocol::{
+    pb::{self, control::Kind},
+    schema,
+};
+
+use crate::{
+    args::Global,
+    failure::{Exit, Failure, Outcome},
+    follow::user,
+    output,
+    session::LATEST,
+    words::{is_over, state_name},
+};
+
+/// How long the NATS of a deployment may take to answer.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The failure to reach a coordinator that was named, if it does not answer: then a request may be left for the next one.
+pub async fn silence(global: &Global, run: &str) -> Option<Failure> {
+    global.coordinator.as_ref()?;
+    let failure = global.running(Some(run)).await.err()?;
+    (failure.exit == Exit::Unavailable).then_some(failure)
+}
+
+/// Leaves a request for the next coordinator. `silence` is why there is none now.
+///
+/// # Errors
+/// No NATS is named, or it does not answer; there is no such run, or it has ended.
+pub async fn ask(name: &str, kind: Kind, silence: Failure) -> Outcome {
+    let Some(settings) = nats()? else {
+        return Err(Failure {
+            hint: "a request can be left for the next coordinator where the deployment's NATS is known: name it in the operator's \
+                   file ([nats] url) or in SIPDO_NATS_URL"
+                .into(),
+            ..silence
+        });
+    };
+    let servers = settings.urls.len();
+    let bus = Bus::connect(settings).await.map_err(|error| {
+        Failure::unavailable(format!(
+            "{silence}\nand the NATS of the operator's file cannot be used: {error}"
+        ))
+        .hint(format!("[nats] url or SIPDO_NATS_URL names {servers} of its servers"))
+    })?;
+    let run = named(&bus, name).await?;
+    let state = summary(&bus, &run).await?.state();
+    if is_over(state) {
+        return Err(Failure::new(
+            Exit::Failure,
+            format!("run {run} has ended ({})", state_name(state)),
+        ));
+    }
+    let control = pb::Control {
+        kind: kind.into(),
+        budget: None,
+        by: user(),
+        id: uuid::Uuid::now_v7().to_string(),
+    };
+    bus.control(&run, NewMessage::encode(&control, schema::CONTROL), &control.id)
+        .await
+        .map_err(unusable)?;
+    output::note(&format!(
+        "{run}: asked; no coordinator answers now, so it takes effect when one is back"
+    ));
+    Ok(Exit::Ok)
+}
+
+/// How to reach the NATS that the operator names for agents, by file or environment; none where nobody names one.
+fn nats() -> Result<Option<BusSettings>, Failure> {
+    /// What an agent would take from the environment.
+    #[derive(Debug, Parser)]
+    struct FromEnvironment {
+        #[command(flatten)]
+        flags: AgentFlags,
+    }
+    let flags = FromEnvironment::try_parse_from(["sipdo"])
+        .map_err(|error| Failure::usage(error.to_string()))?
+        .flags;
+    let found = Settings::find(flags.config.as_deref(), |name| env::var(name).ok());
+    let mut nats = found.map_err(|error| Failure::usage(error.to_string()))?.nats;
+    nats.url = flags.nats_url.or(nats.url);
+    Ok(nats.url.is_some().then(|| BusSettings {
+        connect_within: Some(CONNECT),
+        ..nats.bus("cli")
+    }))
+}
+
+async fn named(bus: &Bus, name: &str) -> Result<RunId, Failure> {
+    if name != LATEST {
+        return RunId::new(name).map_err(|error| Failure::usage(error.to_string()));
+    }
+    let created = |payload: &[u8]| Some(pb::Entry::decode(payload).ok()?.summary?.created_ms);
+    let runs = bus.list_runs().await.map_err(unusable)?;
+    let newest = runs.into_iter().max_by_key(|(_, last)| created(&last.payload));
+    newest
+        .map(|(run, _)| run)
+        .ok_or_else(|| Failure::new(Exit::NotFound, "there is no run yet"))
+}
+
+async fn summary(bus: &Bus, run: &RunId) -> Result<pb::Summary, Failure> {
+    let last = bus.last_log(run).await.map_err(unusable)?;
+    let last = last.ok_or_else(|| Failure::new(Exit::NotFound, format!("there is no run {run}")))?;
+    let entry = pb::Entry::decode(last.payload)
+        .map_err(|error| Failure::new(Exit::Failure, format!("the end of run {run} cannot be read: {error}")))?;
+    Ok(entry.summary.unwrap_or_default())
+}
+
+fn unusable(error: sipdo_bus::BusError) -> Failure {
+    Failure::unavailable(format!("the request could not be left: {error}"))
+}
