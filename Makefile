@@ -5,7 +5,7 @@ BINARIES := sipdo sipdo-coordinator sipdo-generator sipdo-checker sipdo-verifier
 TASK ?= examples/object-counting/task.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos test lint build bench bench-quality bench-consensus bench-speed release install clean nats
+.PHONY: help demo chaos rollout test lint build bench bench-quality bench-consensus bench-speed release install clean nats
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ build: ## every binary, for development
 
 chaos: nats build ## 200 random faults over 20 runs, held against the undisturbed ones; SIPDO_CHAOS_SEED chooses others
 	$(BIN)/debug/chaos
+
+rollout: nats ## an older version (OLD=its git ref) and this one work on one run, replaced one by one and back
+	scripts/rollout-check.sh $(OLD)
 
 bench: bench-quality bench-consensus bench-speed ## all three benchmarks
 

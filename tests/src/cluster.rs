@@ -1,7 +1,7 @@
 //! A cluster on this machine: nats-server, simulator, coordinators, agents; each a real process that can be hurt alone.
 
 use crate::{
-    process::{Process, eventually},
+    process::{Process, eventually, program},
     proxy::{Mode, Proxy},
     simulator::Ledger,
 };
@@ -51,6 +51,8 @@ pub struct Setup {
     pub store: Option<PathBuf>,
     /// Other servers than the cluster's own, with commas between their addresses.
     pub servers: Option<String>,
+    /// Folder with the coordinators and agents to start; none: those of this build.
+    pub programs: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -68,6 +70,7 @@ impl Default for Setup {
             max_store: None,
             store: None,
             servers: None,
+            programs: None,
         }
     }
 }
@@ -86,6 +89,8 @@ pub struct Cluster {
     pub coordinators: Vec<(Process, SocketAddr)>,
     /// The agents by role.
     pub agents: Vec<(&'static str, Process)>,
+    /// Folder with the coordinators and agents to start from now on; none: those of this build.
+    pub programs: Option<PathBuf>,
     slots: u32,
     started: usize,
     proxied: bool,
@@ -125,6 +130,7 @@ impl Cluster {
             models,
             coordinators: Vec::new(),
             agents: Vec::new(),
+            programs: setup.programs.clone(),
             slots: setup.slots,
             started: 0,
             proxied: setup.proxied,
@@ -184,9 +190,9 @@ impl Cluster {
         let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         args.push(text(&port_file));
         args.extend(self.coordinator.iter().cloned());
-        let process = Process::start_in(
+        let process = Process::start_program(
+            &self.program("sipdo-coordinator")?,
             &self.environment,
-            "sipdo-coordinator",
             &label,
             &args,
             self.folder.path(),
@@ -229,9 +235,9 @@ impl Cluster {
             env.iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
         );
-        let process = Process::start_in(
+        let process = Process::start_program(
+            &self.program(&format!("sipdo-{role}"))?,
             &environment,
-            &format!("sipdo-{role}"),
             &label,
             &args,
             self.folder.path(),
@@ -239,6 +245,13 @@ impl Cluster {
         self.proxies.extend(proxy.map(|proxy| (process.pid(), proxy)));
         self.agents.push((role, process));
         Ok(())
+    }
+
+    fn program(&self, name: &str) -> Result<PathBuf> {
+        match &self.programs {
+            Some(folder) => Ok(folder.join(name)),
+            None => program(name),
+        }
     }
 
     /// The server's address for a process, and the proxy behind it where there is one.

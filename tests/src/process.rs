@@ -54,9 +54,23 @@ impl Process {
         args: &[String],
         folder: &Path,
     ) -> Result<Self> {
+        Self::start_program(&program(name)?, environment, label, args, folder)
+    }
+
+    /// As [`Process::start_in`], with this very program.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_program(
+        program: &Path,
+        environment: &[(String, String)],
+        label: &str,
+        args: &[String],
+        folder: &Path,
+    ) -> Result<Self> {
         let log = folder.join(format!("{label}.log"));
         let file = fs::OpenOptions::new().create(true).append(true).open(&log)?;
-        let child = Command::new(program(name)?)
+        let child = Command::new(program)
             .args(args)
             .env("SIPDO_LOG_FORMAT", "pretty")
             .envs(environment.iter().map(|(name, value)| (name, value)))
@@ -64,7 +78,7 @@ impl Process {
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
+            .with_context(|| format!("cannot start {}", program.display()))?;
         Ok(Process { child, log })
     }
 
