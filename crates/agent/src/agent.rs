@@ -11,6 +11,7 @@ use crate::observe::Processing;
 use crate::role::RoleAgent;
 use crate::settings::AgentSettings;
 use crate::spool::Spool;
+use crate::tray::Tray;
 use futures::StreamExt as _;
 use sipdo_bus::{AgentId, Bus, BusError, Delivery, JobQueue};
 use std::collections::{BTreeMap, BTreeSet};
@@ -164,7 +165,9 @@ async fn run(
         .await?
     };
     let pool = sipdo_bus::Role::new(agent.settings.pool.to_string())?;
-    let mut queue = until_done("joining the queue", || JobQueue::join(&bus, &pool, slots)).await;
+    let jobs = until_done("joining the queue", || JobQueue::join(&bus, &pool, slots)).await;
+    let suspects = until_done("joining the queue of suspects", || JobQueue::join_suspects(&bus, &pool)).await;
+    let mut tray = Tray::new(jobs, suspects);
     health.joined(bus.link());
     let model = agent.settings.model.clone();
     tracing::info!(agent = %agent.id, pool = %pool, endpoint = model.endpoint, model = model.model, slots, "joined");
@@ -173,11 +176,12 @@ async fn run(
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        let in_hand = tasks.len();
         tokio::select! {
             () = &mut stop => break,
             _ = tick.tick() => health.alive(),
             Some(done) = tasks.join_next() => report(done),
-            job = queue.next() => match job {
+            job = tray.next(in_hand) => match job {
                 Some(job) => drop(tasks.spawn(handle(Arc::clone(&agent), job))),
                 None => break,
             },
@@ -186,7 +190,9 @@ async fn run(
     health.draining();
     tracing::info!(in_hand = tasks.len(), "draining");
     drain.send_replace(true);
-    queue.drain().await;
+    if let Err(error) = tray.drain().await {
+        tracing::debug!(%error, "a suspect could not be handed back; it comes again");
+    }
     finish(&agent, tasks, &health).await;
     if let Err(error) = bus.flush().await {
         tracing::warn!(%error, "the last messages may not have been sent");

@@ -75,6 +75,7 @@ impl Agent {
             trouble: trouble.unwrap_or_default(),
             host: HOST.clone(),
             pool: self.settings.pool.name.clone(),
+            takes_suspects: true,
         };
         card.encode_to_vec().into()
     }

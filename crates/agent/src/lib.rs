@@ -21,6 +21,7 @@ mod program;
 pub mod role;
 pub mod settings;
 mod spool;
+mod tray;
 
 pub use agent::{AgentError, serve};
 pub use circuit::Patience;

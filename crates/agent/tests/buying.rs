@@ -352,6 +352,7 @@ async fn what_nobody_can_do_becomes_a_dead_letter() {
         let repeat = u32::try_from(repeat).unwrap();
         let job = sipdo_bus::JobMessage {
             role,
+            suspect: false,
             run,
             job,
             attempt: 1,

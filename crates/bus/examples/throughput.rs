@@ -83,6 +83,7 @@ fn job(run: &RunId, role: &Role, n: usize) -> Result<JobMessage, BusError> {
     let message = NewMessage::new(vec![b'x'; 1024]);
     Ok(JobMessage {
         role: role.clone(),
+        suspect: false,
         run: run.clone(),
         job,
         attempt: 1,

@@ -16,6 +16,8 @@ const DOING: &str = "publishing a job";
 pub struct JobMessage {
     /// Who is to do it.
     pub role: Role,
+    /// Whether its last attempt ended with its agent's death: then it is worked on alone.
+    pub suspect: bool,
     /// For which run.
     pub run: RunId,
     /// Which job.
@@ -79,6 +81,7 @@ impl Bus {
     pub async fn publish_job(&self, job: JobMessage) -> Result<JobAck, BusError> {
         let JobMessage {
             role,
+            suspect,
             run,
             job,
             attempt,
@@ -97,9 +100,10 @@ impl Bus {
         let publish = PublishMessage::build()
             .payload(message.payload)
             .headers(message.headers.into_nats());
+        let lane = if suspect { subjects::suspects(&role)? } else { role };
         let sent = self
             .jetstream()
-            .send_publish(subjects::jobs(&role, &run), publish)
+            .send_publish(subjects::jobs(&lane, &run), publish)
             .await;
         sent.map(JobAck).map_err(|error| BusError::failed(DOING, error))
     }

@@ -64,6 +64,8 @@ pub struct Delivery {
 struct Shared {
     bus: Bus,
     role: Role,
+    /// The queue: the role's own, or that of its suspects.
+    lane: Role,
     /// Free slots that nothing has been asked for yet.
     free: AtomicUsize,
     freed: Notify,
@@ -78,11 +80,24 @@ impl JobQueue {
     /// # Errors
     /// The streams are not there ([`Bus::ensure_streams`]), or the server cannot be asked.
     pub async fn join(bus: &Bus, role: &Role, slots: usize) -> Result<Self, BusError> {
+        Self::join_lane(bus, role, role.clone(), slots).await
+    }
+
+    /// Joins the agents that take the suspects of `role`, one at a time.
+    ///
+    /// # Errors
+    /// As [`JobQueue::join`].
+    pub async fn join_suspects(bus: &Bus, role: &Role) -> Result<Self, BusError> {
+        Self::join_lane(bus, role, subjects::suspects(role)?, 1).await
+    }
+
+    async fn join_lane(bus: &Bus, role: &Role, lane: Role, slots: usize) -> Result<Self, BusError> {
         let slots = slots.max(1);
-        ensure_consumer(bus, role).await?;
+        ensure_consumer(bus, &lane).await?;
         let shared = Arc::new(Shared {
             bus: bus.clone(),
             role: role.clone(),
+            lane,
             free: AtomicUsize::new(slots),
             freed: Notify::new(),
             next_lease: AtomicU64::new(0),
@@ -293,7 +308,7 @@ impl Puller {
     async fn run(mut self) {
         let mut first = true;
         loop {
-            if !std::mem::take(&mut first) && ensure_consumer(&self.shared.bus, &self.shared.role).await.is_err() {
+            if !std::mem::take(&mut first) && ensure_consumer(&self.shared.bus, &self.shared.lane).await.is_err() {
                 tokio::select! {
                     () = sleep(RETRY) => continue,
                     _ = self.stopped.wait_for(|stop| *stop) => return,
@@ -317,7 +332,7 @@ impl Puller {
             match ended {
                 Ended::Stopped => return rest.await,
                 Ended::Broken(why) => {
-                    tracing::debug!(role = %self.shared.role, why, "asking for jobs anew");
+                    tracing::debug!(lane = %self.shared.lane, why, "asking for jobs anew");
                     tokio::spawn(rest);
                     sleep(RETRY / 4).await;
                 }
@@ -326,7 +341,7 @@ impl Puller {
     }
 
     async fn pull(&mut self, session: &mut Session) -> Ended {
-        let next = next_message(JOB_STREAM, self.shared.role.as_str());
+        let next = next_message(JOB_STREAM, self.shared.lane.as_str());
         let epoch = self.link.borrow().epoch;
         loop {
             let free = self.shared.free.swap(0, Ordering::AcqRel);

@@ -179,6 +179,14 @@ pub fn jobs(role: &Role, run: &RunId) -> String {
     format!("{JOB_PREFIX}{role}.{run}")
 }
 
+/// The lane of suspects of `role`: jobs whose last attempt ended with its agent's death. A queue of its own beside the role's.
+///
+/// # Errors
+/// A role's name that is too long for it.
+pub fn suspects(role: &Role) -> Result<Role, BusError> {
+    Role::new(format!("suspect-{role}"))
+}
+
 /// Jobs for `role`, of any run.
 #[must_use]
 pub fn jobs_of_role(role: &Role) -> String {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use tokio::sync::oneshot;
 
 /// After this many lost attempts a job is given up as not measured: whatever kills its agents must not block the run.
-const MAX_ATTEMPTS: u32 = 4;
+pub const MAX_ATTEMPTS: u32 = 4;
 
 /// The answer to an ask.
 pub type Answered = Result<Measured<Signed<Reply>>, Stop>;
@@ -52,6 +52,8 @@ pub struct Publication {
     pub at_most: Option<pb::Prices>,
     /// What is asked.
     pub ask: pb::Ask,
+    /// Whether an attempt at it ended with its agent's death: then it is to be worked on alone.
+    pub suspect: bool,
 }
 
 /// What the next append decides and what follows from it.
@@ -310,7 +312,7 @@ impl Desk {
                     }
                 }
             }
-            plan.publish.push(issued.publication(&job, open.attempt));
+            plan.publish.push(issued.publication(&job, open.attempt, open.died > 0));
         }
         self.again = later;
     }
@@ -339,7 +341,7 @@ impl Desk {
             } else if state.ledger.reserve(&attempt_key(&job, next), worst.amount).is_ok() {
                 issued.reserved(&worst, state, &attempt_key(&job, next));
                 plan.events.push(issued.event(&job, next, worst.amount));
-                plan.publish.push(issued.publication(&job, next));
+                plan.publish.push(issued.publication(&job, next, died > 0));
             } else if state.ledger.in_flight() > 0 {
                 later.push(job);
             } else {
@@ -386,7 +388,7 @@ impl Desk {
                         if let Some(issued) = self.issued.get_mut(&job) {
                             issued.reserved(&worst, state, &attempt_key(&job, 1));
                             plan.events.push(issued.event(&job, 1, worst.amount));
-                            plan.publish.push(issued.publication(&job, 1));
+                            plan.publish.push(issued.publication(&job, 1, false));
                         }
                     }
                     Err(cap) => {
@@ -422,7 +424,7 @@ impl Issued {
         self.at_most = state.ledger.cap().nano_usd.map(|_| worst.prices(reserved));
     }
 
-    fn publication(&self, job: &str, attempt: u32) -> Publication {
+    fn publication(&self, job: &str, attempt: u32, suspect: bool) -> Publication {
         Publication {
             job: job.to_owned(),
             pool: self.pool.clone(),
@@ -432,6 +434,7 @@ impl Issued {
             max_calls: self.max_calls,
             at_most: self.at_most,
             ask: self.ask.clone(),
+            suspect,
         }
     }
 }

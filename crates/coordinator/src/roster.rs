@@ -81,6 +81,11 @@ impl Roster {
         self.led.iter().filter(|(id, _)| *id != own).map(|(_, runs)| runs).sum()
     }
 
+    /// Whether somebody of a pool takes suspects from their own queue.
+    pub fn takes_suspects(&self, pool: &Pool) -> bool {
+        self.of(pool).iter().any(|card| card.takes_suspects)
+    }
+
     /// What keeps this coordinator from storing its decisions, as it says itself.
     pub fn leader_trouble(&self, coordinator: &str) -> Option<String> {
         self.leader_troubles.get(coordinator).cloned()

@@ -105,6 +105,7 @@ async fn publish(bus: &Bus, input: &str) -> (RunId, Role, JobId) {
     let (attempt, epoch, repeat) = (1, 1, 0);
     let published = JobMessage {
         role: role.clone(),
+        suspect: false,
         run: run.clone(),
         job: job.clone(),
         attempt,

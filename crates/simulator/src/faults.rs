@@ -110,6 +110,9 @@ pub struct Fault {
     /// Only calls to this model.
     #[serde(default)]
     pub model: Option<String>,
+    /// Only calls with this request, by its hash in the ledger.
+    #[serde(default)]
+    pub request: Option<String>,
     /// Another status than the kind's own.
     #[serde(default)]
     pub status: Option<u16>,
@@ -134,6 +137,7 @@ impl Fault {
             times: 1,
             role: None,
             model: None,
+            request: None,
             status: None,
             retry_after: None,
             delay_ms: None,
@@ -178,15 +182,16 @@ impl Faults {
 
     /// The fault that strikes this call: the first fitting one of the script, else one by chance.
     pub(crate) fn strike(&self, role: Role, model: &str, draw: &Draw) -> Option<Fault> {
-        self.scripted(role, model).or_else(|| self.by_chance(draw))
+        self.scripted(role, model, &draw.short_hex())
+            .or_else(|| self.by_chance(draw))
     }
 
-    fn scripted(&self, role: Role, model: &str) -> Option<Fault> {
+    fn scripted(&self, role: Role, model: &str, request: &str) -> Option<Fault> {
         let mut script = lock(&self.script);
         let fits = |want: &Option<String>, is: &str| want.as_deref().is_none_or(|want| want == is);
-        let at = script
-            .iter()
-            .position(|fault| fits(&fault.role, role.name()) && fits(&fault.model, model))?;
+        let at = script.iter().position(|fault| {
+            fits(&fault.role, role.name()) && fits(&fault.model, model) && fits(&fault.request, request)
+        })?;
         let fault = script.get_mut(at)?;
         fault.times -= 1;
         let strikes = fault.clone();

@@ -31,6 +31,7 @@ async fn poison_of_every_kind_is_kept_with_its_reason_and_blocks_nothing() -> Re
     for (number, schema) in [(1, schema::JOB), (2, "job.v9")] {
         let job = JobMessage {
             role: role.clone(),
+            suspect: false,
             run: id.clone(),
             job: JobId::new(format!("poison-{number}"))?,
             attempt: 1,

@@ -295,6 +295,7 @@ impl World {
         };
         let message = JobMessage {
             role,
+            suspect: false,
             run: RunId::new(&run).unwrap(),
             job: JobId::new(&id).unwrap(),
             attempt,

@@ -73,6 +73,7 @@ pub fn job(run: &RunId, n: usize) -> JobMessage {
     let message = text(&format!("payload {n}"));
     JobMessage {
         role: role(),
+        suspect: false,
         run: run.clone(),
         job: job_id(n),
         attempt: 1,

@@ -3,7 +3,7 @@
 use super::{Halt, Leader, Led};
 use crate::{
     context::now_ms,
-    desk::{Plan, event},
+    desk::{MAX_ATTEMPTS, Plan, event},
     leadership::Draft,
     roster::{Roster, nobody},
 };
@@ -95,10 +95,8 @@ impl Leader<'_> {
             self.publish(publication).await?;
         }
         for (job, role, attempt) in plan.give_up {
-            let why = NotMeasured::new(
-                Reason::AttemptLost,
-                format!("{attempt} attempts died with their agents"),
-            );
+            let died = self.state.open.get(&job).map_or(0, |open| open.died);
+            let why = NotMeasured::new(Reason::AttemptLost, given_up(died));
             self.give_up(&job, role, attempt, why).await?;
         }
         Ok(())
@@ -254,6 +252,14 @@ fn limits(
         }
     }
     limits
+}
+
+/// Why a job is given up that was lost so often with its agent.
+fn given_up(died: u32) -> String {
+    if died < MAX_ATTEMPTS {
+        return format!("lost {died} times with its agent, and the budget has no room for another attempt");
+    }
+    format!("given up: {died} attempts ended with the death of their agent, all but the first alone in theirs")
 }
 
 #[cfg(test)]

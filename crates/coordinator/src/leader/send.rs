@@ -18,7 +18,10 @@ impl Leader<'_> {
             max_calls,
             at_most,
             ask,
+            suspect,
         } = publication;
+        // Agents of an older version know of no such lane.
+        let suspect = suspect && self.context.roster().takes_suspects(&pool);
         let issued_in = self
             .state
             .open
@@ -49,6 +52,7 @@ impl Leader<'_> {
             let (role, id) = (BusRole::new(pool.to_string())?, JobId::new(&job)?);
             let job = JobMessage {
                 role,
+                suspect,
                 run: self.run.clone(),
                 job: id,
                 attempt,
