@@ -5,8 +5,10 @@
 //! and prompt must be those of the undisturbed run; where a fault outlived its retries they may differ, and such runs are counted
 //! apart. Faults that spoil an answer itself (cut short, malformed, empty, refused) strike in rounds of their own for that reason.
 
+mod fate;
 mod inject;
 mod judge;
+mod kind;
 
 pub use judge::Report;
 
@@ -17,10 +19,14 @@ use crate::{
     simulator, task,
 };
 use anyhow::{Context as _, Result, bail};
-use inject::{Fate, Injector, Round};
+use fate::Fate;
+use inject::{Injector, Round};
+use kind::{Deck, Kind};
 use prost::Message as _;
+use rand_chacha::rand_core::SeedableRng as _;
 use sipdo_bus::{Bus, BusSettings, RunId};
 use sipdo_protocol::pb::{self, State};
+use sipdo_simulator::draw::Rng;
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
@@ -39,8 +45,10 @@ pub struct Plan {
     pub together: usize,
     /// Milliseconds from one fault to the next, least and most.
     pub pause_ms: (u64, u64),
-    /// Every n-th round has faults that spoil answers.
+    /// Every n-th round has faults that spoil answers; 0 is none.
     pub spoiling_round: usize,
+    /// Once, the server is away for so many seconds.
+    pub away_seconds: Option<u64>,
 }
 
 /// Families whose tasks are run, in turn.
@@ -71,7 +79,11 @@ struct Told {
 pub async fn run(plan: &Plan, say: impl Fn(&str)) -> Result<Report> {
     let mut report = Report::default();
     let mut round = 0;
-    while report.faults() < plan.faults || report.runs < plan.runs {
+    let away = plan.away_seconds.map(Kind::Away);
+    let mut deck = Deck::new(away, Rng::seed_from_u64(plan.seed));
+    let kinds = Kind::all(plan.spoiling_round > 0);
+    let missing = |report: &Report| kinds.iter().any(|kind| !report.by_kind.contains_key(&kind.name()));
+    while report.faults() < plan.faults || report.runs < plan.runs || missing(&report) {
         let first = round * plan.together;
         let specs: Vec<Spec> = (first..first + plan.together)
             .map(|number| Spec {
@@ -83,9 +95,10 @@ pub async fn run(plan: &Plan, say: impl Fn(&str)) -> Result<Report> {
             })
             .collect();
         let alone = undisturbed(&specs).await.context("without faults")?;
-        let caps: Vec<u64> = alone.histories.iter().map(|history| 4 * calls(history) + 200).collect();
+        let caps: Vec<pb::Budget> = alone.histories.iter().map(cap).collect();
         let spoils = plan.spoiling_round > 0 && round % plan.spoiling_round == plan.spoiling_round - 1;
-        let (told, fate) = disturbed(plan, round, &specs, &caps, spoils).await?;
+        let (told, fate, rest) = disturbed(plan, (round, spoils), &specs, &caps, deck).await?;
+        deck = rest;
         report.judge(&alone, &told, &fate, spoils);
         say(&format!("round {}: {}", round + 1, report.line()));
         round += 1;
@@ -93,8 +106,14 @@ pub async fn run(plan: &Plan, say: impl Fn(&str)) -> Result<Report> {
     Ok(report)
 }
 
-fn calls(history: &History) -> u64 {
-    history.summary().spent.map_or(0, |spent| spent.calls)
+/// A cap that faults do not meet: what is lost is charged at its worst case.
+fn cap(quiet: &History) -> pb::Budget {
+    let calls = quiet.summary().spent.map_or(0, |spent| spent.calls);
+    pb::Budget {
+        calls: Some(4 * calls + 200),
+        nano_usd: Some(60_000_000_000),
+        ..pb::Budget::default()
+    }
 }
 
 async fn undisturbed(specs: &[Spec]) -> Result<Told> {
@@ -115,29 +134,42 @@ async fn undisturbed(specs: &[Spec]) -> Result<Told> {
     tell(&bus, &cluster, &runs).await
 }
 
-async fn disturbed(plan: &Plan, round: usize, specs: &[Spec], caps: &[u64], spoils: bool) -> Result<(Told, Fate)> {
-    let setup = Setup {
+/// The cluster that faults strike, at a price list of so many USD for a million tokens.
+fn strikable(usd: u64) -> Setup {
+    let prices = ["sim-weak", "sim-teacher"].map(|model| {
+        format!("[endpoints.simulator.prices.{model}]\ninput_per_million = {usd}.0\noutput_per_million = {usd}.0\n")
+    });
+    let retry = "[endpoints.simulator.retry]\nattempts = 10\nfirst_delay_seconds = 0.1\nmax_delay_seconds = 2.0\n";
+    Setup {
         simulator: vec!["--latency-ms".into(), "50-250".into()],
         slots: SLOTS,
         coordinators: 3,
         agents: 2,
         ack_wait: 2,
-        operator: "timeout_seconds = 6\n[endpoints.simulator.retry]\nattempts = 10\nfirst_delay_seconds = 0.1\nmax_delay_seconds = 2.0"
-            .into(),
+        operator: format!("timeout_seconds = 6\n{retry}{}", prices.concat()),
         proxied: true,
         ..Setup::default()
-    };
-    let cluster = Cluster::start(&setup).await?;
+    }
+}
+
+async fn disturbed(
+    plan: &Plan,
+    (number, spoils): (usize, bool),
+    specs: &[Spec],
+    caps: &[pb::Budget],
+    deck: Deck,
+) -> Result<(Told, Fate, Deck)> {
+    let cluster = Cluster::start(&strikable(1)).await?;
     let bus = Bus::connect(BusSettings::new(cluster.nats.url())).await?;
     let runs = create(&cluster.client().await?, specs, Some(caps)).await?;
-    let mut injector = Injector::new(
-        cluster,
-        Round {
-            seed: plan.seed * 100 + round as u64,
-            spoils,
-            pause_ms: plan.pause_ms,
-        },
-    );
+    let round = Round {
+        seed: plan.seed * 100 + number as u64,
+        spoils,
+        pause_ms: plan.pause_ms,
+        setup: strikable,
+        deck,
+    };
+    let mut injector = Injector::new(cluster, round);
     let quota = (plan.faults * plan.together).div_ceil(plan.runs.max(1)) * 5 / 4;
     let mut last_fault = Instant::now();
     loop {
@@ -152,11 +184,11 @@ async fn disturbed(plan: &Plan, round: usize, specs: &[Spec], caps: &[u64], spoi
             injector
                 .fate
                 .stuck
-                .push(format!("a run of round {} has not ended: {runs:?}", round + 1));
+                .push(format!("a run of round {} has not ended: {runs:?}", number + 1));
             break;
         }
         // Once enough has struck, or after a long time, it is to end.
-        if injector.fate.faults.values().sum::<usize>() >= quota || injector.started.elapsed() > STUCK {
+        if injector.fate.struck() >= quota || injector.started.elapsed() > STUCK {
             injector.enough = true;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -164,15 +196,18 @@ async fn disturbed(plan: &Plan, round: usize, specs: &[Spec], caps: &[u64], spoi
     injector.recover_all().await?;
     let told = tell(&bus, &injector.cluster, &runs).await?;
     injector.take_outputs();
-    Ok((told, injector.fate))
+    Ok((told, injector.fate, injector.round.deck))
 }
 
-async fn create(client: &Client, specs: &[Spec], caps: Option<&[u64]>) -> Result<Vec<String>> {
+async fn create(client: &Client, specs: &[Spec], caps: Option<&[pb::Budget]>) -> Result<Vec<String>> {
     let mut runs = Vec::new();
     for (at, spec) in specs.iter().enumerate() {
         let task = task::drawn(spec.family, 10, 12, spec.number, spec.number);
         let cap = caps.and_then(|caps| caps.get(at)).copied();
-        let request = task::request(task, "sipdo", &serde_json::json!({"levels": 3}), cap);
+        let request = pb::CreateRunRequest {
+            budget: cap,
+            ..task::request(task, "sipdo", &serde_json::json!({"levels": 3}), None)
+        };
         let run = client.clone().create_run(request).await?.into_inner();
         runs.push(run.summary.context("a run without a summary")?.run);
     }

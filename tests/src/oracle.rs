@@ -154,6 +154,11 @@ impl History {
         told.into_values().collect()
     }
 
+    /// How many results there are.
+    pub fn results(&self) -> usize {
+        self.facts.iter().filter(|fact| matches!(fact, Fact::Result(_))).count()
+    }
+
     /// Results not measured.
     pub fn not_measured(&self) -> usize {
         let missing = |fact: &&Fact| matches!(fact, Fact::Result(result) if matches!(result.finding, Some(pb::job_result::Finding::NotMeasured(_))));

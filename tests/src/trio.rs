@@ -4,15 +4,40 @@ use anyhow::{Context as _, Result};
 use sipdo_bus::local::find_binary;
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
-    path::Path,
+    io::{BufRead as _, BufReader, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
+
+/// How long a server may take to answer what it is asked.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// The servers.
 #[derive(Debug)]
 pub struct Trio {
-    servers: Vec<(Child, SocketAddr)>,
+    servers: Vec<Server>,
+}
+
+#[derive(Debug)]
+struct Server {
+    child: Child,
+    client: SocketAddr,
+    config: PathBuf,
+}
+
+impl Server {
+    fn start(config: &Path) -> Result<Child> {
+        Command::new(find_binary()?)
+            .arg("--config")
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start nats-server")
+    }
 }
 
 impl Trio {
@@ -37,15 +62,11 @@ impl Trio {
                 known.join(", ")
             );
             fs::write(&config, text)?;
-            let child = Command::new(find_binary()?)
-                .arg("--config")
-                .arg(&config)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .context("cannot start nats-server")?;
-            servers.push((child, *client));
+            servers.push(Server {
+                child: Server::start(&config)?,
+                client: *client,
+                config,
+            });
         }
         Ok(Trio { servers })
     }
@@ -55,20 +76,74 @@ impl Trio {
         let urls: Vec<String> = self
             .servers
             .iter()
-            .map(|(_, client)| format!("nats://{client}"))
+            .map(|server| format!("nats://{}", server.client))
             .collect();
         urls.join(",")
     }
 
-    /// Kills one for good.
+    /// Kills one.
     ///
     /// # Errors
     /// It cannot be waited for.
     pub fn kill(&mut self, number: usize) -> Result<()> {
-        let (child, _) = self.servers.get_mut(number).context("there are three")?;
-        drop(child.kill());
-        child.wait()?;
+        let server = self.servers.get_mut(number).context("there are three")?;
+        drop(server.child.kill());
+        server.child.wait()?;
         Ok(())
+    }
+
+    /// Kills all three, none later than the others.
+    ///
+    /// # Errors
+    /// They cannot be waited for.
+    pub fn kill_all(&mut self) -> Result<()> {
+        for server in &mut self.servers {
+            drop(server.child.kill());
+        }
+        (0..self.servers.len()).try_for_each(|number| self.kill(number))
+    }
+
+    /// Starts one that was killed, on the same data.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_again(&mut self, number: usize) -> Result<()> {
+        let server = self.servers.get_mut(number).context("there are three")?;
+        server.child = Server::start(&server.config)?;
+        Ok(())
+    }
+
+    /// The number of the server that leads a stream; none while nobody does.
+    ///
+    /// # Errors
+    /// No server can be asked.
+    pub fn leader(&self, stream: &str) -> Result<Option<usize>> {
+        let question = format!("$JS.API.STREAM.INFO.{stream}");
+        let mut answers = self
+            .servers
+            .iter()
+            .filter_map(|server| ask(server.client, &question).ok());
+        let answer = answers.next().context("no server answers")?;
+        let answer: serde_json::Value = serde_json::from_str(&answer)?;
+        let leader = answer.pointer("/cluster/leader").and_then(serde_json::Value::as_str);
+        Ok(leader.and_then(|name| name.strip_prefix("server-")?.parse().ok()))
+    }
+}
+
+/// One request and its answer, in the protocol's own words: a test of the cluster should not depend on the client under test.
+fn ask(server: SocketAddr, subject: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(server)?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    write!(
+        stream,
+        "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer 0\r\n\r\n"
+    )?;
+    let mut lines = BufReader::new(stream).lines();
+    loop {
+        let line = lines.next().context("the server has hung up")??;
+        if line.starts_with("MSG ") {
+            return lines.next().context("a message without a body")?.map_err(Into::into);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     Cluster,
     cluster::Client,
-    oracle::{Fact, History},
+    oracle::History,
     process::{eventually, eventually_within},
     task::request,
 };
@@ -62,9 +62,9 @@ pub async fn summary(bus: &Bus, run: &str, what: &str, wanted: impl Fn(&pb::Summ
 /// Where they do not come.
 pub async fn results(bus: &Bus, run: &str, at_least: usize) -> Result<()> {
     eventually(&format!("{at_least} results"), || async move {
-        let history = History::read(bus, run).await?;
-        let results = history.facts.iter().filter(|fact| matches!(fact, Fact::Result(_)));
-        Ok((results.count() >= at_least).then_some(()))
+        // As in `summary`.
+        let history = History::read(bus, run).await.ok();
+        Ok(history.filter(|history| history.results() >= at_least).map(drop))
     })
     .await
 }

@@ -7,14 +7,20 @@ use sipdo_tests::chaos::{Plan, run};
 async fn random_faults_lose_nothing_buy_nothing_twice_and_change_no_decision() -> Result<()> {
     let plan = Plan {
         seed: 7,
-        faults: 20,
-        runs: 3,
+        faults: 50,
+        runs: 6,
         together: 3,
-        pause_ms: (300, 1_000),
-        spoiling_round: 0,
+        pause_ms: (200, 700),
+        spoiling_round: 2,
+        away_seconds: None,
     };
     let report = run(&plan, |line| println!("{line}")).await?;
     assert!(report.is_clean(), "{}\n{:#?}", report.line(), report.broken);
+    for (kind, times) in &report.by_kind {
+        println!("{times:4}  {kind}");
+    }
+    let (_, slowest) = report.takeovers();
+    assert!(slowest.is_none_or(|ms| ms <= 5_000), "a takeover took {slowest:?} ms");
     assert!(report.compared > 0, "no run was measured whole: {}", report.line());
     Ok(())
 }

@@ -21,6 +21,7 @@ async fn main() -> Result<()> {
         together: 4,
         pause_ms: (300, 1_200),
         spoiling_round: 4,
+        away_seconds: Some(60),
     };
     println!(
         "chaos: seed {}, at least {} faults over at least {} runs",
@@ -54,6 +55,12 @@ async fn main() -> Result<()> {
     ensure!(
         report.is_clean(),
         "something was lost, bought twice, overspent or decided otherwise"
+    );
+    ensure!(
+        report.takes_over_in_time(),
+        "takeovers took too long: {:?} ms after a kill, {:?} ms after a freeze",
+        report.killed_ms,
+        report.frozen_ms
     );
     Ok(())
 }

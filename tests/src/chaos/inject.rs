@@ -1,7 +1,11 @@
 //! What strikes a cluster: one fault after the other, each with its recovery, all drawn from one seed.
 
+use super::{
+    fate::{Fate, LeaderHurt, coordinator_id, now_ms},
+    kind::{Deck, How, Kind, Who},
+};
 use crate::{
-    cluster::{Cluster, ROLES},
+    cluster::{Cluster, ROLES, Setup},
     oracle::Hurt,
     process::Process,
     proxy::Mode,
@@ -12,12 +16,12 @@ use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 use serde_json::json;
 use sipdo_simulator::draw::Rng;
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    collections::BTreeSet,
+    time::{Duration, Instant},
 };
 
 /// The terms of a round.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Round {
     /// Of all its choices.
     pub seed: u64,
@@ -25,34 +29,10 @@ pub struct Round {
     pub spoils: bool,
     /// Milliseconds from one fault to the next, least and most.
     pub pause_ms: (u64, u64),
-}
-
-/// What struck, and when.
-#[derive(Debug, Default)]
-pub struct Fate {
-    /// Faults by kind.
-    pub faults: BTreeMap<String, usize>,
-    /// Agents that could not bring anything to safety for a while.
-    pub hurts: Vec<Hurt>,
-    /// Coordinators that were killed or frozen.
-    pub leaders: Vec<LeaderHurt>,
-    /// Times without a server, in Unix milliseconds.
-    pub outages: Vec<(u64, u64)>,
-    /// What did not end.
-    pub stuck: Vec<String>,
-    /// The ends of the logs of all processes, for a report of what went wrong.
-    pub outputs: Vec<(String, String)>,
-}
-
-/// A coordinator that was killed or frozen.
-#[derive(Debug, Clone)]
-pub struct LeaderHurt {
-    /// Its id on the bus.
-    pub id: String,
-    /// When.
-    pub at_ms: u64,
-    /// Until when it was frozen; none where it was killed.
-    pub frozen_until_ms: Option<u64>,
+    /// How the cluster was made, at a price list.
+    pub setup: fn(usd: u64) -> Setup,
+    /// What comes next.
+    pub deck: Deck,
 }
 
 /// Strikes a cluster.
@@ -65,8 +45,11 @@ pub struct Injector {
     pub started: Instant,
     /// Whether nothing more is to strike.
     pub enough: bool,
-    round: Round,
+    /// The terms.
+    pub round: Round,
     random: Rng,
+    /// USD for a million tokens, as the operator's file has it now.
+    usd: u64,
     next: Instant,
     pending: Vec<(Instant, Recovery)>,
     /// Processes that were told to end and finish what they have in hand.
@@ -92,43 +75,6 @@ enum Recovery {
     },
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Who {
-    Coordinator,
-    Agent(&'static str),
-}
-
-impl Who {
-    fn name(self) -> &'static str {
-        match self {
-            Who::Coordinator => "coordinator",
-            Who::Agent(role) => role,
-        }
-    }
-}
-
-/// Provider faults that a retry mends, with what is scripted beside the kind.
-const PASSING: [&str; 9] = [
-    "rate_limited",
-    "rate_limited_retry_after",
-    "server_error",
-    "overloaded",
-    "reset",
-    "hang",
-    "slow_drip",
-    "cut_off",
-    "delay",
-];
-/// Provider faults that spoil the answer.
-const SPOILING: [&str; 6] = [
-    "truncated",
-    "malformed_content",
-    "malformed_body",
-    "wrong_content_type",
-    "empty",
-    "refusal",
-];
-
 impl Injector {
     /// Will strike this cluster.
     pub fn new(cluster: Cluster, round: Round) -> Self {
@@ -139,8 +85,9 @@ impl Injector {
             started: now,
             enough: false,
             random: Rng::seed_from_u64(round.seed),
-            round,
             next: now + Duration::from_millis(round.pause_ms.0),
+            round,
+            usd: 1,
             pending: Vec::new(),
             leaving: Vec::new(),
             no_server: false,
@@ -159,15 +106,26 @@ impl Injector {
     /// A process cannot be hurt.
     pub async fn strike(&mut self) -> Result<bool> {
         let (least, most) = self.round.pause_ms;
-        let struck = match self.below(100) {
-            0..35 => self.provider().await?,
-            35..70 => self.process().await?,
-            70..85 => self.link()?,
-            _ => self.server().await?,
+        let kind = self.round.deck.draw(self.round.spoils);
+        let struck = match kind {
+            Kind::Provider(kind) => self.provider(kind).await?,
+            Kind::Process(how, who) => self.process(how, who)?,
+            Kind::Link(how) => self.link(how)?,
+            Kind::Server(how) => self.server(how).await?,
+            Kind::EmptyTable => self.empty_table().await?,
+            Kind::Away(seconds) => self.away(seconds).await?,
+            Kind::Prices => self.prices()?,
         };
-        let Some(kind) = struck else { return Ok(false) };
-        *self.fate.faults.entry(kind).or_default() += 1;
+        if !struck {
+            self.round.deck.put_back(kind);
+            return Ok(false);
+        }
+        *self.fate.faults.entry(kind.name()).or_default() += 1;
         self.next = Instant::now() + Duration::from_millis(least + self.below(most - least + 1));
+        if let Kind::Away(seconds) = kind {
+            // Nothing much can happen meanwhile.
+            self.next += Duration::from_secs(seconds / 2);
+        }
         Ok(true)
     }
 
@@ -253,15 +211,7 @@ impl Injector {
             .find(|process| process.pid() == pid)
     }
 
-    async fn provider(&mut self) -> Result<Option<String>> {
-        let kinds: &[&str] = if self.round.spoils && self.below(2) == 0 {
-            &SPOILING
-        } else {
-            &PASSING
-        };
-        let Some(kind) = self.one_of(kinds) else {
-            return Ok(None);
-        };
+    async fn provider(&mut self, kind: &str) -> Result<bool> {
         let mut fault = json!({"kind": kind.trim_end_matches("_retry_after"), "times": 1 + self.below(3)});
         if let Some(fault) = fault.as_object_mut() {
             match kind {
@@ -272,19 +222,16 @@ impl Injector {
             }
         }
         script_faults(self.cluster.models, &json!([fault])).await?;
-        Ok(Some(format!("provider {kind}")))
+        Ok(true)
     }
 
-    async fn process(&mut self) -> Result<Option<String>> {
-        let Some(who) = self.victim() else { return Ok(None) };
-        let how = self.one_of(&["kill", "kill", "freeze", "restart"]).unwrap_or("kill");
-        let (pid, at) = match self.pick(who) {
-            Some(found) => found,
-            None => return Ok(None),
+    fn process(&mut self, how: How, who: Who) -> Result<bool> {
+        let Some((pid, at)) = self.pick(who) else {
+            return Ok(false);
         };
         let at_ms = now_ms();
         match how {
-            "kill" => {
+            How::Kill => {
                 self.note_leader(at, who, None);
                 // Stands still for a moment, so that it is known which calls die with it.
                 let ports = self.stop(pid)?;
@@ -293,7 +240,7 @@ impl Injector {
                 let back = 200 + self.below(1_300);
                 self.start_later(who, back);
             }
-            "freeze" => {
+            How::Freeze => {
                 let time = match who {
                     Who::Coordinator => 3_000 + self.below(4_000),
                     Who::Agent(_) => 500 + self.below(4_000),
@@ -304,22 +251,21 @@ impl Injector {
                 self.later(time, Recovery::Thaw { pid, hurt });
                 self.rest(who, time);
             }
-            _ => {
+            How::Restart => {
                 let process = self.take(who, at);
                 process.signal("TERM")?;
                 self.leaving.push(process);
                 self.start_later(who, 0);
             }
         }
-        Ok(Some(format!("{how} {}", who.name())))
+        Ok(true)
     }
 
-    fn link(&mut self) -> Result<Option<String>> {
-        let Some(who) = self.victim() else { return Ok(None) };
+    fn link(&mut self, how: &str) -> Result<bool> {
+        let who = self.anybody();
         let Some((pid, _)) = self.pick(who) else {
-            return Ok(None);
+            return Ok(false);
         };
-        let how = self.one_of(&["cut", "drop", "delay"]).unwrap_or("cut");
         let time = 300 + self.below(3_500);
         let mode = match how {
             "cut" => Mode::Cut,
@@ -329,14 +275,13 @@ impl Injector {
         self.cluster.set_link(pid, mode)?;
         self.later(time, Recovery::Mend(pid));
         self.rest(who, time);
-        Ok(Some(format!("link {how}")))
+        Ok(true)
     }
 
-    async fn server(&mut self) -> Result<Option<String>> {
+    async fn server(&mut self, how: &str) -> Result<bool> {
         if self.no_server {
-            return Ok(None);
+            return Ok(false);
         }
-        let how = self.one_of(&["kill", "restart", "freeze"]).unwrap_or("kill");
         let since_ms = now_ms();
         match how {
             "kill" => self.cluster.nats.kill().await?,
@@ -345,27 +290,65 @@ impl Injector {
         }
         self.no_server = true;
         let time = 100 + self.below(2_500);
-        self.later(
-            time,
-            Recovery::Server {
-                frozen: how == "freeze",
-                since_ms,
-            },
-        );
-        Ok(Some(format!("nats {how}")))
+        let frozen = how == "freeze";
+        self.later(time, Recovery::Server { frozen, since_ms });
+        Ok(true)
     }
 
-    /// Whom to hurt. A coordinator is hurt only where all others are well.
-    fn victim(&mut self) -> Option<Who> {
-        let number = usize::try_from(self.below(9)).unwrap_or(0);
-        match ROLES.get(number) {
-            Some(role) => Some(Who::Agent(role)),
-            None => (Instant::now() >= self.coordinators_rest).then_some(Who::Coordinator),
+    /// The server comes back before any of its clients, who find it one after the other within two seconds.
+    async fn empty_table(&mut self) -> Result<bool> {
+        if self.no_server {
+            return Ok(false);
         }
+        let since_ms = now_ms();
+        let coordinators = self.cluster.coordinators.iter().map(|(process, _)| process.pid());
+        let agents = self.cluster.agents.iter().map(|(_, process)| process.pid());
+        let all: Vec<u32> = coordinators.chain(agents).collect();
+        for pid in &all {
+            self.cluster.set_link(*pid, Mode::Cut)?;
+        }
+        self.cluster.nats.kill().await?;
+        self.cluster.nats.start_again().await?;
+        for pid in all {
+            let time = self.below(2_000);
+            self.later(time, Recovery::Mend(pid));
+        }
+        self.fate.outages.push((since_ms, now_ms() + 2_000));
+        self.rest(Who::Coordinator, 2_000);
+        Ok(true)
     }
 
-    /// A process of this kind, and its place.
+    async fn away(&mut self, seconds: u64) -> Result<bool> {
+        if self.no_server {
+            return Ok(false);
+        }
+        let since_ms = now_ms();
+        self.cluster.nats.kill().await?;
+        self.no_server = true;
+        let frozen = false;
+        self.later(seconds * 1_000, Recovery::Server { frozen, since_ms });
+        Ok(true)
+    }
+
+    /// Twice as dear, or as it was before; one agent starts anew and knows it, and so does whoever starts later.
+    fn prices(&mut self) -> Result<bool> {
+        self.usd = if self.usd == 1 { 2 } else { 1 };
+        self.cluster.set_operator(&(self.round.setup)(self.usd))?;
+        let number = self.below(ROLES.len() as u64);
+        let role = ROLES.get(usize::try_from(number).unwrap_or(0)).copied();
+        self.process(How::Restart, Who::Agent(role.unwrap_or("learner")))
+    }
+
+    fn anybody(&mut self) -> Who {
+        let number = usize::try_from(self.below(9)).unwrap_or(0);
+        ROLES.get(number).copied().map_or(Who::Coordinator, Who::Agent)
+    }
+
+    /// A process of this kind, and its place. A coordinator is hurt only where all others are well.
     fn pick(&mut self, who: Who) -> Option<(u32, usize)> {
+        if who == Who::Coordinator && Instant::now() < self.coordinators_rest {
+            return None;
+        }
         let found: Vec<(u32, usize)> = match who {
             Who::Coordinator => self
                 .cluster
@@ -453,26 +436,4 @@ impl Injector {
     fn below(&mut self, end: u64) -> u64 {
         self.random.next_u64() % end.max(1)
     }
-
-    fn one_of(&mut self, names: &[&'static str]) -> Option<&'static str> {
-        let number = self.below(names.len() as u64);
-        names.get(usize::try_from(number).unwrap_or(0)).copied()
-    }
-}
-
-/// The id that a coordinator has told in its log.
-pub fn coordinator_id(output: &str) -> Option<String> {
-    let start = output.find("coordinator-")?;
-    let rest = output.get(start..)?;
-    let id: String = rest
-        .chars()
-        .take_while(|c| c.is_ascii_alphanumeric() || *c == '-')
-        .collect();
-    (id.len() > "coordinator-".len() + 30).then_some(id)
-}
-
-/// Unix time in milliseconds.
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Told,
-    inject::{Fate, LeaderHurt},
+    fate::{Fate, LeaderHurt},
 };
 use crate::oracle::{History, bought_again};
 use sipdo_protocol::pb::State;
@@ -56,6 +56,18 @@ impl Report {
             killed.get(killed.len() / 2).copied(),
             killed.iter().chain(&self.frozen_ms).max().copied(),
         )
+    }
+
+    /// Whether leaders were replaced as soon as they are meant to be: a killed one within a second at the median, a frozen one within
+    /// four, and each within five.
+    pub fn takes_over_in_time(&self) -> bool {
+        let median = |times: &[u64]| {
+            let mut times = times.to_vec();
+            times.sort_unstable();
+            times.get(times.len() / 2).copied().unwrap_or(0)
+        };
+        let (_, slowest) = self.takeovers();
+        median(&self.killed_ms) < 1_000 && median(&self.frozen_ms) < 4_000 && slowest.unwrap_or(0) <= 5_000
     }
 
     /// Where it stands, in a line.

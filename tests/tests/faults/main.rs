@@ -6,6 +6,7 @@ mod poison;
 mod prices;
 mod providers;
 mod servers;
+mod three_servers;
 
 /// The simulated model answers after so many milliseconds.
 fn latency(ms: &str) -> Vec<String> {

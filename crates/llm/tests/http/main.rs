@@ -12,3 +12,4 @@ mod permits;
 mod probes;
 mod providers;
 mod secrets;
+mod slow;

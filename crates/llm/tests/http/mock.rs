@@ -9,7 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use sipdo_llm::{
     ChatRequest, Endpoint, EndpointClient, Message, Model, ModelSettings, Provider, RetrySettings, Sampling,
@@ -29,6 +29,8 @@ pub enum Line {
     Cut,
     /// A body without end.
     Endless,
+    /// An OpenAI-shaped answer in twenty pieces, with this pause before each.
+    Drip(&'static str, Duration),
 }
 
 impl Line {
@@ -84,6 +86,24 @@ impl Line {
                 builder.body(Body::from(body)).unwrap()
             }
             Self::Hang => unreachable!("handled before"),
+            Self::Drip(text, pause) => {
+                let Self::Say { body, .. } = Self::answer(text) else {
+                    unreachable!("an answer is said")
+                };
+                let pieces: Vec<Vec<u8>> = body
+                    .as_bytes()
+                    .chunks(body.len().div_ceil(20))
+                    .map(<[u8]>::to_vec)
+                    .collect();
+                let pieces = stream::iter(pieces).then(move |piece| async move {
+                    tokio::time::sleep(pause).await;
+                    Ok::<_, std::io::Error>(piece)
+                });
+                Response::builder()
+                    .header("content-type", "application/json")
+                    .body(Body::from_stream(pieces))
+                    .unwrap()
+            }
             Self::Cut => {
                 let parts = [
                     Ok(r#"{"choices": [{"mess"#.to_owned()),

@@ -1,0 +1,37 @@
+//! A body that comes drop by drop: whole if its time suffices, and given up as a whole if not, however steadily it drips.
+
+use std::time::Duration;
+
+use sipdo_llm::{ChatModel, Endpoint, Outcome, Paid};
+
+use crate::mock::{Line, Mock, in_time, model, question};
+
+/// Twenty drops with this pause, and a whole answer after it, within half a second each.
+async fn dripping(pause: Duration) -> (Outcome, usize) {
+    let mock = Mock::start([Line::Drip("4", pause), Line::answer("5")]).await;
+    let model = model(Endpoint {
+        timeout_seconds: 0.5,
+        ..mock.endpoint()
+    });
+    let outcome = in_time(model.complete(&question())).await;
+    let asked = mock.seen().len();
+    (outcome, asked)
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_waited_for_and_whole() {
+    let (outcome, asked) = dripping(Duration::from_millis(5)).await;
+    assert_eq!((outcome.result.unwrap().text.as_str(), asked), ("4", 1));
+}
+
+#[tokio::test]
+async fn a_body_that_drips_for_too_long_is_given_up_and_asked_for_again() {
+    let (outcome, asked) = dripping(Duration::from_millis(100)).await;
+    assert_eq!((outcome.result.unwrap().text.as_str(), asked), ("5", 2));
+    let first = &outcome.attempts[0];
+    assert_eq!(
+        (first.kind, first.paid),
+        ("timeout", Paid::Unknown),
+        "each drop is no sign of an end"
+    );
+}

@@ -1,0 +1,59 @@
+//! What struck a round, and when: what its judge has to know.
+
+use crate::oracle::Hurt;
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// What struck, and when.
+#[derive(Debug, Default)]
+pub struct Fate {
+    /// Faults by kind.
+    pub faults: BTreeMap<String, usize>,
+    /// Agents that could not bring anything to safety for a while.
+    pub hurts: Vec<Hurt>,
+    /// Coordinators that were killed or frozen.
+    pub leaders: Vec<LeaderHurt>,
+    /// Times without a server, in Unix milliseconds.
+    pub outages: Vec<(u64, u64)>,
+    /// What did not end.
+    pub stuck: Vec<String>,
+    /// The ends of the logs of all processes, for a report of what went wrong.
+    pub outputs: Vec<(String, String)>,
+}
+
+/// A coordinator that was killed or frozen.
+#[derive(Debug, Clone)]
+pub struct LeaderHurt {
+    /// Its id on the bus.
+    pub id: String,
+    /// When.
+    pub at_ms: u64,
+    /// Until when it was frozen; none where it was killed.
+    pub frozen_until_ms: Option<u64>,
+}
+
+impl Fate {
+    /// How many faults of all kinds.
+    pub fn struck(&self) -> usize {
+        self.faults.values().sum()
+    }
+}
+
+/// The id that a coordinator has told in its log.
+pub fn coordinator_id(output: &str) -> Option<String> {
+    let start = output.find("coordinator-")?;
+    let rest = output.get(start..)?;
+    let id: String = rest
+        .chars()
+        .take_while(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
+    (id.len() > "coordinator-".len() + 30).then_some(id)
+}
+
+/// Unix time in milliseconds.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
