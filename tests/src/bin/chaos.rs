@@ -19,7 +19,7 @@ async fn main() -> Result<()> {
         faults: usize::try_from(number("SIPDO_CHAOS_FAULTS", 200))?,
         runs: usize::try_from(number("SIPDO_CHAOS_RUNS", 20))?,
         together: 4,
-        pause_ms: (300, 1_200),
+        pause_ms: (200, 800),
         spoiling_round: 4,
         away_seconds: Some(60),
     };

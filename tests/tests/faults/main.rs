@@ -1,5 +1,6 @@
 //! One fault at a time, over whole runs with the real programs: what happens, what is lost, what is bought again.
 
+mod agents;
 mod budget;
 mod coordinators;
 mod poison;
