@@ -251,8 +251,18 @@ async fn handle(agent: Arc<Agent>, delivery: Delivery) {
 }
 
 impl Agent {
-    /// Most completions that one job can buy.
+    /// Most completions that one job can buy, with what is reserved for requests that are sent twice.
     pub fn max_calls(&self) -> u32 {
+        let hedges = |endpoint: &sipdo_llm::Endpoint| endpoint.hedge_after_seconds.is_some();
+        if self.settings.endpoints.values().any(hedges) {
+            2 * self.most_completions()
+        } else {
+            self.most_completions()
+        }
+    }
+
+    /// Most completions that are of use to one job: one, and its repairs where it has a shape.
+    pub fn most_completions(&self) -> u32 {
         if self.role.structured() { 1 + MAX_REPAIRS } else { 1 }
     }
 }

@@ -141,13 +141,22 @@ impl Purchase<'_> {
 
     async fn ask_model(&self, leave: &Leave<'_>) -> (Called, Duration) {
         let (agent, work) = (self.agent, &self.work);
-        let max_calls = match work.wire.max_calls {
+        let reserved = match work.wire.max_calls {
             0 => agent.max_calls(),
             reserved => reserved.min(agent.max_calls()),
+        };
+        // Each request may be sent twice only where so much is reserved.
+        let hedge = self.target.model.hedges() && reserved >= 2;
+        let max_calls = if hedge {
+            reserved / 2
+        } else {
+            reserved.min(agent.most_completions())
         };
         let longest = agent.models.longest_call(self.target.settings()) * f64::from(max_calls);
         let terms = Terms {
             max_calls,
+            reserved,
+            hedge,
             longest: Duration::try_from_secs_f64(longest).unwrap_or(Duration::MAX),
             draining: &agent.draining,
             leave,

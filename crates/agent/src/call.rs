@@ -41,8 +41,12 @@ pub(crate) enum End {
 
 /// The terms of one call.
 pub(crate) struct Terms<'a> {
-    /// The completions that are reserved for it.
+    /// Most completions.
     pub max_calls: u32,
+    /// The completions that are reserved for it: more than those, where requests may be sent twice.
+    pub reserved: u32,
+    /// Whether a request may be sent twice, as its endpoint is set.
+    pub hedge: bool,
     /// Seconds after which it is given up, waits in an outage not counted.
     pub longest: Duration,
     /// True when the agent is about to end: then nothing waits for the end of an outage.
@@ -111,7 +115,7 @@ pub(crate) async fn call(
     let revision = std::mem::take(&mut bill.revision);
     Called {
         end,
-        usage: bill.sum(terms.max_calls),
+        usage: bill.sum(terms.reserved),
         revision,
     }
 }
@@ -251,7 +255,8 @@ async fn say(
     terms: &Terms<'_>,
     bill: &mut Bill,
 ) -> Result<Said, ModelError> {
-    let (asked, caller) = (model.permitted(terms.leave), terms.caller);
+    let sent = if terms.hedge { model.clone() } else { model.unhedged() };
+    let (asked, caller) = (sent.permitted(terms.leave), terms.caller);
     match &request.form {
         Form::Text => {
             let Outcome { result, attempts } = asked.complete(chat).await;

@@ -281,4 +281,50 @@ mod tests {
         early.answered();
         assert!(circuit.trouble().is_some());
     }
+
+    /// What becomes of jobs in hand when the provider is out for so long: how many are answered, how many give up, how often it was
+    /// asked meanwhile, and for how long the last one waited.
+    async fn outage(length: Duration) -> (usize, usize, u32, Duration) {
+        let circuit = Circuit::new(Patience::default());
+        let (start, tries) = (Instant::now(), std::cell::Cell::new(0));
+        let job = async || {
+            let deadline = circuit.deadline();
+            while let Some(turn) = circuit.turn(deadline).await {
+                if start.elapsed() >= length {
+                    turn.answered();
+                    return true;
+                }
+                tries.set(tries.get() + 1);
+                let out = turn.failed("503", false);
+                assert!(
+                    !out || circuit.trouble().is_some(),
+                    "whoever asks is told of the outage"
+                );
+                if !out {
+                    tokio::time::sleep(circuit.pause()).await;
+                }
+            }
+            false
+        };
+        let done = futures::future::join_all((0..20).map(|_| job())).await;
+        let answered = done.iter().filter(|answered| **answered).count();
+        (answered, done.len() - answered, tries.get(), start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_of_an_hour_or_nearly_a_day_costs_no_job_and_few_tries() {
+        for (length, most) in [(3_600, 160), (23 * 3_600, 2_800)] {
+            let (answered, given_up, tries, waited) = outage(Duration::from_secs(length)).await;
+            assert_eq!((answered, given_up), (20, 0));
+            assert!(tries < most, "asked {tries} times in {length} s");
+            assert!(waited.as_secs() <= length + 30, "they go on {waited:?} after its begin");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_day_jobs_in_hand_are_given_up() {
+        let (answered, given_up, _, waited) = outage(Duration::from_secs(25 * 3_600)).await;
+        assert_eq!((answered, given_up), (0, 20));
+        assert!((24 * 3_600..24 * 3_600 + 60).contains(&waited.as_secs()), "{waited:?}");
+    }
 }

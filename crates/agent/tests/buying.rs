@@ -530,3 +530,43 @@ async fn a_cancelled_run_is_worked_for_no_longer() {
     assert_eq!(provider.calls(), 1, "nothing is bought after the cancellation");
     assert!(world.result_now(&job).await.is_none());
 }
+
+#[tokio::test]
+async fn a_request_that_is_sent_twice_is_reserved_for_and_both_are_on_the_bill() {
+    let world = World::start().await;
+    let provider = Provider::start(Mode::Gate).await;
+    let mut settings = world.settings(Role::Learner, &provider, "one");
+    for endpoint in settings.endpoints.values_mut() {
+        endpoint.hedge_after_seconds = Some(0.2);
+    }
+    let _agent = Running::start(settings, Box::new(Plain));
+    let card = eventually("its card", || async { world.cards().await.pop() }).await;
+    assert_eq!(card.max_calls, 2, "an answer, and a request that nobody waits for");
+
+    // The leader of a job that reserved for one request gets one.
+    let alone = Job {
+        max_calls: 1,
+        ..Job::answer("r1", "1+1?")
+    };
+    world.publish(&alone).await;
+    provider.until_asked(1).await;
+    let twice = Job {
+        max_calls: 2,
+        ..Job::answer("r1", "2+2?")
+    };
+    world.publish(&twice).await;
+    provider.until_asked(2).await;
+    provider.set(Mode::Say("from the second request".into()));
+    let result = world.result(&twice).await;
+    assert_eq!(said(&result.finding.unwrap()), "from the second request");
+    assert_eq!(
+        (result.usage.calls, result.usage.requests, result.usage.estimated),
+        (2, 2, true),
+        "the other one is charged at its worst"
+    );
+    assert_eq!(provider.calls(), 3);
+    provider.open_gate();
+    let result = world.result(&alone).await;
+    assert_eq!(said(&result.finding.unwrap()), "from behind the gate");
+    assert_eq!((result.usage.calls, result.usage.requests, provider.calls()), (1, 1, 3));
+}

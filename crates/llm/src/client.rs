@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use genai::adapter::AdapterKind;
 use reqwest::Url;
@@ -14,6 +15,7 @@ use tracing::debug;
 
 use crate::abilities::{Able, Learned, rejected_param};
 use crate::address::Guard;
+use crate::hedge::Sent;
 use crate::key::{KeySource, differ};
 use crate::limit::{Limiter, Slot};
 use crate::retry::pauses;
@@ -40,7 +42,7 @@ pub(crate) struct Shared {
     /// For the providers that go through the library, with the library's name of the provider.
     hosted: Option<(genai::Client, AdapterKind)>,
     pub(crate) key: KeySource,
-    limiter: Limiter,
+    pub(crate) limiter: Limiter,
     /// What this endpoint has rejected, by model; outlives any one [`Model`].
     learned: Mutex<HashMap<String, Arc<Learned>>>,
 }
@@ -121,6 +123,8 @@ pub struct Model {
     pub(crate) endpoint: EndpointClient,
     settings: Arc<ModelSettings>,
     learned: Arc<Learned>,
+    /// After this time without an answer a second request is sent.
+    pub(crate) hedge: Option<Duration>,
 }
 
 impl Model {
@@ -131,11 +135,24 @@ impl Model {
             let mut all = endpoint.0.learned.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(settings.model.clone()).or_default())
         };
-        Ok(Self {
+        let hedge = endpoint.0.config.hedge_after_seconds.map(Duration::from_secs_f64);
+        let model = Self {
             endpoint,
             settings: Arc::new(settings),
             learned,
-        })
+            hedge,
+        };
+        if hedge.is_some_and(|after| after >= model.timeout()) {
+            let (name, at) = (&model.settings.model, &model.settings.endpoint);
+            return Err(ConfigError::new(
+                at,
+                "hedge_after_seconds",
+                &format!(
+                    "must be less than the timeout_seconds of the model {name}, or no second request is ever sent"
+                ),
+            ));
+        }
+        Ok(model)
     }
 
     /// Its settings.
@@ -198,6 +215,7 @@ impl Model {
             attempts: Vec::new(),
             corrections: 0,
             started: None,
+            hedged: false,
         };
         let result = call.run(retry).await;
         Outcome {
@@ -223,14 +241,16 @@ impl ChatModel for Model {
 }
 
 /// One call under way.
-struct Call<'a> {
-    model: &'a Model,
+pub(crate) struct Call<'a> {
+    pub(crate) model: &'a Model,
     request: &'a ChatRequest,
-    permit: Option<&'a dyn Permit>,
-    attempts: Vec<AttemptRecord>,
+    pub(crate) permit: Option<&'a dyn Permit>,
+    pub(crate) attempts: Vec<AttemptRecord>,
     corrections: u32,
     /// When the first attempt was sent.
     started: Option<Instant>,
+    /// A second request was sent beside another one.
+    pub(crate) hedged: bool,
 }
 
 /// What an attempt that failed leads to.
@@ -246,7 +266,7 @@ enum Next {
 impl Call<'_> {
     async fn run(&mut self, retry: &RetrySettings) -> Result<Completion, ModelError> {
         let shared = &self.model.endpoint.0;
-        let tokens = self.request.estimated_input_tokens() + u64::from(self.request.sampling.max_tokens);
+        let tokens = self.tokens();
         let mut pauses = pauses(retry);
         loop {
             let slot = shared.limiter.acquire(tokens).await;
@@ -271,7 +291,12 @@ impl Call<'_> {
         }
     }
 
-    /// Sends the request once and notes how it went.
+    /// The tokens that it may take.
+    pub(crate) fn tokens(&self) -> u64 {
+        self.request.estimated_input_tokens() + u64::from(self.request.sampling.max_tokens)
+    }
+
+    /// Sends the request and notes how it went.
     async fn attempt(&mut self, slot: Slot<'_>) -> Result<Completion, Next> {
         let model = self.model;
         let shared = &model.endpoint.0;
@@ -279,12 +304,13 @@ impl Call<'_> {
         let able = model.able();
         let mut shaped = Shaped::new(&model.settings.model, self.request, &able);
 
-        let (started, clock) = (SystemTime::now(), Instant::now());
-        self.started.get_or_insert(clock);
-        let limit = model.timeout();
-        let sent = tokio::time::timeout(limit, shared.send(&shaped, key.as_ref())).await;
-        let latency = clock.elapsed();
-        let (status, retry_after, paid, result) = match sent.unwrap_or(Err(Failure::TimedOut(limit))) {
+        self.started.get_or_insert_with(Instant::now);
+        let Sent {
+            result: sent,
+            started,
+            latency,
+        } = self.send(&shaped, key.as_ref()).await;
+        let (status, retry_after, paid, result) = match sent {
             Ok(reply) => {
                 let usage = reply.usage;
                 slot.succeeded(
@@ -370,7 +396,13 @@ impl Call<'_> {
 }
 
 impl Shared {
-    async fn send(&self, shaped: &Shaped<'_>, key: Option<&SecretString>) -> Result<Reply, Failure> {
+    /// Sends one request; `begun` becomes true when its answer begins to come.
+    pub(crate) async fn send(
+        &self,
+        shaped: &Shaped<'_>,
+        key: Option<&SecretString>,
+        begun: &AtomicBool,
+    ) -> Result<Reply, Failure> {
         let limit = self.config.max_response_bytes;
         match &self.hosted {
             Some((client, kind)) => {
@@ -384,7 +416,7 @@ impl Shared {
                 )
                 .await
             }
-            None => openai::call(&self.http, &self.chat, self.auth(key)?, shaped, limit).await,
+            None => openai::call(&self.http, &self.chat, self.auth(key)?, shaped, (limit, begun)).await,
         }
     }
 

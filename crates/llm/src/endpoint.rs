@@ -40,6 +40,11 @@ pub struct Endpoint {
     /// Seconds one attempt may take, unless the role's model sets its own.
     #[serde(default = "defaults::timeout_seconds")]
     pub timeout_seconds: f64,
+    /// Seconds without an answer after which the same request is sent a second time, once in a call; the first answer counts, and
+    /// the other request is charged at its worst case. Off if absent: it doubles what is reserved for every job. OpenAI-compatible
+    /// only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge_after_seconds: Option<f64>,
     /// Longest reply taken, in bytes. (Through the library for Anthropic and Gemini it is read whole first, for as long as
     /// the time limit allows.)
     #[serde(default = "defaults::max_response_bytes")]
@@ -70,6 +75,22 @@ pub enum Provider {
     Anthropic,
     /// Google's Gemini API.
     Gemini,
+}
+
+impl Endpoint {
+    /// Why it cannot send a request twice, where it is to.
+    fn hedge_problem(&self) -> Option<&'static str> {
+        let after = self.hedge_after_seconds?;
+        if !in_range(after, 0.001, 3600.0) {
+            Some("must be above 0 and at most 3600")
+        } else if !matches!(self.provider, Provider::Openai | Provider::Ollama) {
+            Some("only OpenAI-compatible endpoints can be asked twice: of others it is not known when an answer begins")
+        } else if self.concurrency < 2 {
+            Some("needs a concurrency of at least 2: the second request is in flight beside the first")
+        } else {
+            None
+        }
+    }
 }
 
 impl Provider {
@@ -146,6 +167,7 @@ impl Endpoint {
             tokens_per_minute: None,
             concurrency: defaults::concurrency(),
             timeout_seconds: defaults::timeout_seconds(),
+            hedge_after_seconds: None,
             max_response_bytes: defaults::max_response_bytes(),
             allow_insecure: false,
             retry: RetrySettings::default(),
@@ -185,6 +207,9 @@ impl Endpoint {
         }
         if !in_range(self.timeout_seconds, 0.001, 3600.0) {
             return wrong("timeout_seconds", "must be above 0 and at most 3600");
+        }
+        if let Some(problem) = self.hedge_problem() {
+            return wrong("hedge_after_seconds", problem);
         }
         if self.max_response_bytes < 1024 {
             return wrong("max_response_bytes", "must be at least 1024");

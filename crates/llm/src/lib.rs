@@ -19,6 +19,7 @@ mod chat;
 mod client;
 mod endpoint;
 mod error;
+mod hedge;
 mod hosted;
 mod identity;
 mod json;

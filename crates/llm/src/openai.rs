@@ -6,6 +6,7 @@
 //! library's 31 µs, measured with `examples/cost_per_call.rs` on a busy machine of two cores (1 kB of prompt, release).
 
 use std::error::Error as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, Response, Url};
@@ -21,13 +22,13 @@ use crate::{Finish, Message, Usage};
 /// Most bytes of an error's body that are read.
 const ERROR_BYTES: usize = 16 * 1024;
 
-/// Sends one request and reads its reply, at most `limit` bytes of it.
+/// Sends one request and reads its reply, at most `limit` bytes of it; `begun` becomes true when it begins to come.
 pub(crate) async fn call(
     http: &Client,
     url: &Url,
     auth: Option<(HeaderName, HeaderValue)>,
     shaped: &Shaped<'_>,
-    limit: usize,
+    (limit, begun): (usize, &AtomicBool),
 ) -> Result<Reply, Failure> {
     let body = serde_json::to_vec(&Body::new(shaped))
         .map_err(|error| Failure::Forbidden(format!("the request cannot be written as JSON: {error}")))?;
@@ -38,6 +39,7 @@ pub(crate) async fn call(
         request = request.header(name, value);
     }
     let response = request.body(body).send().await.map_err(failure)?;
+    begun.store(true, Ordering::Relaxed);
     let response = success(response).await?;
     let content_type = content_type(&response);
     let body = read(response, limit).await?;

@@ -7,6 +7,7 @@
 )]
 
 mod calls;
+mod hedging;
 mod mock;
 mod permits;
 mod probes;
