@@ -1,10 +1,13 @@
-"""Asks Phoenix over REST whether one trace holds spans of all six roles, with models and token counts.
+"""Asks Phoenix over REST whether it has every span that was sent, each of a kind that it knows, and whether one trace holds spans
+of all six roles, with models and token counts.
 
-Usage: phoenix-check.py URL PROJECT. Prints what it found, a line for each role; exit code 1 where something is missing.
+Usage: phoenix-check.py URL PROJECT FOLDER. The folder holds the logs of the programs, each of which says at its end how many spans
+it sent and lost. Prints what it found, a line for each role; exit code 1 where something is missing.
 """
 
 import collections
 import json
+import pathlib
 import sys
 import time
 import urllib.request
@@ -25,19 +28,28 @@ def pages(url, project):
             return
 
 
-def settled(url, project):
-    """The spans, once their number has stopped to grow: Phoenix stores them in the background."""
-    deadline, before = time.monotonic() + 90, -1
+def told(folder):
+    """How many spans the programs have sent, and how many they have lost."""
+    sent = lost = programs = 0
+    for log in pathlib.Path(folder).rglob("*.log"):
+        for line in log.read_text(errors="replace").splitlines():
+            words = json.loads(line) if line.startswith("{") else {}
+            if words.get("message") == "the last spans were sent":
+                sent, lost, programs = sent + words["sent"], lost + words["lost"], programs + 1
+    return sent, lost, programs
+
+
+def received(url, project, expected):
+    """The spans, once as many are there as were sent: Phoenix stores them in the background, on a busy machine for minutes."""
+    deadline, spans = time.monotonic() + 300, []
     while time.monotonic() < deadline:
         try:
             spans = list(pages(url, project))
         except urllib.error.HTTPError as error:
             if error.code != 404:
                 raise
-            spans = []
-        if spans and len(spans) == before:
-            return spans
-        before = len(spans)
+        if len(spans) >= expected:
+            break
         time.sleep(3)
     return spans
 
@@ -50,12 +62,21 @@ def role_of(span):
     return attributes.get("sipdo.role", "?")
 
 
-def main(url, project):
-    spans = settled(url, project)
+def main(url, project, folder):
+    sent, lost, programs = told(folder)
+    print(f"{programs} programs sent {sent} spans and lost {lost}")
+    spans = received(url, project, sent)
     traces = collections.defaultdict(list)
     for span in spans:
         traces[span["context"]["trace_id"]].append(span)
-    print(f"{len(spans)} spans in {len(traces)} traces")
+    print(f"Phoenix has {len(spans)} spans in {len(traces)} traces")
+    if lost or programs < len(ROLES) or len(spans) != sent:
+        print("not every span has arrived", file=sys.stderr)
+        return 1
+    unknown = sorted({span["name"] for span in spans if span["span_kind"] == "UNKNOWN"})
+    if unknown:
+        print(f"of no kind that Phoenix knows: {', '.join(unknown)}", file=sys.stderr)
+        return 1
     whole = [trace for trace in traces.values() if {role_of(span) for span in trace} >= set(ROLES)]
     if not whole:
         print("no trace holds all six roles", file=sys.stderr)

@@ -3,7 +3,8 @@
 #
 # Installs Phoenix into a virtual environment (PHOENIX_VENV, else .tools/phoenix; some minutes the first time), starts
 # it on free ports, runs the object-counting example with simulated models and everything traced, and asks Phoenix over
-# its REST API whether one trace holds spans of the coordinator and of all five agents, with models and token counts.
+# its REST API whether every span has arrived and is of a kind that it knows, and whether one trace holds spans of the coordinator
+# and of all five agents, with models and token counts.
 # KEEP=1 leaves Phoenix running and says where to look.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -51,4 +52,4 @@ OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:$grpc OTEL_METRICS_EXPORTER=none OT
   "$bin/sipdo" optimize examples/object-counting/task.toml --simulated --data-dir "$work/sipdo" \
   --set strategy.repair_seed_errors=false --set strategy.levels=4 --out "$work/out" --quiet
 
-"$venv/bin/python" scripts/phoenix-check.py "http://127.0.0.1:$http" sipdo
+"$venv/bin/python" scripts/phoenix-check.py "http://127.0.0.1:$http" sipdo "$work/sipdo"

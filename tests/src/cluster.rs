@@ -1,25 +1,26 @@
 //! A cluster on this machine: nats-server, simulator, coordinators, agents; each a real process that can be hurt alone.
 
+pub use crate::client::{Client, connect};
 use crate::{
+    client::{Token, connect_with},
     process::{Process, eventually, program},
     proxy::{Mode, Proxy},
     simulator::Ledger,
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use sipdo_bus::{
     Bus, BusSettings,
     local::{NatsServer, NatsServerOptions},
 };
-use sipdo_protocol::pb::{self, run_service_client::RunServiceClient};
+use sipdo_protocol::pb;
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use tonic::transport::Channel;
 
 /// The roles of agents.
 pub const ROLES: [&str; 5] = ["generator", "checker", "verifier", "learner", "optimizer"];
@@ -53,6 +54,10 @@ pub struct Setup {
     pub servers: Option<String>,
     /// Folder with the coordinators and agents to start; none: those of this build.
     pub programs: Option<PathBuf>,
+    /// The token that every call of the API must carry.
+    pub token: Option<String>,
+    /// `user:password` in the addresses of the server. Its own server lets in anybody.
+    pub nats_login: Option<String>,
 }
 
 impl Default for Setup {
@@ -71,6 +76,8 @@ impl Default for Setup {
             store: None,
             servers: None,
             programs: None,
+            token: None,
+            nats_login: None,
         }
     }
 }
@@ -95,14 +102,13 @@ pub struct Cluster {
     started: usize,
     proxied: bool,
     servers: Option<String>,
+    token: Option<Token>,
+    nats_login: Option<String>,
     /// The proxies by process id.
     proxies: HashMap<u32, Proxy>,
     environment: Vec<(String, String)>,
     coordinator: Vec<String>,
 }
-
-/// A client of one coordinator.
-pub type Client = RunServiceClient<Channel>;
 
 impl Cluster {
     /// Starts everything and waits until it is ready.
@@ -135,6 +141,8 @@ impl Cluster {
             started: 0,
             proxied: setup.proxied,
             servers: setup.servers.clone(),
+            token: setup.token.as_deref().map(Token::new).transpose()?,
+            nats_login: setup.nats_login.clone(),
             proxies: HashMap::new(),
             environment: setup.environment.clone(),
             coordinator: setup.coordinator.clone(),
@@ -185,11 +193,16 @@ impl Cluster {
             &api.to_string(),
             "--admin-listen",
             "127.0.0.1:0",
+            "--admin-port-file",
+            &text(&self.folder.path().join(format!("{label}.admin"))),
             "--port-file",
         ];
         let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         args.push(text(&port_file));
         args.extend(self.coordinator.iter().cloned());
+        if let Some(token) = &self.token {
+            args.extend(["--token-file".to_owned(), text(token.file.path())]);
+        }
         let process = Process::start_program(
             &self.program("sipdo-coordinator")?,
             &self.environment,
@@ -221,7 +234,9 @@ impl Cluster {
         // The agents of a role share the spool of their machine, and find there what one of them has left.
         let spool = text(&self.folder.path().join(format!("spool-{role}")));
         let (url, proxy) = self.link().await?;
+        let admin = text(&self.folder.path().join(format!("{label}.admin")));
         let mut args: Vec<String> = vec!["--nats-url".into(), url];
+        args.extend(["--admin-listen", "127.0.0.1:0", "--admin-port-file", &admin].map(str::to_owned));
         if !more.contains(&"--spool-dir") {
             args.extend(["--spool-dir".to_owned(), spool]);
         }
@@ -257,7 +272,11 @@ impl Cluster {
     /// The server's address for a process, and the proxy behind it where there is one.
     async fn link(&self) -> Result<(String, Option<Proxy>)> {
         if !self.proxied {
-            return Ok((self.servers.clone().unwrap_or_else(|| self.nats.url()), None));
+            let own = || match &self.nats_login {
+                Some(login) => format!("nats://{login}@127.0.0.1:{}", self.nats.port()),
+                None => self.nats.url(),
+            };
+            return Ok((self.servers.clone().unwrap_or_else(own), None));
         }
         let proxy = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, self.nats.port()))).await?;
         Ok((format!("nats://{}", proxy.address()), Some(proxy)))
@@ -298,7 +317,45 @@ impl Cluster {
     /// There is none, or it does not answer.
     pub async fn client(&self) -> Result<Client> {
         let (_, api) = self.coordinators.first().context("no coordinator was started")?;
-        connect(*api).await
+        let token = self.token.as_ref();
+        connect_with(*api, token.map(|token| token.bearer.clone()).unwrap_or_default()).await
+    }
+
+    /// The file that holds the token, if calls of the API need one.
+    pub fn token_file(&self) -> Option<&Path> {
+        self.token.as_ref().map(|token| token.file.path())
+    }
+
+    /// Where each process shows its health and its metrics, by its name.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn admin_pages(&self) -> Result<BTreeMap<String, SocketAddr>> {
+        let mut pages = BTreeMap::new();
+        for file in fs::read_dir(self.folder.path())? {
+            let path = file?.path();
+            let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".admin"));
+            let Some(name) = name else { continue };
+            // A coordinator writes its address, an agent its port alone.
+            let told = fs::read_to_string(&path)?;
+            let port = told.trim().rsplit(':').next().unwrap_or_default().parse()?;
+            pages.insert(name.to_owned(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        }
+        Ok(pages)
+    }
+
+    /// Ends every program as an operator would, so that each sends what it still holds.
+    ///
+    /// # Errors
+    /// One does not end, or not well.
+    pub async fn drain(&mut self) -> Result<()> {
+        let coordinators = self.coordinators.iter_mut().map(|(process, _)| process);
+        for process in coordinators.chain(self.agents.iter_mut().map(|(_, process)| process)) {
+            process.signal("TERM")?;
+            let status = process.wait(Duration::from_secs(30)).await?;
+            ensure!(status.success(), "{status}: {}", process.output());
+        }
+        Ok(())
     }
 
     /// Waits until this many agents answer a roll call.
@@ -366,17 +423,6 @@ impl Cluster {
         }
         self.agents_answer(ROLES.len() * setup.agents).await
     }
-}
-
-/// A client of the coordinator at this address.
-///
-/// # Errors
-/// It does not answer.
-pub async fn connect(api: SocketAddr) -> Result<Client> {
-    let channel = Channel::from_shared(format!("http://{api}"))?.connect().await?;
-    Ok(RunServiceClient::new(channel)
-        .max_decoding_message_size(256 << 20)
-        .max_encoding_message_size(256 << 20))
 }
 
 /// Waits for the end of a run and gives it whole.

@@ -2,17 +2,23 @@
 
 pub mod bench;
 pub mod chaos;
+pub mod client;
 pub mod cluster;
 pub mod command;
 pub mod disk;
+pub mod http;
 pub mod oracle;
 pub mod otlp;
+pub mod overhead;
 pub mod process;
 pub mod proxy;
+pub mod runs;
 pub mod simulator;
 pub mod spec;
+pub mod tap;
 pub mod task;
 pub mod trio;
+pub mod usage;
 pub mod watch;
 
 pub use cluster::{Cluster, Setup};

@@ -1,7 +1,14 @@
 //! An OTLP receiver in this process: everything that programs of the workspace send to a collector, over gRPC or HTTP.
 
 use anyhow::{Context as _, Result};
-use axum::{Router, body::Bytes, extract::State, routing::post};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, State},
+    http::StatusCode,
+    routing::post,
+};
+use futures::StreamExt as _;
 use opentelemetry_proto::tonic::{
     collector::{
         logs::v1::{
@@ -91,8 +98,6 @@ pub struct Line {
 #[derive(Clone, Default)]
 struct Heard {
     all: Arc<Mutex<Everything>>,
-    /// Takes what is posted and looks at nothing.
-    deaf: bool,
 }
 
 #[derive(Default)]
@@ -121,10 +126,7 @@ impl Collector {
     }
 
     async fn listen(deaf: bool) -> Result<Self> {
-        let heard = Heard {
-            deaf,
-            ..Heard::default()
-        };
+        let heard = Heard::default();
         let grpc_listener = TcpListener::bind("127.0.0.1:0").await?;
         let http_listener = TcpListener::bind("127.0.0.1:0").await?;
         let (grpc, http) = (grpc_listener.local_addr()?, http_listener.local_addr()?);
@@ -133,20 +135,11 @@ impl Collector {
             .add_service(MetricsServiceServer::new(heard.clone()).max_decoding_message_size(64 << 20))
             .add_service(LogsServiceServer::new(heard.clone()).max_decoding_message_size(64 << 20))
             .serve_with_incoming(TcpIncoming::from(grpc_listener));
-        let router = Router::new()
-            .route(
-                "/v1/traces",
-                post(|State(heard): State<Heard>, body: Bytes| heard.posted(body, Heard::traces)),
-            )
-            .route(
-                "/v1/metrics",
-                post(|State(heard): State<Heard>, body: Bytes| heard.posted(body, Heard::metrics)),
-            )
-            .route(
-                "/v1/logs",
-                post(|State(heard): State<Heard>, body: Bytes| heard.posted(body, Heard::logs)),
-            )
-            .with_state(heard.clone());
+        let router = if deaf {
+            Router::new().fallback(unread)
+        } else {
+            routes(heard.clone())
+        };
         let tasks = vec![
             tokio::spawn(async move { drop(served.await) }),
             tokio::spawn(async move { drop(axum::serve(http_listener, router).await) }),
@@ -193,6 +186,31 @@ impl Collector {
     }
 }
 
+/// Takes what is posted, piece by piece, and keeps nothing.
+async fn unread(body: Body) -> StatusCode {
+    let mut pieces = body.into_data_stream();
+    while let Some(Ok(_)) = pieces.next().await {}
+    StatusCode::OK
+}
+
+fn routes(heard: Heard) -> Router {
+    Router::new()
+        .route(
+            "/v1/traces",
+            post(|State(heard): State<Heard>, body: Bytes| heard.posted(body, Heard::traces)),
+        )
+        .route(
+            "/v1/metrics",
+            post(|State(heard): State<Heard>, body: Bytes| heard.posted(body, Heard::metrics)),
+        )
+        .route(
+            "/v1/logs",
+            post(|State(heard): State<Heard>, body: Bytes| heard.posted(body, Heard::logs)),
+        )
+        .layer(DefaultBodyLimit::disable())
+        .with_state(heard)
+}
+
 impl Drop for Collector {
     fn drop(&mut self) {
         for task in &self.tasks {
@@ -228,15 +246,12 @@ impl Heard {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn posted<M: Message + Default>(self, body: Bytes, take: fn(&Heard, M)) -> axum::http::StatusCode {
-        if self.deaf {
-            return axum::http::StatusCode::OK;
-        }
+    async fn posted<M: Message + Default>(self, body: Bytes, take: fn(&Heard, M)) -> StatusCode {
         match M::decode(body) {
             Ok(message) => take(&self, message),
-            Err(_) => return axum::http::StatusCode::BAD_REQUEST,
+            Err(_) => return StatusCode::BAD_REQUEST,
         }
-        axum::http::StatusCode::OK
+        StatusCode::OK
     }
 
     fn traces(&self, request: ExportTraceServiceRequest) {

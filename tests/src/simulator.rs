@@ -1,14 +1,11 @@
 //! The simulator's own ledger of calls: the oracle of what was bought, which none of our agents writes.
 
+use crate::http::http;
 use anyhow::{Context as _, Result};
 use sipdo_simulator::{Call, Totals};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
 };
 
 /// What the simulator has seen.
@@ -76,22 +73,4 @@ pub async fn script_faults(simulator: SocketAddr, faults: &serde_json::Value) ->
 /// The simulator cannot be reached.
 pub async fn reset(simulator: SocketAddr) -> Result<()> {
     http(simulator, "POST", "/admin/reset", "").await.map(drop)
-}
-
-/// One HTTP/1.0 request; the body of a 2xx answer.
-async fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!(
-        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-    anyhow::ensure!(
-        head.contains(" 200 ") || head.contains(" 204 "),
-        "{method} {path}: {head}\n{body}"
-    );
-    Ok(body.to_owned())
 }

@@ -23,6 +23,8 @@ pub struct Spec {
 struct SpanRow {
     name: String,
     kind: SpanKind,
+    /// By role where there are two: the second is that of who judges.
+    inference: Vec<String>,
     process: String,
     parents: Vec<String>,
     carries: Vec<String>,
@@ -117,7 +119,7 @@ impl Spec {
 
 impl SpanRow {
     fn read(cells: &[String]) -> Result<Self> {
-        let [name, kind, process, parent, carries] = cells else {
+        let [name, kind, inference, process, parent, carries] = cells else {
             bail!("a row of spans with other cells: {cells:?}")
         };
         let kind = match kind.as_str() {
@@ -136,6 +138,7 @@ impl SpanRow {
         Ok(SpanRow {
             name,
             kind,
+            inference: quoted(inference),
             process: process.clone(),
             parents,
             carries: quoted(carries),
@@ -144,6 +147,12 @@ impl SpanRow {
 
     fn hold(&self, span: &Seen, parent: Option<&Seen>, events: &BTreeSet<String>) -> Result<()> {
         ensure!(span.kind == self.kind, "its kind should be {:?}", self.kind);
+        let judges = ["checker", "verifier"].contains(&fill("<role>", span).as_str());
+        let inference = self.inference.get(usize::from(judges)).or(self.inference.first());
+        ensure!(
+            Some(span.get(names::OPENINFERENCE_KIND)?) == inference.map(String::as_str),
+            "to OpenInference it should be {inference:?}"
+        );
         let service = format!("sipdo-{}", fill(&self.process, span));
         ensure!(span.service == service, "it should come from {service}");
         let orphan = !span.parent.is_empty() && parent.is_none();

@@ -1,180 +1,17 @@
-//! Models: swapped while a run goes on, refused before they do harm, different on purpose, and compared.
+//! Models: tried before they are set, different on purpose, refused where judges must be independent, and compared.
 
 use anyhow::{Context as _, Result};
-use sipdo_protocol::pb::{self, State, run_update::Update, vote::Voter};
+use sipdo_protocol::pb::{self, State, vote::Voter};
 use sipdo_tests::{
     Cluster, Setup,
-    cluster::{Client, ended},
-    process::{eventually, program},
+    cluster::ended,
+    process::eventually,
+    runs::{choice, create, id, said, sipdo},
     task::{counting, request},
 };
-use std::{
-    collections::BTreeMap,
-    process::{Command, Output},
-    time::Duration,
-};
+use std::time::Duration;
 
 const RUN: Duration = Duration::from_secs(240);
-
-fn slow() -> Setup {
-    Setup {
-        simulator: vec!["--latency-ms".into(), "80".into()],
-        slots: 4,
-        ..Setup::default()
-    }
-}
-
-fn choice(endpoint: &str, model: &str) -> pb::ModelChoice {
-    pb::ModelChoice {
-        endpoint: endpoint.into(),
-        model: model.into(),
-        ..Default::default()
-    }
-}
-
-async fn create(client: &Client, request: pb::CreateRunRequest) -> Result<pb::Run> {
-    Ok(client.clone().create_run(request).await?.into_inner())
-}
-
-fn id(run: &pb::Run) -> Result<String> {
-    Ok(run.summary.as_ref().context("a run without a summary")?.run.clone())
-}
-
-/// Waits until a role has this many results in a run.
-async fn results_of(client: &Client, run: &str, role: &str, at_least: u64) -> Result<()> {
-    eventually(&format!("{at_least} results of the {role}"), || {
-        let mut client = client.clone();
-        async move {
-            let run = client
-                .get_run(pb::GetRunRequest { run: run.to_owned() })
-                .await?
-                .into_inner();
-            Ok(run.model_use.get(role).filter(|used| used.jobs >= at_least).map(drop))
-        }
-    })
-    .await
-}
-
-/// Models behind the votes of one kind of voter, in the order of the examples.
-fn voted(run: &pb::Run, voter: Voter) -> Vec<String> {
-    let examples = run.outcome.iter().flat_map(|outcome| &outcome.synthetic);
-    let votes = examples
-        .flat_map(|example| &example.votes)
-        .filter(|vote| vote.voter() == voter);
-    votes
-        .filter_map(|vote| vote.by.as_ref())
-        .map(|by| by.model.clone())
-        .collect()
-}
-
-/// How often each job of a run was issued, from its log.
-async fn issued(client: &Client, run: &str) -> Result<BTreeMap<String, u32>> {
-    let mut updates = client
-        .clone()
-        .watch_run(pb::WatchRunRequest {
-            run: run.to_owned(),
-            after_sequence: 0,
-        })
-        .await?
-        .into_inner();
-    let mut issued = BTreeMap::new();
-    while let Some(update) = updates.message().await? {
-        let Some(Update::Entry(entry)) = update.update else {
-            continue;
-        };
-        for event in entry.events {
-            if let Some(pb::event::Event::Issued(job)) = event.event {
-                *issued.entry(job.job).or_default() += 1;
-            }
-        }
-    }
-    Ok(issued)
-}
-
-/// Runs `sipdo` against a cluster.
-fn sipdo(cluster: &Cluster, args: &[&str]) -> Result<Output> {
-    let (_, api) = cluster.coordinators.first().context("a coordinator")?;
-    let data = cluster.folder.path().join("data");
-    let mut command = Command::new(program("sipdo")?);
-    command
-        .args(["--coordinator", &format!("http://{api}")])
-        .args(args)
-        .current_dir(cluster.folder.path());
-    Ok(command
-        .env("SIPDO_DATA_DIR", data)
-        .env("USER", "ann")
-        .env("NO_COLOR", "1")
-        .output()?)
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_checkers_model_is_swapped_in_mid_run_and_no_job_is_lost_or_repeated() -> Result<()> {
-    let cluster = Cluster::start(&slow()).await?;
-    let client = cluster.client().await?;
-    let run = create(
-        &client,
-        request(counting(12, 20), "sipdo", &serde_json::json!({"levels": 8}), None),
-    )
-    .await?;
-    let run = id(&run)?;
-    results_of(&client, &run, "checker", 4).await?;
-    let output = sipdo(&cluster, &["models", "set", "checker", "simulator/sim-strong"])?;
-    assert!(output.status.success(), "{}", said(&output));
-    let ended = ended(&client, &run, RUN).await?;
-    let summary = ended.summary.clone().context("summary")?;
-    assert_eq!(summary.state(), State::Finished, "{}", ended.failure);
-
-    let voted = voted(&ended, Voter::Checker);
-    assert_eq!(voted.first().map(String::as_str), Some("sim-teacher"), "{voted:?}");
-    assert_eq!(voted.last().map(String::as_str), Some("sim-strong"), "{voted:?}");
-    let stints = &ended.model_use["checker"].stints;
-    let [before, after] = stints.as_slice() else {
-        panic!("two models: {stints:?}")
-    };
-    assert_eq!(
-        (before.model.as_str(), after.model.as_str()),
-        ("sim-teacher", "sim-strong")
-    );
-    assert!(
-        before.first_job < after.first_job && before.jobs >= 4 && after.jobs >= 1,
-        "{stints:?}"
-    );
-    assert_eq!(before.jobs + after.jobs, ended.model_use["checker"].jobs);
-
-    let issued = issued(&client, &run).await?;
-    assert!(issued.values().all(|times| *times == 1), "a job was repeated");
-    assert_eq!(issued.len() as u64, summary.jobs_done, "a job was lost");
-    assert_eq!((summary.attempts_lost, summary.not_measured), (0, 0));
-    let ledger = cluster.ledger().await?;
-    assert_eq!(ledger.bought_twice(), Vec::new());
-    assert_eq!(
-        ledger.totals.answered,
-        summary.spent.context("spent")?.calls,
-        "the ledger knows every call"
-    );
-
-    let shown = said(&sipdo(&cluster, &["runs", "show", &run])?);
-    let sentence = format!("from job {} on, the checker was simulator/sim-strong", after.first_job);
-    assert!(shown.contains(&sentence), "{sentence:?} is not in\n{shown}");
-    let prompts = ended.outcome.context("outcome")?.prompts;
-    let accepted: Vec<_> = prompts
-        .iter()
-        .filter(|prompt| prompt.standing() == pb::prompt::Standing::Accepted)
-        .collect();
-    assert!(!accepted.is_empty(), "the run accepted no prompt");
-    for prompt in accepted {
-        let model = |by: &Option<pb::Provenance>| by.as_ref().map(|by| by.model.clone()).unwrap_or_default();
-        assert_eq!(
-            (model(&prompt.written_by), model(&prompt.tried_by)),
-            ("sim-teacher".into(), "sim-weak".into())
-        );
-    }
-    Ok(())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_is_tried_before_it_is_set_and_every_change_is_remembered() -> Result<()> {
@@ -284,47 +121,6 @@ async fn a_model_is_tried_before_it_is_set_and_every_change_is_remembered() -> R
         shown.contains("ann with sipdo") && shown.contains("simulator/sim-strong, temperature 0.2"),
         "{shown}"
     );
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn one_agent_is_started_again_with_another_model_by_its_environment() -> Result<()> {
-    let mut cluster = Cluster::start(&slow()).await?;
-    let client = cluster.client().await?;
-    let run = create(
-        &client,
-        request(counting(12, 20), "sipdo", &serde_json::json!({"levels": 8}), None),
-    )
-    .await?;
-    let run = id(&run)?;
-    results_of(&client, &run, "checker", 4).await?;
-    let at = cluster
-        .agents
-        .iter()
-        .position(|(role, _)| *role == "checker")
-        .context("a checker")?;
-    let (_, mut checker) = cluster.agents.remove(at);
-    checker.signal("TERM")?;
-    assert!(
-        checker.wait(Duration::from_secs(20)).await?.success(),
-        "{}",
-        checker.output()
-    );
-    cluster
-        .start_agent_with("checker", &[], &[("SIPDO_MODEL", "sim-strong")])
-        .await?;
-    let run = ended(&client, &run, RUN).await?;
-    let summary = run.summary.clone().context("summary")?;
-    assert_eq!(summary.state(), State::Finished, "{}", run.failure);
-    let voted = voted(&run, Voter::Checker);
-    assert_eq!(voted.first().map(String::as_str), Some("sim-teacher"), "{voted:?}");
-    assert_eq!(voted.last().map(String::as_str), Some("sim-strong"), "{voted:?}");
-    assert_eq!(
-        (summary.attempts_lost, summary.not_measured),
-        (0, 0),
-        "a polite restart costs nothing"
-    );
-    assert_eq!(cluster.ledger().await?.bought_twice(), Vec::new());
     Ok(())
 }
 

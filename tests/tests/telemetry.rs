@@ -1,10 +1,10 @@
-//! What programs send to a collector: held to `docs/telemetry.md`, whole, in one trace for each iteration, without content and keys.
+//! What programs send to a collector: held to `docs/telemetry.md`, whole, in one trace for each iteration.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use sipdo_protocol::pb::{self, State};
-use sipdo_telemetry::{metrics::prometheus_name, names};
+use sipdo_telemetry::names;
 use sipdo_tests::{
-    Cluster, Collector, Process, Setup,
+    Cluster, Collector, Setup,
     cluster::{Client, ROLES, ended},
     otlp::Seen,
     process::eventually,
@@ -13,7 +13,6 @@ use sipdo_tests::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -26,17 +25,6 @@ async fn run(client: &Client, levels: u32) -> Result<pb::Run> {
     let run = client.clone().create_run(request).await?.into_inner();
     let run = run.summary.context("a run without a summary")?.run;
     ended(client, &run, RUN).await
-}
-
-/// Ends every program as an operator would, so that each sends what it still holds.
-async fn drain(cluster: &mut Cluster) -> Result<()> {
-    let coordinators = cluster.coordinators.iter_mut().map(|(process, _)| process);
-    for process in coordinators.chain(cluster.agents.iter_mut().map(|(_, process)| process)) {
-        process.signal("TERM")?;
-        let status = process.wait(Duration::from_secs(30)).await?;
-        ensure!(status.success(), "{status}: {}", process.output());
-    }
-    Ok(())
 }
 
 fn service_of(role: &str) -> String {
@@ -58,7 +46,7 @@ async fn an_iteration_is_one_trace_across_all_six_roles() -> Result<()> {
     let finished = run(&client, 4).await?;
     let summary = finished.summary.context("summary")?;
     assert_eq!(summary.state(), State::Finished, "{}", finished.failure);
-    drain(&mut cluster).await?;
+    cluster.drain().await?;
 
     let spans = collector.spans();
     let spec = Spec::read()?;
@@ -250,10 +238,14 @@ fn events(spans: &[Seen]) -> Result<()> {
 async fn a_coordinator_that_takes_over_goes_on_in_the_same_trace() -> Result<()> {
     let collector = Collector::start().await?;
     let simulator = vec!["--latency-ms".into(), "30".into()];
+    let mut environment = collector.environment();
+    environment.push(("SIPDO_OTEL_COMPAT".into(), "langfuse".into()));
+    let price = "[endpoints.simulator.prices.sim-weak]\ninput_per_million = 1\noutput_per_million = 2\n";
     let setup = Setup {
         simulator,
         coordinators: 2,
-        environment: collector.environment(),
+        environment,
+        operator: price.into(),
         ..Setup::default()
     };
     let mut cluster = Cluster::start(&setup).await?;
@@ -279,7 +271,7 @@ async fn a_coordinator_that_takes_over_goes_on_in_the_same_trace() -> Result<()>
     leader.kill()?;
     let client = cluster.client().await?;
     ended(&client, &run, RUN).await?;
-    drain(&mut cluster).await?;
+    cluster.drain().await?;
     let spans = collector.spans();
     let takeover = spans
         .iter()
@@ -303,194 +295,21 @@ async fn a_coordinator_that_takes_over_goes_on_in_the_same_trace() -> Result<()>
     for span in before {
         assert_eq!(span.trace, takeover.trace, "{span:?}");
     }
-    Ok(())
+    langfuse(&spans, &run)
 }
 
-/// A key that is to be seen nowhere.
-const CANARY: &str = "sk-canary-5f0c2b9e71";
-/// Words of the task that are content.
-const CONTENT: &str = "Answer the question.";
-
-/// A cluster whose models demand the marked key, and that says all it can: every log line, everything over HTTP.
-async fn marked(collector: &Collector, content: bool) -> Result<Cluster> {
-    let mut environment = collector.http_environment();
-    environment.push(("SIPDO_TEST_KEY".into(), CANARY.into()));
-    environment.push(("SIPDO_LOG".into(), "debug".into()));
-    if content {
-        environment.push((
-            "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT".into(),
-            "true".into(),
-        ));
+/// Opted in, every span has what Langfuse filters by, and every answer its price where Langfuse looks for it.
+fn langfuse(spans: &[Seen], run: &str) -> Result<()> {
+    for span in spans {
+        assert_eq!(span.get(names::LANGFUSE_RUN)?, run);
+        assert_eq!(span.get(names::LANGFUSE_RELEASE)?, env!("CARGO_PKG_VERSION"));
+        assert_eq!(
+            span.attributes.get(names::GEN_AI_COST),
+            span.attributes.get(names::LLM_COST_USD)
+        );
     }
-    // Refusals and broken answers make errors, whose words might repeat what they should not.
-    let simulator = [
-        "--api-key",
-        CANARY,
-        "--fault",
-        "rate_limited=0.05",
-        "--fault",
-        "malformed_body=0.05",
-    ];
-    let setup = Setup {
-        simulator: simulator.map(str::to_owned).to_vec(),
-        operator: "api_key_env = \"SIPDO_TEST_KEY\"".into(),
-        environment,
-        ..Setup::default()
-    };
-    Cluster::start(&setup).await
-}
-
-fn holds(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
-}
-
-/// Every file below a folder: what NATS keeps, and what the programs wrote.
-fn files(folder: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) -> Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            files(&path, found)?;
-        } else {
-            let bytes = std::fs::read(&path)?;
-            found.push((path, bytes));
-        }
-    }
-    Ok(())
-}
-
-/// What the command prints about a run.
-async fn printed(cluster: &Cluster, run: &str) -> Result<String> {
-    let (_, api) = cluster.coordinators.first().context("a coordinator")?;
-    let coordinator = format!("http://{api}");
-    let mut all = String::new();
-    let looks: [&[&str]; 6] = [
-        &["runs", "trace", run, "--jobs"],
-        &["runs", "trace", run, "--iteration", "conclusion"],
-        &["--json", "runs", "trace", run],
-        &["runs", "show", run],
-        &["runs", "top", "-n", "1"],
-        &["agents"],
-    ];
-    for (number, look) in looks.iter().enumerate() {
-        let args: Vec<String> = ["--coordinator", coordinator.as_str()]
-            .iter()
-            .chain(*look)
-            .map(|arg| (*arg).to_owned())
-            .collect();
-        let mut command = Process::start("sipdo", &format!("command-{number}"), &args, cluster.folder.path())?;
-        let status = command.wait(Duration::from_secs(30)).await?;
-        ensure!(status.success(), "{look:?}: {status}: {}", command.output());
-        all.push_str(&command.output());
-    }
-    Ok(all)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn no_key_and_no_content_leaves_a_process() -> Result<()> {
-    let collector = Collector::start().await?;
-    let mut cluster = marked(&collector, false).await?;
-    let client = cluster.client().await?;
-    let finished = run(&client, 2).await?;
-    let summary = finished.summary.context("summary")?;
-    assert_eq!(summary.state(), State::Finished, "{}", finished.failure);
-    let shown = printed(&cluster, &summary.run).await?;
-    for words in [
-        "level 1:",
-        "conclusion:",
-        "learner",
-        "simulator/sim-weak",
-        "no run is at work",
-    ] {
-        assert!(shown.contains(words), "no {words:?} in\n{shown}");
-    }
-    drain(&mut cluster).await?;
-
-    Spec::read()?.hold_spans(&collector.spans())?;
-    let sent = collector.bytes();
-    assert!(holds(&sent, &summary.run), "what was sent over HTTP is searched");
-    assert!(!holds(&sent, CANARY), "the key was sent to the collector");
-    assert!(!holds(&sent, CONTENT), "the prompt was sent to the collector");
-    let task = counting(20, 12);
-    for example in &task.train {
-        assert!(!holds(&sent, &example.input), "an example was sent to the collector");
-    }
-    let mut kept = Vec::new();
-    files(cluster.folder.path(), &mut kept)?;
-    assert!(
-        kept.iter().any(|(_, bytes)| holds(bytes, &summary.run)),
-        "what NATS keeps is searched"
-    );
-    for (path, bytes) in kept {
-        assert!(!holds(&bytes, CANARY), "the key is in {}", path.display());
-    }
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn content_is_sent_where_it_is_asked_for_and_the_key_still_is_not() -> Result<()> {
-    let collector = Collector::start().await?;
-    let mut cluster = marked(&collector, true).await?;
-    let client = cluster.client().await?;
-    run(&client, 1).await?;
-    drain(&mut cluster).await?;
-    let spans = collector.spans();
-    let answered = spans
-        .iter()
-        .find(|span| span.service == "sipdo-learner" && span.attributes.contains_key(names::GEN_AI_OUTPUT_MESSAGES));
-    let answered = answered.context("no answer with its content")?;
-    let asked = format!(
-        "{}{}",
-        answered.get(names::GEN_AI_INPUT_MESSAGES)?,
-        answered
-            .attributes
-            .get(names::GEN_AI_SYSTEM_INSTRUCTIONS)
-            .cloned()
-            .unwrap_or_default()
-    );
-    assert!(asked.contains("parts"), "{asked}");
-    let answer: serde_json::Value = serde_json::from_str(answered.get(names::GEN_AI_OUTPUT_MESSAGES)?)?;
-    assert_eq!(answer[0]["role"], "assistant", "{answer}");
-    assert!(!holds(&collector.bytes(), CANARY), "the key was sent to the collector");
-    Ok(())
-}
-
-#[test]
-fn each_metric_of_the_dashboard_is_one_that_the_programs_have() -> Result<()> {
-    let mut known: BTreeSet<String> = BTreeSet::new();
-    for row in Spec::read()?.metrics {
-        let name = prometheus_name(&row.name, &row.unit, row.kind == "counter");
-        match row.kind.as_str() {
-            "histogram" => known.extend(["bucket", "sum", "count"].map(|part| format!("{name}_{part}"))),
-            _ => drop(known.insert(name)),
-        }
-    }
-    let labels: BTreeSet<String> = names::ALL.iter().map(|name| name.replace('.', "_")).collect();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/observability/grafana-dashboard.json");
-    let dashboard: serde_json::Value = serde_json::from_slice(&std::fs::read(path)?)?;
-    let panels = dashboard["panels"].as_array().context("panels")?;
-    let targets = panels
-        .iter()
-        .flat_map(|panel| panel["targets"].as_array().cloned().unwrap_or_default());
-    let mut used = BTreeSet::new();
-    for target in targets {
-        let expression = target["expr"].as_str().context("an expression")?.to_owned();
-        let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        for word in words.filter(|word| {
-            ["sipdo_", "gen_ai_", "messaging_", "rpc_", "error_"]
-                .iter()
-                .any(|it| word.starts_with(it))
-        }) {
-            if known.contains(word) {
-                used.insert(word.to_owned());
-            } else {
-                assert!(
-                    labels.contains(word),
-                    "{word} in {expression} is neither a metric nor a label of sipdo"
-                );
-            }
-        }
-    }
-    assert!(used.len() >= 15, "{used:?}");
+    let priced = |span: &&Seen| span.attributes.contains_key(names::GEN_AI_COST);
+    assert!(spans.iter().filter(priced).count() >= 30, "answers have a price");
     Ok(())
 }
 

@@ -26,6 +26,7 @@ use sipdo_bus::{AgentId, BusError, Delivery, Liveness, NewMessage};
 use sipdo_domain::{NotMeasured, Provenance, Reason};
 use sipdo_llm::ChatRequest;
 use sipdo_protocol::{JobOutcome, pb};
+use sipdo_telemetry::propagation;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use steps::{Came, Life, OUTAGE, Owner, Port, Record};
@@ -131,6 +132,11 @@ struct Purchase<'a> {
 }
 
 impl Purchase<'_> {
+    fn kept(&self, key: Option<String>, result: pb::JobResult) -> Kept {
+        let trace = propagation::kept(&self.work.published_by);
+        Kept { key, result, trace }
+    }
+
     /// The record of this very delivery: its time is of no other, since we hold an attempt in hand only once.
     fn record(&self) -> pb::Attempt {
         pb::Attempt {
@@ -184,7 +190,7 @@ impl Purchase<'_> {
                 .outcome(Err(why), provenance(self.target), bill::nothing(), Duration::ZERO);
             let result = self.agent.fit(outcome);
             return Came::Answer {
-                answer: Kept { key: None, result },
+                answer: self.kept(None, result),
                 paid: false,
             };
         }
@@ -223,7 +229,7 @@ impl Purchase<'_> {
         let outcome = self.work.outcome(finding, by, usage, took);
         let result = self.agent.fit(outcome);
         Came::Answer {
-            answer: Kept { key, result },
+            answer: self.kept(key, result),
             paid,
         }
     }
@@ -369,9 +375,12 @@ impl<'a> Port for Purchase<'a> {
     }
 }
 
-/// Whether the model costs more than was reserved. An unknown price is told to whoever reads the run's cost.
+/// Whether the model costs more than was reserved, or nobody knows what.
 fn dearer(target: &Target, job: &pb::Job) -> bool {
-    target.model.price().zip(job.at_most).is_some_and(|(price, at_most)| {
-        price.input_per_million.0 > at_most.input || price.output_per_million.0 > at_most.output
+    job.at_most.is_some_and(|at_most| {
+        target
+            .model
+            .price()
+            .is_none_or(|price| price.dearest_input().0 > at_most.input || price.output_per_million.0 > at_most.output)
     })
 }

@@ -67,7 +67,7 @@ impl Agent {
             done: self.tally.done.load(Ordering::Relaxed),
             started_ms: self.tally.started_ms,
             max_tokens: settings.max_tokens,
-            input_price: price.map(|price| price.input_per_million.0),
+            input_price: price.map(|price| price.dearest_input().0),
             output_price: price.map(|price| price.output_per_million.0),
             endpoints: self.models.endpoints().cloned().collect(),
             programs: self.settings.programs.keys().cloned().collect(),
@@ -76,6 +76,7 @@ impl Agent {
             host: HOST.clone(),
             pool: self.settings.pool.name.clone(),
             takes_suspects: true,
+            prices: self.models.prices(),
         };
         card.encode_to_vec().into()
     }

@@ -8,7 +8,7 @@ use crate::settings::known;
 use prost::Message as _;
 use sipdo_bus::Entry;
 use sipdo_domain::{Measured, NotMeasured, Pool, Reason};
-use sipdo_llm::{ConfigError, Endpoint, EndpointClient, Model, ModelSettings};
+use sipdo_llm::{ConfigError, Endpoint, EndpointClient, Model, ModelSettings, Price};
 use sipdo_protocol::pb;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -114,6 +114,21 @@ impl Models {
     /// Names of the endpoints.
     pub fn endpoints(&self) -> impl Iterator<Item = &String> {
         self.endpoints.keys()
+    }
+
+    /// Every price that the operator's file tells.
+    pub fn prices(&self) -> Vec<pb::ModelPrice> {
+        let of = |(name, endpoint): (&String, &Endpoint)| {
+            let name = name.clone();
+            let price = move |(model, price): (&String, &Price)| pb::ModelPrice {
+                endpoint: name.clone(),
+                model: model.clone(),
+                input_price: price.dearest_input().0,
+                output_price: price.output_per_million.0,
+            };
+            endpoint.prices.iter().map(price).collect::<Vec<_>>()
+        };
+        self.endpoints.iter().flat_map(of).collect()
     }
 
     /// How long one call may take at the endpoint of `settings`, retries and waits included, in seconds.

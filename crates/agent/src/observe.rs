@@ -11,8 +11,8 @@ use sipdo_bus::subjects::header;
 use sipdo_llm::{AttemptRecord, ChatRequest, Completion, Finish, Message, Model, Output, Paid, Role as Speaker};
 use sipdo_protocol::pb;
 use sipdo_telemetry::metrics::{self, ModelCall};
-use sipdo_telemetry::span::{Kind, list};
-use sipdo_telemetry::{Span, Start, Trace, capturing_content, names, recording};
+use sipdo_telemetry::span::{Kind, list, shared};
+use sipdo_telemetry::{Span, Start, Trace, capturing_content, for_langfuse, names, recording};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Name of the stream of jobs, for the attribute of that name.
@@ -53,10 +53,11 @@ impl Processing {
 
     /// The job is about to be settled so.
     pub fn settling(&self, settle: &Settle) -> Span {
-        let (operation, outcome) = match settle {
-            Settle::Ack => ("ack", None),
-            Settle::HandBack(_) => ("nak", Some("handed_back")),
-            Settle::DeadLetter(_) => ("term", Some("dead_letter")),
+        let of_role = names::of_role(&self.role);
+        let (name, operation, outcome) = match settle {
+            Settle::Ack => (of_role.ack_job, "ack", None),
+            Settle::HandBack(_) => (of_role.nak_job, "nak", Some("handed_back")),
+            Settle::DeadLetter(_) => (of_role.term_job, "term", Some("dead_letter")),
         };
         if let Some(outcome) = outcome {
             metrics::job_outcome(&self.role, outcome);
@@ -68,15 +69,14 @@ impl Processing {
         if self.span.is_none() {
             return Span::none();
         }
-        let destination = names::job_destination(&self.role);
-        Start::new(format!("{operation} {destination}"), Kind::Client, &self.run)
+        Start::new(name, Kind::Client, &self.run)
             .parent(&self.span.trace())
             .with(names::MESSAGING_SYSTEM, names::NATS)
             .with(names::MESSAGING_OPERATION_NAME, operation)
             .with(names::MESSAGING_OPERATION_TYPE, "settle")
-            .with(names::MESSAGING_DESTINATION, destination)
-            .with(names::MESSAGING_CONSUMER_GROUP, self.role.clone())
-            .with(names::ROLE, self.role.clone())
+            .with(names::MESSAGING_DESTINATION, of_role.jobs)
+            .with(names::MESSAGING_CONSUMER_GROUP, of_role.role)
+            .with(names::ROLE, of_role.role)
             .start()
     }
 }
@@ -88,30 +88,30 @@ impl Drop for Processing {
 }
 
 fn processing(delivery: &Delivery, role: &str, run: &str, waited: Duration) -> Span {
-    let destination = names::job_destination(role);
+    let of_role = names::of_role(role);
     let creation = delivery.headers.trace();
-    let header = |name| delivery.headers.get(name).map(str::to_owned);
+    let job = delivery.headers.get(header::JOB).map(shared);
     let number = |name| {
         delivery
             .headers
             .number(name)
             .and_then(|number| i64::try_from(number).ok())
     };
-    Start::new(format!("process {destination}"), Kind::Consumer, run)
+    Start::new(of_role.process_job, Kind::Consumer, run)
         .parent(&creation)
         .link(&creation)
         .with(names::MESSAGING_SYSTEM, names::NATS)
         .with(names::MESSAGING_OPERATION_NAME, "process")
         .with(names::MESSAGING_OPERATION_TYPE, "process")
-        .with(names::MESSAGING_DESTINATION, destination)
-        .with(names::MESSAGING_TEMPLATE, names::job_template(role))
-        .with(names::MESSAGING_CONSUMER_GROUP, role.to_owned())
-        .with(names::MESSAGING_CONVERSATION_ID, run.to_owned())
-        .with_some(names::MESSAGING_MESSAGE_ID, header(header::JOB))
+        .with(names::MESSAGING_DESTINATION, of_role.jobs)
+        .with(names::MESSAGING_TEMPLATE, of_role.jobs_template)
+        .with(names::MESSAGING_CONSUMER_GROUP, of_role.role)
+        .with_run(names::MESSAGING_CONVERSATION_ID)
+        .with_some(names::MESSAGING_MESSAGE_ID, job.clone())
         .with(names::NATS_STREAM, JOB_STREAM)
         .with(names::NATS_SEQUENCE, whole(delivery.seq))
-        .with(names::ROLE, role.to_owned())
-        .with_some(names::JOB_ID, header(header::JOB))
+        .with(names::ROLE, of_role.role)
+        .with_some(names::JOB_ID, job)
         .with_some(names::ATTEMPT, number(header::ATTEMPT))
         .with_some(names::EPOCH, number(header::EPOCH))
         .with(names::DELIVERY, whole(delivery.delivered))
@@ -124,14 +124,16 @@ pub(crate) fn invoke(agent: &Agent, job: &pb::Job, operation: &'static str, targ
     if !recording() {
         return Span::none();
     }
-    let role = agent.name.as_str();
+    let of_role = names::of_role(agent.name.as_str());
     // A program that an operator allows is no provider of models; the conventions want a name all the same.
     let provider = target.map_or("program", |target| target.model.endpoint().provider().as_str());
-    Start::new(format!("{INVOKE} {role}"), Kind::Internal, &job.run)
+    Start::new(of_role.invoke, Kind::Internal, &job.run)
+        .inference(of_role.openinference)
         .parent(&Trace::current())
         .with(names::GEN_AI_OPERATION, INVOKE)
         .with(names::GEN_AI_PROVIDER, provider)
-        .with(names::GEN_AI_AGENT_NAME, role.to_owned())
+        .with(names::GEN_AI_AGENT_NAME, of_role.role)
+        .with(names::AGENT_NAME, of_role.role)
         .with(names::GEN_AI_AGENT_ID, agent.id.to_string())
         .with(names::GEN_AI_AGENT_VERSION, env!("CARGO_PKG_VERSION"))
         .with_some(
@@ -139,12 +141,13 @@ pub(crate) fn invoke(agent: &Agent, job: &pb::Job, operation: &'static str, targ
             target.map(|target| target.settings().model.clone()),
         )
         .with_some(names::ENDPOINT, target.map(|target| target.settings().endpoint.clone()))
-        .with(names::ROLE, role.to_owned())
+        .with(names::ROLE, of_role.role)
         .with(names::JOB_ID, job.job.clone())
         .with(names::OPERATION, operation)
         .start()
 }
 
+/// Operation of the span of an agent at work.
 const INVOKE: &str = "invoke_agent";
 const CHAT: &str = "chat";
 
@@ -163,18 +166,19 @@ pub(crate) fn publishing(result: &pb::JobResult, role: &str, parent: &Trace) -> 
     if !recording() {
         return Span::none();
     }
-    let destination = names::result_destination(role);
-    Start::new(format!("publish {destination}"), Kind::Producer, &result.run)
+    let of_role = names::of_role(role);
+    let job = shared(&result.job);
+    Start::new(of_role.publish_result, Kind::Producer, &result.run)
         .parent(parent)
         .with(names::MESSAGING_SYSTEM, names::NATS)
         .with(names::MESSAGING_OPERATION_NAME, "publish")
         .with(names::MESSAGING_OPERATION_TYPE, "send")
-        .with(names::MESSAGING_DESTINATION, destination)
-        .with(names::MESSAGING_TEMPLATE, names::result_template(role))
-        .with(names::MESSAGING_MESSAGE_ID, result.job.clone())
-        .with(names::MESSAGING_CONVERSATION_ID, result.run.clone())
-        .with(names::JOB_ID, result.job.clone())
-        .with(names::ROLE, role.to_owned())
+        .with(names::MESSAGING_DESTINATION, of_role.results)
+        .with(names::MESSAGING_TEMPLATE, of_role.results_template)
+        .with(names::MESSAGING_MESSAGE_ID, job.clone())
+        .with_run(names::MESSAGING_CONVERSATION_ID)
+        .with(names::JOB_ID, job)
+        .with(names::ROLE, of_role.role)
         .start()
 }
 
@@ -236,6 +240,7 @@ impl Caller<'_> {
             Output::Json(_) => "json",
         };
         let span = Start::new(format!("{CHAT} {name}"), Kind::Client, self.run)
+            .inference("LLM")
             .parent(&Trace::current())
             .at(attempt.started)
             .with(names::GEN_AI_OPERATION, CHAT)
@@ -295,7 +300,11 @@ fn answered(span: &Span, completion: &Completion, cost: Option<u64>) {
         span.set_attribute(list(names::GEN_AI_FINISH_REASONS, [reason.to_owned()]));
     }
     if let Some(nano) = cost {
-        span.set(names::LLM_COST_USD, nano as f64 / 1e9);
+        let usd = nano as f64 / 1e9;
+        span.set(names::LLM_COST_USD, usd);
+        if for_langfuse() {
+            span.set(names::GEN_AI_COST, usd);
+        }
     }
 }
 

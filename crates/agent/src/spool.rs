@@ -36,6 +36,16 @@ pub(crate) struct Kept {
     pub key: Option<String>,
     /// The result.
     pub result: pb::JobResult,
+    /// The place in a trace of the message that published the job; none where nothing was recorded.
+    pub trace: Option<String>,
+}
+
+/// What stands in a file beside the result. Protobuf messages that are written one after the other are read as one, and each reader
+/// passes over what it does not know: a file is still a result.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Beside {
+    #[prost(string, optional, tag = "1000")]
+    traceparent: Option<String>,
 }
 
 /// Ends the name of a file that is whole.
@@ -98,7 +108,10 @@ impl Spool {
             kept.key.as_deref().unwrap_or(NO_KEY)
         );
         let path = self.folder.join(format!("{name}{WHOLE}"));
-        room.fill(&kept.result.encode_to_vec(), &path)?;
+        let beside = Beside {
+            traceparent: kept.trace.clone(),
+        };
+        room.fill(&[kept.result.encode_to_vec(), beside.encode_to_vec()].concat(), &path)?;
         Ok(path)
     }
 
@@ -129,9 +142,13 @@ impl Spool {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            match pb::JobResult::decode(bytes.as_slice()) {
-                Ok(result) => found.push((path, Kept { key, result })),
-                Err(error) => {
+            let read = (
+                pb::JobResult::decode(bytes.as_slice()),
+                Beside::decode(bytes.as_slice()),
+            );
+            match read {
+                (Ok(result), Ok(Beside { traceparent: trace })) => found.push((path, Kept { key, result, trace })),
+                (Err(error), _) | (_, Err(error)) => {
                     tracing::error!(file = %path.display(), %error, "a file of the spool cannot be read and is put aside");
                     fs::rename(&path, path.with_extension("unreadable"))?;
                 }
@@ -226,6 +243,7 @@ mod tests {
         let kept = Kept {
             key: None,
             result: result("j"),
+            trace: None,
         };
         let path = keep(&spool, &kept);
         assert_eq!(
@@ -243,11 +261,13 @@ mod tests {
         let kept = Kept {
             key: Some("ab".repeat(32)),
             result: result("j"),
+            trace: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
         };
         let path = keep(&spool, &kept);
         let keyless = Kept {
             key: None,
             result: result("k"),
+            trace: None,
         };
         keep(&spool, &keyless);
         let again = Spool::open(folder.path(), Role::Learner).unwrap();

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::error::{BusError, OLDEST_SERVER};
 use crate::message::NewMessage;
-use crate::settings::{BusSettings, without_password};
+use crate::settings::{BusSettings, user_info, without_password};
 use crate::subjects::{self, AgentId};
 
 const PING: Duration = Duration::from_secs(2);
@@ -173,15 +173,20 @@ impl Bus {
     }
 }
 
+/// The address alone: the client takes no login from a URL, and writes URLs into its log lines as they are.
 fn address(url: &str) -> Result<ServerAddr, BusError> {
-    let wrong = |reason: String| BusError::Url {
-        url: without_password(url),
-        reason,
-    };
-    if url.trim().is_empty() {
-        return Err(wrong("it is empty".to_owned()));
+    let shown = without_password(url);
+    if shown.trim().is_empty() {
+        return Err(wrong(url, "it is empty"));
     }
-    ServerAddr::from_str(url).map_err(|error| wrong(error.to_string()))
+    ServerAddr::from_str(&shown).map_err(|error| wrong(url, error))
+}
+
+fn wrong(url: &str, reason: impl ToString) -> BusError {
+    BusError::Url {
+        url: without_password(url),
+        reason: reason.to_string(),
+    }
 }
 
 async fn options(settings: &BusSettings) -> Result<ConnectOptions, BusError> {
@@ -198,6 +203,11 @@ async fn options(settings: &BusSettings) -> Result<ConnectOptions, BusError> {
                 .saturating_mul(1 << attempt.min(5))
                 .min(LONGEST_RECONNECT)
         });
+    options = match login(&settings.urls)? {
+        Some((user, Some(password))) => options.user_and_password(user, password),
+        Some((token, None)) => options.token(token),
+        None => options,
+    };
     if let Some(path) = &settings.credentials_file {
         options = options
             .credentials_file(path)
@@ -215,6 +225,33 @@ async fn options(settings: &BusSettings) -> Result<ConnectOptions, BusError> {
         options = options.add_root_certificates(path.clone());
     }
     Ok(options)
+}
+
+/// User and password of the servers' URLs, or a token alone. One client logs in everywhere in the same way.
+fn login(urls: &[String]) -> Result<Option<(String, Option<String>)>, BusError> {
+    let mut login = None;
+    for url in urls {
+        let Some((user, password)) = user_info(url) else {
+            continue;
+        };
+        let decode = |text| decoded(text).ok_or_else(|| wrong(url, "its user or password is not encoded as a URL's"));
+        let found = (decode(user)?, password.map(decode).transpose()?);
+        if login.get_or_insert_with(|| found.clone()) != &found {
+            return Err(wrong(url, "its user or password is not that of the other servers"));
+        }
+    }
+    Ok(login)
+}
+
+/// `%41` as `A`.
+fn decoded(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        bytes.extend_from_slice(part.get(2..)?.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
 }
 
 fn unusable(path: &Path, error: std::io::Error) -> BusError {
@@ -320,5 +357,32 @@ mod tests {
         assert!(error.contains("host") && !error.contains("secret"), "{error}");
         assert!(address("").is_err());
         assert!(address("localhost:4222").is_ok());
+        let address = address("nats://me:secret@host:5").unwrap();
+        assert_eq!(
+            (address.username(), address.password(), address.port()),
+            (None, None, 5)
+        );
+    }
+
+    #[test]
+    fn who_logs_in_is_read_from_the_urls() {
+        let told = |urls: &[&str]| login(&urls.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>());
+        let pair = |user: &str, password: Option<&str>| Some((user.to_owned(), password.map(str::to_owned)));
+        assert_eq!(told(&["nats://host", "host:1"]).unwrap(), None);
+        assert_eq!(
+            told(&["nats://me:s%40%C3%A9:x@host", "b"]).unwrap(),
+            pair("me", Some("s@é:x"))
+        );
+        assert_eq!(told(&["tls://t0ken@host"]).unwrap(), pair("t0ken", None));
+        for bad in [
+            ["nats://me:secret@a", "nats://me:other-secret@b"],
+            ["nats://me:secret%4@a", "b"],
+        ] {
+            let error = told(&bad).unwrap_err().to_string();
+            assert!(
+                error.contains("user or password") && !error.contains("secret"),
+                "{error}"
+            );
+        }
     }
 }

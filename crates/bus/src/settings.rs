@@ -95,6 +95,16 @@ pub(crate) fn without_password(url: &str) -> String {
     }
 }
 
+/// User and password of a URL, or what stands there alone.
+pub(crate) fn user_info(url: &str) -> Option<(&str, Option<&str>)> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (login, _) = rest.rsplit_once('@')?;
+    Some(match login.split_once(':') {
+        Some((user, password)) => (user, Some(password)),
+        None => (login, None),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -92,8 +92,7 @@ impl Order {
 /// Everything that stands between an order and its end.
 pub async fn launch(global: &Global, stack: &StackArgs, config: Option<PathBuf>, order: Order) -> Outcome {
     let mut interrupts = Interrupts::new()?;
-    let roles: Vec<Role> = order.roles.iter().copied().collect();
-    let mut session = reach(global, stack, config, &roles, &order.models, None).await?;
+    let mut session = reach(global, stack, config, &order.pools(), &order.models, None).await?;
     let outcome = tokio::select! {
         placed = place(&mut session, &order) => placed,
         () = interrupts.next() => Err(Failure::new(Exit::Interrupted, "interrupted before the run was created")),
@@ -126,9 +125,8 @@ pub async fn launch_each(
     orders: &[Order],
     check: impl AsyncFn(&mut Api) -> Result<(), Failure>,
 ) -> Result<Vec<pb::Run>, Failure> {
-    let roles: BTreeSet<Role> = orders.iter().flat_map(|order| order.roles.iter().copied()).collect();
-    let roles: Vec<Role> = roles.into_iter().collect();
-    let mut session = reach(global, stack, config, &roles, &BTreeMap::new(), None).await?;
+    let pools = orders.iter().flat_map(Order::pools).collect();
+    let mut session = reach(global, stack, config, &pools, &BTreeMap::new(), None).await?;
     let ended = follow_each(&mut session, orders, check).await;
     session.close().await;
     ended
@@ -178,14 +176,15 @@ fn tell_run(run: &str) -> Outcome {
 /// No model for a role; an endpoint that does not answer; a process that is not ready in time.
 pub async fn reach_with_agents(global: &Global, stack: &StackArgs, run: Option<&str>) -> Result<Session, Failure> {
     let config = operator::operator_file(stack, None)?;
-    reach(global, stack, config, &Role::ALL, &BTreeMap::new(), run).await
+    let pools = operator::pools(config.as_deref())?;
+    reach(global, stack, config, &pools, &BTreeMap::new(), run).await
 }
 
 async fn reach(
     global: &Global,
     stack: &StackArgs,
     config: Option<PathBuf>,
-    roles: &[Role],
+    pools: &BTreeSet<Pool>,
     own: &BTreeMap<String, pb::ModelChoice>,
     run: Option<&str>,
 ) -> Result<Session, Failure> {
@@ -225,14 +224,12 @@ async fn reach(
         return Ok(session);
     }
     if !here.simulated {
-        let settings = operator::check_models(config.as_deref(), roles, own)?;
+        let settings = operator::check_models(config.as_deref(), pools.iter().cloned(), own)?;
         if !stack.no_probe {
             operator::require_answers(&operator::probe(&settings).await)?;
         }
     }
-    let mut plan = Plan::whole(layout, config, true);
-    plan.agents.retain(|role, _| roles.contains(role));
-    here.start(&plan).await
+    here.start(&Plan::whole(layout, config, pools, true)).await
 }
 
 /// Sees that every role is there and creates the run.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use clap::{Args, Parser};
-use sipdo_agent::settings::{AgentFlags, AgentSettings, CONFIG_VARIABLE, FILE_NAME, SettingsError};
-use sipdo_domain::Role;
+use sipdo_agent::settings::{AgentFlags, AgentSettings, CONFIG_VARIABLE, FILE_NAME, Settings, SettingsError};
+use sipdo_domain::{Pool, Role};
 use sipdo_llm::{EndpointClient, Model, ModelError, Price, Spend};
 use sipdo_protocol::pb;
 use tokio::task::JoinSet;
@@ -83,44 +83,56 @@ struct AsAgent {
     flags: AgentFlags,
 }
 
-/// What an agent of `role` would resolve its settings to.
-fn settings(role: Role, config: Option<&Path>) -> Result<AgentSettings, SettingsError> {
+/// What an agent of `pool` would resolve its settings to.
+fn settings(pool: &Pool, config: Option<&Path>) -> Result<AgentSettings, SettingsError> {
     let mut flags = AsAgent::try_parse_from(["agent"])
         .map_err(|error| SettingsError::Unusable(error.to_string()))?
         .flags;
     flags.config = config.map(Path::to_owned).or(flags.config);
-    flags.resolve(role, |name| env::var(name).ok())
+    if !pool.name.is_empty() {
+        flags.pool = Some(pool.name.clone());
+    }
+    flags.resolve(pool.role, |name| env::var(name).ok())
 }
 
-/// The settings of every one of `roles` on this machine, with the run's `own` models by role name laid over them.
+/// Everybody whom the file has models for: the unnamed agents of every role, and its named pools.
+///
+/// # Errors
+/// The file is wrong.
+pub fn pools(config: Option<&Path>) -> Result<BTreeSet<Pool>, Failure> {
+    let file = Settings::find(config, |name| env::var(name).ok()).map_err(|error| unusable(&error, config))?;
+    Ok(Role::ALL.map(Pool::from).into_iter().chain(file.pools()).collect())
+}
+
+/// The settings of every one of `pools` on this machine, with the run's `own` models by pool laid over them.
 ///
 /// # Errors
 /// The file is wrong, or a role has no model, no endpoint or no key: told with what to write.
 pub fn check_models(
     config: Option<&Path>,
-    roles: &[Role],
+    pools: impl IntoIterator<Item = Pool>,
     own: &BTreeMap<String, pb::ModelChoice>,
-) -> Result<BTreeMap<Role, AgentSettings>, Failure> {
+) -> Result<BTreeMap<Pool, AgentSettings>, Failure> {
     sipdo_llm::install_crypto_provider();
     let mut found = BTreeMap::new();
-    for &role in roles {
-        let mut settings = settings(role, config).map_err(|error| unusable(&error, config))?;
-        if let Some(choice) = own.get(role.name()) {
+    for pool in pools {
+        let mut settings = settings(&pool, config).map_err(|error| unusable(&error, config))?;
+        if let Some(choice) = own.get(&pool.to_string()) {
             lay_over(&mut settings.model, choice);
         }
         let name = &settings.model.endpoint;
         let endpoint = settings.endpoints.get(name).cloned().ok_or_else(|| {
             let known: Vec<&str> = settings.endpoints.keys().map(String::as_str).collect();
             let known = known.join(", ");
-            Failure::usage(format!("the run's model of the {role}: there is no endpoint `{name}`"))
+            Failure::usage(format!("the run's model of the {pool}: there is no endpoint `{name}`"))
                 .hint(format!("endpoints are named in {}; it knows {known}", place(config)))
         })?;
         EndpointClient::new(name, endpoint).map_err(|error| {
-            Failure::usage(format!("{}: {error} (needed by the {role})", place(config))).hint(
+            Failure::usage(format!("{}: {error} (needed by the {pool})", place(config))).hint(
                 "a key is never written into the file: `api_key_env` names the variable, `api_key_file` the file that holds it",
             )
         })?;
-        found.insert(role, settings);
+        found.insert(pool, settings);
     }
     Ok(found)
 }
@@ -168,8 +180,8 @@ pub fn price(settings: &AgentSettings) -> Option<Price> {
 pub struct Probed {
     /// `endpoint/model`.
     pub label: String,
-    /// Roles that use it.
-    pub roles: Vec<Role>,
+    /// Who uses it.
+    pub pools: Vec<Pool>,
     /// It answers and knows the model (in words), or why not.
     pub finding: Result<String, Trouble>,
 }
@@ -202,22 +214,22 @@ impl From<ModelError> for Trouble {
 }
 
 /// Asks every endpoint once, without buying anything, whether it is there, takes the key and lists the model.
-pub async fn probe(settings: &BTreeMap<Role, AgentSettings>) -> Vec<Probed> {
-    let mut distinct: BTreeMap<String, (Vec<Role>, &AgentSettings)> = BTreeMap::new();
-    for (&role, settings) in settings {
+pub async fn probe(settings: &BTreeMap<Pool, AgentSettings>) -> Vec<Probed> {
+    let mut distinct: BTreeMap<String, (Vec<Pool>, &AgentSettings)> = BTreeMap::new();
+    for (pool, settings) in settings {
         let label = format!("{}/{}", settings.model.endpoint, settings.model.model);
         distinct
             .entry(label)
             .or_insert_with(|| (Vec::new(), settings))
             .0
-            .push(role);
+            .push(pool.clone());
     }
     let mut probes = JoinSet::new();
-    for (label, (roles, settings)) in distinct {
+    for (label, (pools, settings)) in distinct {
         let model = model(settings);
         probes.spawn(async move {
             let finding = ask(model).await;
-            Probed { label, roles, finding }
+            Probed { label, pools, finding }
         });
     }
     let mut found = probes.join_all().await;
@@ -258,13 +270,13 @@ pub fn require_answers(probed: &[Probed]) -> Result<(), Failure> {
     let troubles: Vec<String> = probed
         .iter()
         .filter_map(|probed| {
-            let roles: BTreeSet<&str> = probed.roles.iter().map(|role| role.name()).collect();
-            let roles: Vec<&str> = roles.into_iter().collect();
+            let pools: BTreeSet<String> = probed.pools.iter().map(Pool::to_string).collect();
+            let pools: Vec<String> = pools.into_iter().collect();
             let trouble = probed.finding.as_ref().err()?;
             Some(format!(
                 "{} (for {}): {}",
                 probed.label,
-                roles.join(", "),
+                pools.join(", "),
                 output::clean_line(&trouble.words)
             ))
         })
@@ -296,7 +308,7 @@ mod tests {
     #[test]
     fn a_role_without_a_model_is_named_with_what_to_write() {
         let (_dir, path) = file("[endpoints.local]\nprovider = \"openai\"\nbase_url = \"http://127.0.0.1:1/v1\"\n");
-        let failure = check_models(Some(&path), &[Role::Verifier], &BTreeMap::new()).unwrap_err();
+        let failure = check_models(Some(&path), [Role::Verifier.into()], &BTreeMap::new()).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
         assert!(
             failure.message.contains("verifier") && failure.hint.contains("--simulated"),
@@ -317,10 +329,10 @@ mod tests {
             };
             BTreeMap::from([("learner".to_owned(), choice)])
         };
-        let settings = check_models(Some(&path), &[Role::Learner, Role::Checker], &own("local")).unwrap();
-        assert_eq!(settings[&Role::Learner].model.model, "other");
-        assert_eq!(settings[&Role::Checker].model.model, "m");
-        let failure = check_models(Some(&path), &[Role::Learner], &own("cloud")).unwrap_err();
+        let settings = check_models(Some(&path), [Role::Learner.into(), Role::Checker.into()], &own("local")).unwrap();
+        assert_eq!(settings[&Pool::from(Role::Learner)].model.model, "other");
+        assert_eq!(settings[&Pool::from(Role::Checker)].model.model, "m");
+        let failure = check_models(Some(&path), [Role::Learner.into()], &own("cloud")).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
         assert!(
             failure.message.contains("`cloud`") && failure.hint.contains("local"),
@@ -329,11 +341,33 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_has_a_table_of_its_own_over_its_role_s() {
+        let (_dir, path) = file(
+            "[endpoints.local]\nprovider = \"openai\"\nbase_url = \"http://127.0.0.1:1/v1\"\n[models.default]\nmodel = \"m\"\n\
+             [models.checker]\nmax_tokens = 7\n[models.checker_a]\nmodel = \"a\"\n[models.checker_b]\nmodel = \"b\"\nmax_tokens = 8\n",
+        );
+        let pools = pools(Some(&path)).unwrap();
+        assert_eq!(pools.len(), Role::ALL.len() + 2);
+        let settings = check_models(Some(&path), pools, &BTreeMap::new()).unwrap();
+        let of = |pool: &str| {
+            let settings = &settings[&pool.parse().unwrap()];
+            (
+                settings.model.model.as_str(),
+                settings.model.max_tokens,
+                settings.pool.to_string(),
+            )
+        };
+        assert_eq!(of("checker"), ("m", 7, "checker".into()));
+        assert_eq!(of("checker_a"), ("a", 7, "checker_a".into()));
+        assert_eq!(of("checker_b"), ("b", 8, "checker_b".into()));
+    }
+
+    #[test]
     fn a_missing_key_is_named_by_its_variable() {
         let (_dir, path) = file(
             "[endpoints.cloud]\nprovider = \"openai\"\napi_key_env = \"SIPDO_TEST_NO_SUCH_KEY\"\n[models.default]\nmodel = \"m\"\n",
         );
-        let failure = check_models(Some(&path), &[Role::Learner], &BTreeMap::new()).unwrap_err();
+        let failure = check_models(Some(&path), [Role::Learner.into()], &BTreeMap::new()).unwrap_err();
         assert!(failure.message.contains("SIPDO_TEST_NO_SUCH_KEY"), "{failure}");
     }
 
@@ -360,7 +394,12 @@ mod tests {
         let (_dir, path) = file(&format!(
             "[endpoints.local]\nprovider = \"openai\"\nbase_url = \"http://127.0.0.1:{port}/v1\"\n[models.default]\nmodel = \"m\"\n"
         ));
-        let settings = check_models(Some(&path), &[Role::Learner, Role::Checker], &BTreeMap::new()).unwrap();
+        let settings = check_models(
+            Some(&path),
+            [Role::Learner.into(), Role::Checker.into()],
+            &BTreeMap::new(),
+        )
+        .unwrap();
         let probed = probe(&settings).await;
         assert_eq!(probed.len(), 1, "one endpoint and model is asked once");
         let failure = require_answers(&probed).unwrap_err();

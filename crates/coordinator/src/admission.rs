@@ -35,37 +35,25 @@ pub fn check(
         check_program(program, roster, pools)?;
     }
     let asked: BTreeSet<Pool> = asked(forecast, pools).cloned().collect();
-    let unpriced = roster.unpriced(&asked);
-    if budget.nano_usd.is_some() && !unpriced.is_empty() {
-        let why = format!(
-            "a cap in USD needs the price of every model; unknown for {}: write them into [endpoints.NAME.prices.\"MODEL\"], or cap calls or tokens instead",
-            unpriced.join(", ")
-        );
-        return Err(precondition("PRICE_UNKNOWN", why));
-    }
     if budget.nano_usd.is_some() {
-        check_own_models(request, roster)?;
+        check_prices(request, roster, &asked)?;
     }
     check_caps(task, forecast, budget, roster, &asked)
 }
 
-/// Under a cap in USD a run may only choose models that an agent has on its card: of others nobody here knows the price, so what is
-/// reserved for them could be too little.
-fn check_own_models(request: &pb::CreateRunRequest, roster: &Roster) -> Result<(), Status> {
-    for (name, choice) in &request.models {
-        let Ok(pool) = name.parse::<Pool>() else { continue };
-        let cards = roster.of(&pool);
-        let is = |asked: &str, own: &str| asked.is_empty() || asked == own;
-        let known = |card: &pb::AgentCard| is(&choice.endpoint, &card.endpoint) && is(&choice.model, &card.model);
-        if !cards.is_empty() && !cards.iter().any(known) {
-            let why = format!(
-                "a cap in USD needs the price of every model, and no {pool} has {}/{} on its card: give an agent that model, or cap calls or tokens instead",
-                choice.endpoint, choice.model
-            );
-            return Err(precondition("PRICE_UNKNOWN", why));
-        }
+/// Under a cap in USD every model must have a price, also one that the run chooses itself: what is reserved for the others could be
+/// too little.
+fn check_prices(request: &pb::CreateRunRequest, roster: &Roster, asked: &BTreeSet<Pool>) -> Result<(), Status> {
+    let of = |pool: &Pool| roster.unpriced(pool, request.models.get(&pool.to_string()));
+    let unpriced: BTreeSet<String> = asked.iter().flat_map(of).collect();
+    if unpriced.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let unpriced = unpriced.into_iter().collect::<Vec<_>>().join(", ");
+    let why = format!(
+        "a cap in USD needs the price of every model; unknown for {unpriced}: write them into [endpoints.NAME.prices.\"MODEL\"], or cap calls or tokens instead"
+    );
+    Err(precondition("PRICE_UNKNOWN", why))
 }
 
 /// The pools that a run asks for sure.
@@ -214,7 +202,15 @@ mod tests {
             agent: format!("{role}-1"),
             max_tokens: 100,
             max_calls: 1,
+            endpoint: "cloud".into(),
+            model: "own".into(),
             endpoints: vec!["cloud".into()],
+            prices: vec![pb::ModelPrice {
+                endpoint: "cloud".into(),
+                model: "other".into(),
+                input_price: price,
+                output_price: price,
+            }],
             programs: vec!["rules".into()],
             input_price: Some(price),
             output_price: Some(price),
@@ -243,6 +239,32 @@ mod tests {
         let dear = refusal(|_, _, budget| budget.nano_usd = Some(1_000_000), 1_000_000_000);
         assert!(dear.contains("0.001 USD are too few"), "{dear}");
         assert_eq!(refusal(|_, _, budget| budget.nano_usd = Some(1_000_000), 0), "");
+    }
+
+    #[test]
+    fn under_a_cap_in_usd_a_run_chooses_among_models_with_a_price() {
+        let capped = |model: &'static str, cap: Option<u64>| {
+            refusal(
+                |request, _, budget| {
+                    let choice = pb::ModelChoice {
+                        model: model.into(),
+                        ..Default::default()
+                    };
+                    request.models.insert("learner".into(), choice);
+                    budget.nano_usd = cap;
+                },
+                1,
+            )
+        };
+        let refused = capped("unheard-of", Some(1_000_000));
+        assert!(refused.contains("unknown for learner cloud/unheard-of"), "{refused}");
+        assert_eq!(capped("unheard-of", None), "", "nothing is counted in USD");
+        assert_eq!(capped("own", Some(1_000_000)), "");
+        assert_eq!(
+            capped("other", Some(1_000_000)),
+            "",
+            "the operator's file has its price"
+        );
     }
 
     #[test]

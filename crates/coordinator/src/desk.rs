@@ -304,7 +304,7 @@ impl Desk {
                 continue;
             };
             if issued.max_calls == 0 {
-                match roster.worst(&issued.pool, size(&issued.ask), models.get(&issued.pool.to_string())) {
+                match worst(state, roster, models, &issued.pool, &issued.ask) {
                     Some(worst) => issued.reserved(&worst, state, &attempt_key(&job, open.attempt)),
                     None => {
                         later.push(job);
@@ -330,8 +330,7 @@ impl Desk {
                 continue;
             };
             let (role, attempt, died) = (issued.pool.role, open.attempt, open.died);
-            let own = models.get(&issued.pool.to_string());
-            let Some(worst) = roster.worst(&issued.pool, size(&issued.ask), own) else {
+            let Some(worst) = worst(state, roster, models, &issued.pool, &issued.ask) else {
                 later.push(job);
                 continue;
             };
@@ -363,7 +362,6 @@ impl Desk {
         let mut in_flight = self.in_flight();
         for pool in self.queues.keys().cloned().collect::<Vec<_>>() {
             let flying = in_flight.entry(pool.clone()).or_insert(0);
-            let own = models.get(&pool.to_string());
             let window = self
                 .windows
                 .get(&pool)
@@ -376,7 +374,7 @@ impl Desk {
                     self.ask(request, state);
                     continue;
                 }
-                let Some(worst) = roster.worst(&pool, size(&request.ask), own) else {
+                let Some(worst) = worst(state, roster, models, &pool, &request.ask) else {
                     self.queues.entry(pool).or_default().push_front(request);
                     break;
                 };
@@ -442,6 +440,19 @@ impl Issued {
 /// Wraps an event.
 pub fn event(event: Event) -> pb::Event {
     pb::Event { event: Some(event) }
+}
+
+/// What is to be reserved for a job. None while no agent answers, and under a cap in USD also while the price of a model is unknown:
+/// nothing is bought that cannot be counted.
+fn worst(
+    state: &RunState,
+    roster: &Roster,
+    models: &BTreeMap<String, pb::ModelChoice>,
+    pool: &Pool,
+    ask: &pb::Ask,
+) -> Option<Worst> {
+    let worst = roster.worst(pool, size(ask), models.get(&pool.to_string()))?;
+    (worst.priced || state.ledger.cap().nano_usd.is_none()).then_some(worst)
 }
 
 /// Bytes of an ask.

@@ -4,11 +4,12 @@
 
 use crate::{
     context::{Context, ROLL_CALL, roll_call},
+    facts::replay,
     refusal::{bad_request, internal, not_found, precondition, unavailable},
-    roster::{Roster, nobody},
+    roster::{Roster, Used, nobody, price_unknown},
 };
 use prost::Message as _;
-use sipdo_bus::{AgentId, RunId};
+use sipdo_bus::{AgentId, RunId, RunReader};
 use sipdo_domain::{Pool, Role, independence};
 use sipdo_protocol::{pb, pb::event::Event};
 use std::{
@@ -26,6 +27,35 @@ const LONGEST_BY: usize = 100;
 
 /// Choices by `role`, `role_pool`, or in the registry also `run.role`.
 pub type Choices = BTreeMap<String, pb::ModelChoice>;
+
+/// Choices with those of the registry over them, by pool: the deployment's entries first, so that the run's own has the last word.
+pub fn overlaid(own: &Choices, registry: &Choices, run: &str) -> Choices {
+    let mut all = own.clone();
+    for of in ["", run] {
+        for (key, choice) in registry {
+            let (found, pool) = key.rsplit_once('.').unwrap_or(("", key));
+            if found == of {
+                overlay(all.entry(pool.to_owned()).or_default(), choice);
+            }
+        }
+    }
+    all
+}
+
+/// What a choice leaves out stays as it is.
+fn overlay(below: &mut pb::ModelChoice, choice: &pb::ModelChoice) {
+    for (to, from) in [
+        (&mut below.endpoint, &choice.endpoint),
+        (&mut below.model, &choice.model),
+    ] {
+        if !from.is_empty() {
+            to.clone_from(from);
+        }
+    }
+    below.temperature = choice.temperature.or(below.temperature);
+    below.max_tokens = choice.max_tokens.or(below.max_tokens);
+    below.timeout_seconds = choice.timeout_seconds.or(below.timeout_seconds);
+}
 
 /// Whose model is meant.
 struct Place {
@@ -85,6 +115,24 @@ pub async fn set(context: &Context, request: pb::SetModelRequest) -> Result<pb::
         check_choice("choice", choice)?;
         check_endpoint(&roster, &place.pool, "choice.endpoint", &choice.endpoint)?;
         warnings.extend(doubts(&roster, &place.pool, &choice.endpoint));
+        let mut registry = list(context).await?;
+        registry.insert(place.key(), choice.clone());
+        let layers = Layers {
+            roster: &roster,
+            registry: &registry,
+            own: &own,
+            run: place.run.as_ref().map(RunId::as_str),
+        };
+        if let Some(model) = layers.unpriced(&place.pool).first() {
+            if let Some(run) = &place.run
+                && cap_in_usd(context, run).await?
+            {
+                return Err(precondition("PRICE_UNKNOWN", price_unknown(model)));
+            }
+            warnings.push(format!(
+                "the price of {model} is unknown: what it costs is not counted, and a run with a cap in USD waits until it is known"
+            ));
+        }
     }
     let by: String = sipdo_domain::fence::clean(&request.by)
         .chars()
@@ -111,6 +159,13 @@ pub async fn set(context: &Context, request: pb::SetModelRequest) -> Result<pb::
         warnings.extend(layers.shared(&voters, false, Some(&place.pool)));
     }
     Ok(pb::SetModelResponse { warnings })
+}
+
+/// Whether a run has a cap in USD now.
+async fn cap_in_usd(context: &Context, run: &RunId) -> Result<bool, Status> {
+    let mut reader = RunReader::open(&context.bus, run, 0).await.map_err(unavailable)?;
+    let state = replay(context, run, &mut reader).await.map_err(internal)?;
+    Ok(state.ledger.cap().nano_usd.is_some())
 }
 
 /// The registry as it stands.
@@ -251,22 +306,16 @@ pub struct Layers<'a> {
 impl Layers<'_> {
     /// Every model that may answer for a pool, as `endpoint/model`.
     fn labels(&self, pool: &Pool) -> BTreeSet<String> {
-        let key = pool.to_string();
-        let of_run = self.run.and_then(|run| self.registry.get(&format!("{run}.{key}")));
-        let layers = [self.own.get(&key), self.registry.get(&key), of_run];
-        let label = |card: &pb::AgentCard| {
-            let (mut endpoint, mut model) = (&card.endpoint, &card.model);
-            for choice in layers.into_iter().flatten() {
-                endpoint = if choice.endpoint.is_empty() {
-                    endpoint
-                } else {
-                    &choice.endpoint
-                };
-                model = if choice.model.is_empty() { model } else { &choice.model };
-            }
-            format!("{endpoint}/{model}")
-        };
-        self.roster.of(pool).iter().map(label).collect()
+        let choices = overlaid(self.own, self.registry, self.run.unwrap_or_default());
+        let choice = choices.get(&pool.to_string());
+        let used = self.roster.of(pool).iter().map(|card| Used::by(card, choice));
+        used.map(|used| format!("{}/{}", used.endpoint, used.model)).collect()
+    }
+
+    /// Models that may answer for a pool, and whose price nobody knows, as `pool endpoint/model`.
+    pub fn unpriced(&self, pool: &Pool) -> BTreeSet<String> {
+        let choices = overlaid(self.own, self.registry, self.run.unwrap_or_default());
+        self.roster.unpriced(pool, choices.get(&pool.to_string()))
     }
 
     /// What is to be said of pools that judge each other's work with one model; only where `about` is among them, if it is given.

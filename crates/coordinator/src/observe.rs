@@ -4,11 +4,12 @@
 //! A trace is an iteration and not a run, because backends suffer from traces of hours. The root's place goes into the
 //! header of every entry of the journal: whoever takes the run over goes on in the same trace.
 
-use crate::fold::RunState;
+use crate::{context::now_ms, fold::RunState};
 use sipdo_bus::{BusError, CreateRunError, Published};
 use sipdo_domain::Role;
 use sipdo_protocol::pb::{self, event::Event, telling::Telling};
-use sipdo_telemetry::span::{Attribute, Kind, attribute};
+use sipdo_telemetry::budget::Budget;
+use sipdo_telemetry::span::{Attribute, Kind, attribute, shared};
 use sipdo_telemetry::{Span, Start, Trace, metrics, names, recording};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ pub(crate) struct Observer {
     root: Root,
     /// Whether a root was begun here; before that, one is inherited or begun.
     begun: bool,
+    budget: Budget,
 }
 
 #[derive(Default)]
@@ -43,7 +45,22 @@ impl Observer {
             epoch,
             root: Root::default(),
             begun: false,
+            budget: Budget::new(),
         }
+    }
+
+    /// What the run has left of its caps.
+    pub fn left(&self, state: &RunState) {
+        let (cap, spent) = (state.ledger.cap(), state.ledger.spent());
+        let seconds = now_ms().saturating_sub(state.summary.created_ms) / 1000;
+        let caps = [
+            (cap.calls, spent.calls),
+            (cap.tokens, spent.tokens),
+            (cap.nano_usd, spent.nano_usd),
+            (cap.seconds, seconds),
+        ];
+        let share = |(cap, used): (Option<u64>, u64)| cap.map(|cap| 1.0 - used.min(cap) as f64 / cap.max(1) as f64);
+        self.budget.left(caps.map(share));
     }
 
     /// These events are about to be appended. A new root begins with a level, with the conclusion, and where the old one is full.
@@ -115,17 +132,18 @@ impl Observer {
         attempt: u32,
         parent: &Trace,
     ) -> Span {
-        let destination = names::job_destination(role);
-        Start::new(format!("publish {destination}"), Kind::Producer, &self.run)
+        let of_role = names::of_role(role);
+        let job = shared(job);
+        Start::new(of_role.publish_job, Kind::Producer, &self.run)
             .parent(parent)
             .with(names::MESSAGING_SYSTEM, names::NATS)
             .with(names::MESSAGING_OPERATION_NAME, "publish")
             .with(names::MESSAGING_OPERATION_TYPE, "send")
-            .with(names::MESSAGING_DESTINATION, destination)
-            .with(names::MESSAGING_TEMPLATE, names::job_template(role))
-            .with(names::MESSAGING_MESSAGE_ID, job.to_owned())
-            .with(names::MESSAGING_CONVERSATION_ID, self.run.clone())
-            .with(names::JOB_ID, job.to_owned())
+            .with(names::MESSAGING_DESTINATION, of_role.jobs)
+            .with(names::MESSAGING_TEMPLATE, of_role.jobs_template)
+            .with(names::MESSAGING_MESSAGE_ID, job.clone())
+            .with_run(names::MESSAGING_CONVERSATION_ID)
+            .with(names::JOB_ID, job)
             .with(names::ROLE, role)
             .with(names::OPERATION, operation)
             .with(names::ATTEMPT, i64::from(attempt))

@@ -29,6 +29,8 @@ pub struct Worst {
     input_price: u64,
     /// A million output tokens at most.
     output_price: u64,
+    /// Whether the price of every model is known that may do it.
+    pub priced: bool,
 }
 
 impl Worst {
@@ -117,6 +119,7 @@ impl Roster {
     }
 
     /// The worst case of a job with this many bytes of payload, over all agents that may take it; none while there is no agent.
+    /// `choice` is what registry and run lay over the agents' own models.
     ///
     /// A token is at least one byte of text, so bytes bound tokens: dear, but it makes the cap hard. Repairs send the whole
     /// conversation again.
@@ -130,10 +133,10 @@ impl Roster {
         let input = payload_bytes as u64 + INSTRUCTIONS;
         let repairs: u64 = (0..max_calls).map(|repair| repair * (output + REPAIR)).sum();
         let (input_tokens, output_tokens) = (input * max_calls + repairs, output * max_calls);
-        let price = |tokens: u64, per_million: u64| u128::from(tokens) * u128::from(per_million) / 1_000_000 + 1;
-        let input_price = most(|card| card.input_price.unwrap_or(0))?;
-        let output_price = most(|card| card.output_price.unwrap_or(0))?;
-        let nano_usd = price(input_tokens, input_price) + price(output_tokens, output_price);
+        let cost = |tokens: u64, per_million: u64| u128::from(tokens) * u128::from(per_million) / 1_000_000 + 1;
+        let prices = cards.iter().map(|card| Used::by(card, choice).price);
+        let price = prices.clone().flatten().reduce(Price::max).unwrap_or_default();
+        let nano_usd = cost(input_tokens, price.input) + cost(output_tokens, price.output);
         Some(Worst {
             amount: Amount {
                 calls: max_calls,
@@ -141,9 +144,18 @@ impl Roster {
                 nano_usd: u64::try_from(nano_usd).unwrap_or(u64::MAX),
             },
             max_calls: u32::try_from(max_calls).unwrap_or(u32::MAX),
-            input_price,
-            output_price,
+            input_price: price.input,
+            output_price: price.output,
+            priced: prices.clone().all(|price| price.is_some()),
         })
+    }
+
+    /// Models that may answer a pool's jobs and whose price nobody knows, as `pool endpoint/model`.
+    pub fn unpriced(&self, pool: &Pool, choice: Option<&pb::ModelChoice>) -> BTreeSet<String> {
+        let used = self.of(pool).iter().map(|card| Used::by(card, choice));
+        used.filter(|used| used.price.is_none())
+            .map(|used| format!("{pool} {}/{}", used.endpoint, used.model))
+            .collect()
     }
 
     /// What a million tokens of a pool cost at most, in billionths of a US dollar, 0 where unknown; none while there is no agent.
@@ -151,20 +163,64 @@ impl Roster {
         let dearest = |card: &pb::AgentCard| card.input_price.max(card.output_price).unwrap_or(0);
         self.of(pool).iter().map(dearest).max()
     }
+}
 
-    /// Names of models of these pools whose price is unknown, as `pool endpoint/model`.
-    pub fn unpriced(&self, pools: &BTreeSet<Pool>) -> Vec<String> {
-        let mut names: Vec<String> = self
-            .cards
-            .iter()
-            .filter(|(pool, _)| pools.contains(pool))
-            .flat_map(|(pool, cards)| cards.iter().map(move |card| (pool, card)))
-            .filter(|(_, card)| card.input_price.is_none() || card.output_price.is_none())
-            .map(|(pool, card)| format!("{pool} {}/{}", card.endpoint, card.model))
-            .collect();
-        names.dedup();
-        names
+/// The price of a million tokens in billionths of a US dollar.
+#[derive(Debug, Clone, Copy, Default)]
+struct Price {
+    input: u64,
+    output: u64,
+}
+
+impl Price {
+    fn max(self, other: Price) -> Price {
+        Price {
+            input: self.input.max(other.input),
+            output: self.output.max(other.output),
+        }
     }
+}
+
+/// The model that an agent will use.
+pub struct Used<'a> {
+    /// Its endpoint's name.
+    pub endpoint: &'a str,
+    /// Its name.
+    pub model: &'a str,
+    price: Option<Price>,
+}
+
+impl<'a> Used<'a> {
+    /// By the agent of this card, with `choice` laid over what the card tells.
+    pub fn by(card: &'a pb::AgentCard, choice: Option<&'a pb::ModelChoice>) -> Self {
+        let or = |chosen: Option<&'a String>, own: &'a str| {
+            chosen.filter(|chosen| !chosen.is_empty()).map_or(own, String::as_str)
+        };
+        let endpoint = or(choice.map(|choice| &choice.endpoint), &card.endpoint);
+        let model = or(choice.map(|choice| &choice.model), &card.model);
+        let price = if (endpoint, model) == (card.endpoint.as_str(), card.model.as_str()) {
+            card.input_price
+                .zip(card.output_price)
+                .map(|(input, output)| Price { input, output })
+        } else {
+            let known = card
+                .prices
+                .iter()
+                .find(|price| (endpoint, model) == (price.endpoint.as_str(), price.model.as_str()));
+            known.map(|known| Price {
+                input: known.input_price,
+                output: known.output_price,
+            })
+        };
+        Used { endpoint, model, price }
+    }
+}
+
+/// Says that a run under a cap in USD does not buy of a model, given as `pool endpoint/model`.
+pub fn price_unknown(model: &str) -> String {
+    format!(
+        "the price of {model} is unknown, and the run has a cap in USD: write it into [endpoints.NAME.prices.\"MODEL\"] of the agents, set another model, or lift the cap"
+    )
 }
 
 /// Says that jobs wait and nobody takes them.
@@ -200,6 +256,42 @@ mod tests {
         assert_eq!(worst.amount.tokens, input + 300);
         assert_eq!(worst.amount.nano_usd, input * 2_000 + 300 * 2_000 + 2);
         assert_eq!(roster.worst(&Role::Learner.into(), 1, None), None, "no agent, no price");
+    }
+
+    #[test]
+    fn a_model_that_is_chosen_is_reserved_for_at_its_own_price() {
+        let dear = pb::ModelPrice {
+            endpoint: "cloud".into(),
+            model: "dear".into(),
+            input_price: 9_000_000_000,
+            output_price: 30_000_000_000,
+        };
+        let at_home = pb::AgentCard {
+            endpoint: "cloud".into(),
+            model: "cheap".into(),
+            prices: vec![dear],
+            ..card(1, 1_000_000_000)
+        };
+        let roster = Roster::new(vec![at_home]);
+        let chosen = |endpoint: &str, model: &str| pb::ModelChoice {
+            endpoint: endpoint.into(),
+            model: model.into(),
+            ..Default::default()
+        };
+        let pool = Role::Checker.into();
+        let prices = |choice: Option<&pb::ModelChoice>| {
+            let worst = roster.worst(&pool, 0, choice).unwrap();
+            worst.priced.then_some((worst.input_price, worst.output_price))
+        };
+        assert_eq!(prices(None), Some((1_000_000_000, 1_000_000_000)));
+        assert_eq!(prices(Some(&chosen("", "dear"))), Some((9_000_000_000, 30_000_000_000)));
+        let worst = roster.worst(&pool, 0, Some(&chosen("", "dear"))).unwrap();
+        assert_eq!(worst.amount.nano_usd, INSTRUCTIONS * 9_000 + 100 * 30_000 + 2);
+        let elsewhere = chosen("local", "dear");
+        assert_eq!(prices(Some(&elsewhere)), None, "another endpoint has other prices");
+        let unpriced = roster.unpriced(&pool, Some(&elsewhere));
+        assert_eq!(unpriced, ["checker local/dear".to_owned()].into());
+        assert!(roster.unpriced(&pool, None).is_empty());
     }
 
     #[test]

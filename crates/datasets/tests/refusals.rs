@@ -113,9 +113,11 @@ fn a_good_file_is_read_whole() {
         model: Some("gpt-5-mini".into()),
         ..ModelChoice::default()
     };
-    assert_eq!(file.models.get(&Role::Checker), Some(&checker));
+    assert_eq!(file.models.get(&Role::Checker.into()), Some(&checker));
     assert_eq!(
-        file.models.get(&Role::Learner).and_then(|choice| choice.temperature),
+        file.models
+            .get(&Role::Learner.into())
+            .and_then(|choice| choice.temperature),
         Some(0.2)
     );
     assert_eq!(

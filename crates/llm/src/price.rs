@@ -46,17 +46,17 @@ impl Price {
         Some(u64::try_from(millionths.div_ceil(1_000_000)).unwrap_or(u64::MAX))
     }
 
+    /// The price of the dearest kind of input tokens: which of them a request will be charged for is known only afterwards.
+    pub fn dearest_input(&self) -> UsdPerMillion {
+        [self.cached_input_per_million, self.cache_write_input_per_million]
+            .into_iter()
+            .flatten()
+            .fold(self.input_per_million, UsdPerMillion::max)
+    }
+
     /// Most that a request of `input` tokens with `max_output` tokens to write can cost, in 10⁻⁹ USD: what to reserve.
     pub fn worst_case(&self, input: u64, max_output: u64) -> u64 {
-        let dearest_input = [
-            Some(self.input_per_million),
-            self.cached_input_per_million,
-            self.cache_write_input_per_million,
-        ]
-        .into_iter()
-        .flatten()
-        .max()
-        .unwrap_or(self.input_per_million);
+        let dearest_input = self.dearest_input();
         let millionths = u128::from(input) * u128::from(dearest_input.0)
             + u128::from(max_output) * u128::from(self.output_per_million.0);
         u64::try_from(millionths.div_ceil(1_000_000)).unwrap_or(u64::MAX)

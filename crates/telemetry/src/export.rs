@@ -13,12 +13,15 @@ use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 use tokio::runtime::Handle;
 
+use crate::delivery::{Counting, Tally, Telling};
 use crate::{Protocol, Settings, TelemetryError, names};
 
 /// Spans that wait for the collector. What does not fit is dropped and counted by the SDK: a run is never held up.
 const QUEUE: usize = 16_384;
-/// Spans sent at a time.
-const BATCH: usize = 1024;
+/// Spans sent at a time: with all content on them still far below the four mebibytes that a gRPC server takes.
+const BATCH: usize = 512;
+/// Events that one span may have where the environment sets no other limit: each vote of an iteration is one.
+const EVENTS: u32 = 4096;
 /// How long a request may take before it is given up, where the environment names no other time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -55,7 +58,12 @@ impl Exporters {
         Ok(Self { http })
     }
 
-    pub fn traces(&self, resource: &Resource) -> Result<SdkTracerProvider, TelemetryError> {
+    pub fn traces(
+        &self,
+        resource: &Resource,
+        settings: &Settings,
+        tally: &Arc<Tally>,
+    ) -> Result<SdkTracerProvider, TelemetryError> {
         let exporter = match &self.http {
             None => SpanExporter::builder().with_tonic().build(),
             Some(http) => SpanExporter::builder()
@@ -69,11 +77,15 @@ impl Exporters {
             .with_max_export_batch_size(BATCH)
             .with_scheduled_delay(Duration::from_secs(1))
             .build();
+        let exporter = Telling::new(exporter, Arc::clone(tally));
         let processor = BatchSpanProcessor::builder(exporter).with_batch_config(config).build();
-        Ok(SdkTracerProvider::builder()
+        let mut provider = SdkTracerProvider::builder()
             .with_resource(resource.clone())
-            .with_span_processor(processor)
-            .build())
+            .with_span_processor(Counting::new(processor, QUEUE as u64, Arc::clone(tally)));
+        if !settings.limits_events {
+            provider = provider.with_max_events_per_span(EVENTS);
+        }
+        Ok(provider.build())
     }
 
     pub fn metrics(&self) -> Result<MetricExporter, TelemetryError> {

@@ -7,6 +7,8 @@
 //! Logs go to stderr, because stdout belongs to a command's data. Nothing leaves the process unless the environment
 //! names a collector; without one a span costs the read of an atomic. Metrics are always counted, for the admin port.
 
+pub mod budget;
+mod delivery;
 mod export;
 mod logs;
 pub mod metrics;
@@ -17,6 +19,7 @@ mod settings;
 pub mod span;
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
@@ -25,17 +28,19 @@ use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, Targets};
 use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
+use delivery::Tally;
+
 pub use settings::{Format, Protocol, Settings};
-pub use span::{Span, Start, Trace, capturing_content, recording};
+pub use span::{Span, Start, Trace, capturing_content, for_langfuse, recording};
 
 /// How long [`Guard::shutdown`] waits for the collector to take what is left.
-const FLUSH: Duration = Duration::from_secs(2);
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// Why telemetry could not be set up. All of these are mistakes in the environment, so a binary should stop with them.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +61,14 @@ pub enum TelemetryError {
     /// The protocol is not one of the two that are spoken.
     #[error("OTEL_EXPORTER_OTLP_PROTOCOL={0:?} is not spoken here: use `grpc` or `http/protobuf`")]
     Protocol(String),
+    /// A backend that nothing is done for.
+    #[error(
+        "SIPDO_OTEL_COMPAT={0:?} is not a backend with attributes of its own here: use `langfuse` or leave it unset"
+    )]
+    Compat(String),
+    /// A user or password where libraries would show it.
+    #[error("{0} must not hold a user or password: give them by OTEL_EXPORTER_OTLP_HEADERS")]
+    UserInfo(String),
     /// An exporter that does not exist.
     #[error("{variable}={text:?} is not an exporter: use `otlp` or `none`")]
     Kind {
@@ -80,17 +93,24 @@ pub enum TelemetryError {
 #[derive(Debug)]
 pub struct Guard {
     traces: Option<SdkTracerProvider>,
+    tally: Arc<Tally>,
     metrics: SdkMeterProvider,
     logs: Option<SdkLoggerProvider>,
 }
 
 impl Guard {
-    /// Sends what still waits, for at most two seconds, and stops the exporters.
+    /// Sends what still waits, for at most five seconds, stops the exporters, and says how many spans were lost.
     ///
     /// The SDK blocks while it waits for its own tasks, so each signal has a thread of its own: inside a runtime with
     /// one thread it would otherwise wait for itself and lose what is left.
     pub async fn shutdown(self) {
-        let Self { traces, metrics, logs } = self;
+        let Self {
+            traces,
+            tally,
+            metrics,
+            logs,
+        } = self;
+        let traced = traces.is_some();
         let traces = blocking(traces, |provider| provider.shutdown_with_timeout(FLUSH));
         let metrics = blocking(Some(metrics), |provider| provider.shutdown_with_timeout(FLUSH));
         let logs = blocking(logs, |provider| provider.shutdown_with_timeout(FLUSH));
@@ -98,6 +118,15 @@ impl Guard {
         match tokio::time::timeout(FLUSH + Duration::from_millis(500), all).await {
             Ok((true, true, true)) => {}
             Ok(_) | Err(_) => tracing::warn!("the last telemetry may not have reached the collector"),
+        }
+        if traced {
+            let (lost, ended) = tally.unsent();
+            let sent = ended - lost;
+            if lost > 0 {
+                tracing::warn!(sent, lost, "the last spans were sent");
+            } else {
+                tracing::info!(sent, lost, "the last spans were sent");
+            }
         }
     }
 }
@@ -135,8 +164,9 @@ pub fn init_with(role: &str, settings: &Settings) -> Result<Guard, TelemetryErro
     let exporters = sends.then(|| export::Exporters::new(settings)).transpose()?;
     let exporters = exporters.as_ref();
     let wanted = |wanted: bool| exporters.filter(|_| wanted);
+    let tally = Arc::new(Tally::default());
     let traces = wanted(settings.export_traces)
-        .map(|make| make.traces(&resource))
+        .map(|make| make.traces(&resource, settings, &tally))
         .transpose()?;
     let logs = wanted(settings.export_logs)
         .map(|make| make.logs(&resource))
@@ -146,16 +176,24 @@ pub fn init_with(role: &str, settings: &Settings) -> Result<Guard, TelemetryErro
         .transpose()?;
     let bridge = logs.as_ref().map(|provider| {
         // Only our own lines: the exporter itself speaks HTTP, and would otherwise report about its reports.
-        let own = filter_fn(|meta| meta.target().starts_with("sipdo") && *meta.level() <= LevelFilter::INFO);
+        // By targets and not by a function: a function tells no highest level, and then every trace line of every library is
+        // asked about, also of those that write a thousand for each job.
+        let own = Targets::new().with_target("sipdo", LevelFilter::INFO);
         OpenTelemetryTracingBridge::new(provider).with_filter(own)
     });
     let subscriber = tracing_subscriber::registry().with(lines).with(bridge);
     subscriber.try_init().map_err(|_| TelemetryError::Twice)?;
-    let metrics = metrics::start(resource, pushed);
+    let counted = traces.as_ref().map(|_| Arc::clone(&tally));
+    let metrics = metrics::start(resource, pushed, counted);
     if let Some(provider) = &traces {
-        span::record_with(provider.tracer("sipdo"), settings.capture_content);
+        span::record_with(provider.tracer("sipdo"), settings);
     }
-    Ok(Guard { traces, metrics, logs })
+    Ok(Guard {
+        traces,
+        tally,
+        metrics,
+        logs,
+    })
 }
 
 fn log_layer(settings: &Settings) -> Result<Box<dyn Layer<Registry> + Send + Sync>, TelemetryError> {

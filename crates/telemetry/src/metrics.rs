@@ -1,7 +1,7 @@
 //! What is counted and timed. Always on: the admin port shows it to Prometheus, and a collector gets it where one is
 //! named. Labels are of low cardinality: never a run, a job or a user's text.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -10,6 +10,7 @@ use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
+use crate::delivery::Tally;
 use crate::names;
 use crate::prometheus::Page;
 
@@ -129,7 +130,7 @@ impl Instruments {
     }
 }
 
-pub(crate) fn start(resource: Resource, pushed: Option<MetricExporter>) -> SdkMeterProvider {
+pub(crate) fn start(resource: Resource, pushed: Option<MetricExporter>, spans: Option<Arc<Tally>>) -> SdkMeterProvider {
     let page = Page::default();
     let mut provider = SdkMeterProvider::builder()
         .with_resource(resource)
@@ -139,9 +140,27 @@ pub(crate) fn start(resource: Resource, pushed: Option<MetricExporter>) -> SdkMe
         provider = provider.with_periodic_exporter(exporter);
     }
     let provider = provider.build();
-    drop(INSTRUMENTS.set(Instruments::new(&provider.meter("sipdo"))));
+    let meter = provider.meter("sipdo");
+    drop(INSTRUMENTS.set(Instruments::new(&meter)));
+    crate::budget::show(&meter);
+    if let Some(spans) = spans {
+        count_spans(&meter, spans);
+    }
     drop(PAGE.set(page));
     provider
+}
+
+/// Spans are counted where they are sent; whoever looks reads the counts.
+fn count_spans(meter: &Meter, spans: Arc<Tally>) {
+    meter
+        .u64_observable_counter(names::METRIC_SPANS)
+        .with_unit("{span}")
+        .with_description("Spans that the collector has taken, and those that were lost")
+        .with_callback(move |counter| {
+            counter.observe(spans.sent(), &[KeyValue::new(names::OUTCOME, "sent")]);
+            counter.observe(spans.lost(), &[KeyValue::new(names::OUTCOME, "lost")]);
+        })
+        .build();
 }
 
 /// All metrics of this process as Prometheus reads them (text format 0.0.4); empty before [`crate::init`].
@@ -207,7 +226,7 @@ pub fn model_call(call: &ModelCall<'_>) {
 /// A job was published.
 pub fn job_sent(role: &str, took: Duration, error: Option<&str>) {
     let Some(instruments) = INSTRUMENTS.get() else { return };
-    let labels = sending(names::job_template(role), error);
+    let labels = sending(names::of_role(role).jobs_template, error);
     instruments.sent.add(1, &labels);
     instruments.messaging.record(took.as_secs_f64(), &labels);
 }
@@ -215,12 +234,12 @@ pub fn job_sent(role: &str, took: Duration, error: Option<&str>) {
 /// A result was published.
 pub fn result_sent(role: &str, took: Duration) {
     let Some(instruments) = INSTRUMENTS.get() else { return };
-    let labels = sending(names::result_template(role), None);
+    let labels = sending(names::of_role(role).results_template, None);
     instruments.sent.add(1, &labels);
     instruments.messaging.record(took.as_secs_f64(), &labels);
 }
 
-fn sending(template: String, error: Option<&str>) -> Vec<KeyValue> {
+fn sending(template: &'static str, error: Option<&str>) -> Vec<KeyValue> {
     let mut labels = vec![
         label(names::MESSAGING_SYSTEM, names::NATS),
         label(names::MESSAGING_OPERATION_NAME, "publish"),
@@ -261,7 +280,7 @@ fn consuming(role: &str) -> Vec<KeyValue> {
         label(names::MESSAGING_SYSTEM, names::NATS),
         label(names::MESSAGING_OPERATION_NAME, "process"),
         label(names::MESSAGING_CONSUMER_GROUP, role),
-        KeyValue::new(names::MESSAGING_TEMPLATE, names::job_template(role)),
+        KeyValue::new(names::MESSAGING_TEMPLATE, names::of_role(role).jobs_template),
     ]
 }
 

@@ -165,6 +165,16 @@ names! {
     GEN_AI_OUTPUT_MESSAGES = "gen_ai.output.messages";
     /// `input` or `output`.
     GEN_AI_TOKEN_TYPE = "gen_ai.token.type";
+    /// What a span is, for Phoenix and whoever reads OpenInference; on every span.
+    OPENINFERENCE_KIND = "openinference.span.kind";
+    /// The role, where Phoenix looks for an agent's name.
+    AGENT_NAME = "agent.name";
+    /// For Langfuse, by opt-in: price of a completion in USD.
+    GEN_AI_COST = "gen_ai.usage.cost";
+    /// For Langfuse, by opt-in: the program's version.
+    LANGFUSE_RELEASE = "langfuse.release";
+    /// For Langfuse, by opt-in: the run, as metadata that it can filter by.
+    LANGFUSE_RUN = "langfuse.trace.metadata.run";
     /// Host of an endpoint.
     SERVER_ADDRESS = "server.address";
     /// Port of an endpoint.
@@ -231,6 +241,12 @@ names! {
     METRIC_BUSY = "sipdo.jobs.active";
     /// Counter, `{attempt}`: attempts lost with their agent.
     METRIC_LOST = "sipdo.attempts.lost";
+    /// Which cap of a run: `calls`, `tokens`, `usd` or `time`.
+    BUDGET = "sipdo.budget";
+    /// Gauge, `1`: what is left of a cap, of the run that has least.
+    METRIC_BUDGET_LEFT = "sipdo.budget.left";
+    /// Counter, `{span}`: spans by what became of them, `sent` or `lost`.
+    METRIC_SPANS = "sipdo.telemetry.spans";
     /// Histogram, `1`: share of right answers among the measured ones, by what was scored.
     METRIC_SCORE = "sipdo.prompt.score";
 }
@@ -255,6 +271,8 @@ pub const METRICS: &[&str] = &[
     METRIC_BUSY,
     METRIC_LOST,
     METRIC_SCORE,
+    METRIC_SPANS,
+    METRIC_BUDGET_LEFT,
 ];
 
 /// Root of an iteration.
@@ -262,30 +280,91 @@ pub const SPAN_ITERATION: &str = "invoke_workflow sipdo";
 /// The API creates a run.
 pub const SPAN_CREATE_RUN: &str = "sipdo.v1.RunService/CreateRun";
 
-/// Subject of a role's jobs, without the run.
-pub fn job_destination(role: &str) -> String {
-    format!("sipdo.v1.job.{role}")
+/// Names of what belongs to a role. They stand on every span and metric of every job, so they are made once, when this is compiled.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RoleNames {
+    /// The role.
+    pub role: &'static str,
+    /// Subject of its jobs, without the run.
+    pub jobs: &'static str,
+    /// Subject of its jobs with its variable part named.
+    pub jobs_template: &'static str,
+    /// Name of its results, without run and job.
+    pub results: &'static str,
+    /// Subject of its results with its variable parts named.
+    pub results_template: &'static str,
+    /// Span: a job is published.
+    pub publish_job: &'static str,
+    /// Span: a job is processed.
+    pub process_job: &'static str,
+    /// Span: a job is acknowledged.
+    pub ack_job: &'static str,
+    /// Span: a job is handed back.
+    pub nak_job: &'static str,
+    /// Span: nobody can do a job.
+    pub term_job: &'static str,
+    /// Span: a result is published.
+    pub publish_result: &'static str,
+    /// Span: the agent is at work.
+    pub invoke: &'static str,
+    /// What [`RoleNames::invoke`] is to whoever reads OpenInference.
+    pub openinference: &'static str,
 }
 
-/// Subject of a role's jobs with its variable part named.
-pub fn job_template(role: &str) -> String {
-    format!("sipdo.v1.job.{role}.{{run}}")
+macro_rules! role_names {
+    ($($role:literal is $kind:literal),*) => {
+        static ROLES: &[RoleNames] = &[$(role_names!(@ $role, $kind)),*];
+    };
+    (@ $role:literal, $kind:literal) => {
+        RoleNames {
+            role: $role,
+            jobs: concat!("sipdo.v1.job.", $role),
+            jobs_template: concat!("sipdo.v1.job.", $role, ".{run}"),
+            results: concat!("sipdo.v1.result.", $role),
+            results_template: concat!("sipdo.v1.run.{run}.result.", $role, ".{job}"),
+            publish_job: concat!("publish sipdo.v1.job.", $role),
+            process_job: concat!("process sipdo.v1.job.", $role),
+            ack_job: concat!("ack sipdo.v1.job.", $role),
+            nak_job: concat!("nak sipdo.v1.job.", $role),
+            term_job: concat!("term sipdo.v1.job.", $role),
+            publish_result: concat!("publish sipdo.v1.result.", $role),
+            invoke: concat!("invoke_agent ", $role),
+            openinference: $kind,
+        }
+    };
 }
 
-/// Name of a role's results, without run and job.
-pub fn result_destination(role: &str) -> String {
-    format!("sipdo.v1.result.{role}")
-}
+/// Stands for a role that this version does not know.
+static OTHER: RoleNames = role_names!(@ "other", "AGENT");
 
-/// Subject of a role's results with its variable parts named.
-pub fn result_template(role: &str) -> String {
-    format!("sipdo.v1.run.{{run}}.result.{role}.{{job}}")
+role_names!(
+    "learner" is "AGENT",
+    "checker" is "EVALUATOR",
+    "verifier" is "EVALUATOR",
+    "generator" is "AGENT",
+    "optimizer" is "AGENT"
+);
+
+/// The names of a role.
+#[must_use]
+pub fn of_role(role: &str) -> &'static RoleNames {
+    ROLES.iter().find(|names| names.role == role).unwrap_or(&OTHER)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn a_role_has_its_own_names_and_an_unknown_one_those_of_any_other() {
+        for role in ["learner", "checker", "verifier", "generator", "optimizer"] {
+            let names = of_role(role);
+            assert_eq!(names.jobs_template, format!("sipdo.v1.job.{role}.{{run}}"));
+            assert_eq!(names.publish_result, format!("publish sipdo.v1.result.{role}"));
+        }
+        assert_eq!(of_role("coordinator").role, "other");
+    }
 
     #[test]
     fn every_name_is_there_once_and_none_is_outdated() {

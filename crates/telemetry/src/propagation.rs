@@ -18,6 +18,24 @@ pub fn inject(trace: &Trace, set: impl FnMut(&'static str, String)) {
     }
 }
 
+/// The place as text, to be kept in a file: `traceparent` of W3C. None if nothing is recorded.
+#[must_use]
+pub fn kept(trace: &Trace) -> Option<String> {
+    let mut parent = None;
+    inject(trace, |name, value| {
+        if name == TRACEPARENT {
+            parent = Some(value);
+        }
+    });
+    parent
+}
+
+/// The place that [`kept`] gave.
+#[must_use]
+pub fn again(kept: Option<&str>) -> Trace {
+    extract(|name| kept.filter(|_| name == TRACEPARENT))
+}
+
 /// The place in a trace found through `get`; none where there is none, it is not one, or nothing is recorded.
 pub fn extract<'a>(get: impl Fn(&'static str) -> Option<&'a str>) -> Trace {
     if !recording() {
@@ -84,6 +102,7 @@ mod tests {
             HashMap::from([(TRACEPARENT, PARENT.to_owned())]),
             "and no empty tracestate"
         );
+        assert_eq!(kept(&trace).as_deref(), Some(PARENT));
     }
 
     #[test]

@@ -46,6 +46,10 @@ pub struct Settings {
     pub capture_content: bool,
     /// Whether the environment names the service itself, so that we do not.
     pub names_service: bool,
+    /// Whether the environment limits the events of a span itself, so that we do not.
+    pub limits_events: bool,
+    /// Whether spans also carry what Langfuse alone reads.
+    pub for_langfuse: bool,
 }
 
 impl Settings {
@@ -83,14 +87,27 @@ impl Settings {
                     });
                 }
             };
-            let endpoint =
-                get("OTEL_EXPORTER_OTLP_ENDPOINT").or_else(|| get(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")));
-            Ok(!disabled && wanted && endpoint.is_some())
+            let of_signal = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
+            let mut named = false;
+            for variable in ["OTEL_EXPORTER_OTLP_ENDPOINT", of_signal.as_str()] {
+                let Some(url) = get(variable) else { continue };
+                // Libraries write URLs into their log lines and errors as they are.
+                if has_user_info(&url) {
+                    return Err(TelemetryError::UserInfo(variable.to_owned()));
+                }
+                named = true;
+            }
+            Ok(!disabled && wanted && named)
         };
         let protocol = match get("OTEL_EXPORTER_OTLP_PROTOCOL").as_deref() {
             None | Some("grpc") => Protocol::Grpc,
             Some("http/protobuf") => Protocol::HttpProtobuf,
             Some(other) => return Err(TelemetryError::Protocol(other.to_owned())),
+        };
+        let for_langfuse = match get("SIPDO_OTEL_COMPAT").as_deref().map(str::trim) {
+            None => false,
+            Some("langfuse") => true,
+            Some(other) => return Err(TelemetryError::Compat(other.to_owned())),
         };
         let content = get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT");
         let named_by_resource = get("OTEL_RESOURCE_ATTRIBUTES")
@@ -106,8 +123,18 @@ impl Settings {
             protocol,
             capture_content: content.is_some_and(|value| value.eq_ignore_ascii_case("true")),
             names_service: named_by_resource || get("OTEL_SERVICE_NAME").is_some(),
+            limits_events: get("OTEL_SPAN_EVENT_COUNT_LIMIT").is_some(),
+            for_langfuse,
         })
     }
+}
+
+/// Whether a user or password stands before the host.
+fn has_user_info(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#'])
+        .next()
+        .is_some_and(|authority| authority.contains('@'))
 }
 
 #[cfg(test)]
@@ -169,11 +196,29 @@ mod tests {
     }
 
     #[test]
+    fn a_password_in_the_collectors_url_is_refused_and_not_repeated() {
+        let url = "http://me:secret@localhost:4317/v1?a=b";
+        for variable in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"] {
+            let error = read(&[(variable, url)], false).unwrap_err().to_string();
+            assert!(
+                error.contains(variable) && error.contains("OTEL_EXPORTER_OTLP_HEADERS"),
+                "{error}"
+            );
+            assert!(!error.contains("secret"), "{error}");
+            assert!(read(&[(variable, "http://localhost/a@b")], false).is_ok());
+        }
+    }
+
+    #[test]
     fn content_and_protocol_are_chosen_by_the_standard_variables() {
         assert!(!read(&[], false).unwrap().capture_content);
         let on = ("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true");
         assert!(read(&[on], false).unwrap().capture_content);
         assert_eq!(read(&[], false).unwrap().protocol, Protocol::Grpc);
+        assert!(!read(&[], false).unwrap().for_langfuse);
+        assert!(read(&[("SIPDO_OTEL_COMPAT", "langfuse")], false).unwrap().for_langfuse);
+        let error = read(&[("SIPDO_OTEL_COMPAT", "langsmith")], false).unwrap_err();
+        assert!(error.to_string().contains("`langfuse`"), "{error}");
         let http = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
         assert_eq!(read(&[http], false).unwrap().protocol, Protocol::HttpProtobuf);
         let error = read(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")], false).unwrap_err();

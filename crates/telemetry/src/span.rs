@@ -15,11 +15,14 @@ use opentelemetry_sdk::trace::SdkTracer;
 
 pub use opentelemetry::trace::SpanKind as Kind;
 
-use crate::names;
+use crate::{Settings, names};
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 static RECORDING: AtomicBool = AtomicBool::new(false);
 static CONTENT: AtomicBool = AtomicBool::new(false);
+static LANGFUSE: AtomicBool = AtomicBool::new(false);
+/// Room for the attributes of most spans, so that they are moved once.
+const ATTRIBUTES: usize = 24;
 
 /// Whether spans are recorded in this process.
 #[must_use]
@@ -33,9 +36,16 @@ pub fn capturing_content() -> bool {
     CONTENT.load(Ordering::Relaxed) && recording()
 }
 
-pub(crate) fn record_with(tracer: SdkTracer, content: bool) {
+/// Whether spans carry what Langfuse alone reads: only where an operator has asked for it.
+#[must_use]
+pub fn for_langfuse() -> bool {
+    LANGFUSE.load(Ordering::Relaxed)
+}
+
+pub(crate) fn record_with(tracer: SdkTracer, settings: &Settings) {
     if TRACER.set(tracer).is_ok() {
-        CONTENT.store(content, Ordering::Relaxed);
+        CONTENT.store(settings.capture_content, Ordering::Relaxed);
+        LANGFUSE.store(settings.for_langfuse, Ordering::Relaxed);
         RECORDING.store(true, Ordering::Relaxed);
     }
 }
@@ -112,28 +122,60 @@ pub fn list(name: &'static str, values: impl IntoIterator<Item = String>) -> Att
     KeyValue::new(name, Value::Array(Array::String(values)))
 }
 
+/// A text that stands in several places and is kept once.
+pub type Shared = StringValue;
+
+/// Keeps a text so that it can stand in several places.
+#[must_use]
+pub fn shared(text: &str) -> Shared {
+    Arc::<str>::from(text).into()
+}
+
 /// A span about to be started.
 #[derive(Debug)]
 pub struct Start {
     builder: SpanBuilder,
     attributes: Vec<KeyValue>,
     parent: Trace,
+    inference: &'static str,
+    run: Shared,
 }
 
 impl Start {
     /// A span of this name and kind that belongs to `run`. Ask [`recording`] first: names and attributes cost memory.
     pub fn new(name: impl Into<Cow<'static, str>>, kind: Kind, run: &str) -> Self {
-        // Shared, not copied: it stands there three times.
-        let run: StringValue = Arc::<str>::from(run).into();
+        let run = shared(run);
+        let mut attributes = Vec::with_capacity(ATTRIBUTES);
+        if for_langfuse() {
+            attributes.push(KeyValue::new(names::LANGFUSE_RELEASE, env!("CARGO_PKG_VERSION")));
+            attributes.push(KeyValue::new(names::LANGFUSE_RUN, run.clone()));
+        }
+        attributes.extend([
+            KeyValue::new(names::RUN_ID, run.clone()),
+            KeyValue::new(names::CONVERSATION_ID, run.clone()),
+            KeyValue::new(names::SESSION_ID, run.clone()),
+        ]);
         Self {
             builder: SpanBuilder::from_name(name).with_kind(kind),
-            attributes: vec![
-                KeyValue::new(names::RUN_ID, run.clone()),
-                KeyValue::new(names::CONVERSATION_ID, run.clone()),
-                KeyValue::new(names::SESSION_ID, run),
-            ],
+            attributes,
             parent: Trace::none(),
+            inference: "CHAIN",
+            run,
         }
+    }
+
+    /// With the run's id under this name too.
+    #[must_use]
+    pub fn with_run(self, name: &'static str) -> Self {
+        let run = self.run.clone();
+        self.with(name, run)
+    }
+
+    /// What it is to whoever reads OpenInference; a `CHAIN` where nothing else is said.
+    #[must_use]
+    pub fn inference(mut self, kind: &'static str) -> Self {
+        self.inference = kind;
+        self
     }
 
     /// Under this place. Without one the span begins a trace.
@@ -186,10 +228,12 @@ impl Start {
 
     /// Starts it.
     #[must_use]
-    pub fn start(self) -> Span {
+    pub fn start(mut self) -> Span {
         let Some(tracer) = TRACER.get() else {
             return Span::none();
         };
+        self.attributes
+            .push(KeyValue::new(names::OPENINFERENCE_KIND, self.inference));
         let parent = self.parent.0.unwrap_or_default();
         let span = tracer.build_with_context(self.builder.with_attributes(self.attributes), &parent);
         Span(Some(parent.with_span(span)))

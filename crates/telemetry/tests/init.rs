@@ -20,6 +20,8 @@ async fn sets_up_once_and_never_hangs_at_the_end() {
         protocol: Protocol::Grpc,
         capture_content: false,
         names_service: false,
+        limits_events: false,
+        for_langfuse: false,
     };
     let broken = Settings {
         filter: "sipdo=loud".into(),

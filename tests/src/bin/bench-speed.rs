@@ -5,17 +5,16 @@ use prost::Message as _;
 use sipdo_bus::{Bus, BusSettings, RunId, RunReader, RunSubject};
 use sipdo_protocol::pb;
 use sipdo_tests::{
-    Cluster, Collector, Process, Setup,
+    Cluster, Setup,
     bench::{figure, machine, run},
-    task::{counting, drawn},
+    overhead,
+    task::counting,
+    usage::{cpu, processes},
 };
-use std::{collections::BTreeMap, fs, time::Instant};
+use std::{fs, time::Instant};
 
 /// Jobs of the run that is timed.
 const JOBS: usize = 10_000;
-/// Turns with and without tracing, and jobs of each.
-const ROUNDS: u64 = 5;
-const ROUND_JOBS: usize = 2_000;
 /// Latency of the simulated models in the second part, in milliseconds.
 const LATENCY: u32 = 200;
 
@@ -26,56 +25,19 @@ async fn main() -> Result<()> {
         machine()
     );
     println!("A job: coordinator, NATS, agent, HTTP, NATS, journal, strategy.\n");
-    throughput().await?;
-    tracing_overhead().await?;
+    // `bench-speed tracing` measures that alone.
+    if std::env::args().nth(1).as_deref() == Some("tracing") {
+        return overhead::on().await;
+    }
+    let cpu_ms = throughput().await?;
+    overhead::off(cpu_ms)?;
+    overhead::on().await?;
     parallelism().await
 }
 
-/// The same jobs with nothing recorded and with every signal sent to a collector that throws it away, in turns on two clusters that
-/// stand beside each other. The median of the turns: other work on the machine disturbs single ones.
-async fn tracing_overhead() -> Result<()> {
-    let collector = Collector::deaf().await?;
-    let setup = |environment| Setup {
-        slots: 128,
-        environment,
-        ..Setup::default()
-    };
-    // Only where to send: how often stays as users have it, and not as the tests do.
-    let mut environment = collector.http_environment();
-    environment.retain(|(name, _)| name.starts_with("OTEL_EXPORTER_"));
-    let clusters = [
-        Cluster::start(&setup(Vec::new())).await?,
-        Cluster::start(&setup(environment)).await?,
-    ];
-    let mut speeds = [Vec::new(), Vec::new()];
-    for round in 0..=ROUNDS {
-        for (cluster, speeds) in clusters.iter().zip(&mut speeds) {
-            let client = cluster.client().await?;
-            // Other questions each time: an answer bought before would cost no call.
-            let task = drawn("object_counting", 2, ROUND_JOBS, 1_000 + round, 7);
-            let start = Instant::now();
-            let run = run(&client, task, "eval", &serde_json::json!({})).await?;
-            let done = run.summary.map(|summary| summary.jobs_done).unwrap_or_default();
-            // The first round only fills the connection pools.
-            if round > 0 {
-                speeds.push(done as f64 / start.elapsed().as_secs_f64());
-            }
-        }
-    }
-    let [without, with] = speeds.map(median);
-    let percent = 100.0 * (without / with - 1.0);
-    println!("\nmedian of {ROUNDS} turns of {ROUND_JOBS} jobs: {without:.0} a second untraced, {with:.0} traced");
-    figure("speed.tracing_overhead", format!("{percent:.1}"), "percent");
-    Ok(())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 /// One `eval` run: every job is one learner answer, each to another question.
-async fn throughput() -> Result<()> {
+/// Gives the milliseconds of processor time for each job.
+async fn throughput() -> Result<f64> {
     let setup = Setup {
         slots: 128,
         ..Setup::default()
@@ -119,7 +81,7 @@ async fn throughput() -> Result<()> {
         format!("{:.1}", peak(&cluster, "coordinator")?),
         "MiB",
     );
-    Ok(())
+    Ok(per_job)
 }
 
 /// A whole optimization with slow models: how much runs at the same time?
@@ -189,46 +151,6 @@ fn peak_overlap(spans: &[(u64, u64)]) -> i64 {
         })
         .max()
         .unwrap_or(0)
-}
-
-fn processes(cluster: &Cluster) -> Vec<(&'static str, u32)> {
-    let mut all = vec![("simulator", cluster.simulator.pid())];
-    all.extend(cluster.nats.pid().map(|pid| ("nats-server", pid)));
-    all.extend(
-        cluster
-            .coordinators
-            .iter()
-            .map(|(process, _)| ("coordinator", process.pid())),
-    );
-    all.extend(
-        cluster
-            .agents
-            .iter()
-            .map(|(role, process): &(&'static str, Process)| (*role, process.pid())),
-    );
-    all
-}
-
-/// Seconds of processor time so far, by process.
-fn cpu(cluster: &Cluster) -> Result<BTreeMap<&'static str, f64>> {
-    processes(cluster)
-        .into_iter()
-        .map(|(name, pid)| Ok((name, cpu_seconds(pid)?)))
-        .collect()
-}
-
-/// User and system time from /proc, in clock ticks of 10 ms.
-fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let after_name = stat.rsplit_once(") ").context("unreadable /proc/pid/stat")?.1;
-    let fields: Vec<&str> = after_name.split(' ').collect();
-    let ticks = |at: usize| {
-        fields
-            .get(at)
-            .and_then(|field| field.parse::<f64>().ok())
-            .context("unreadable /proc/pid/stat")
-    };
-    Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
 
 /// Peak resident memory in MiB.

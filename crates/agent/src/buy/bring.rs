@@ -11,7 +11,7 @@ use sipdo_bus::subjects::header;
 use sipdo_bus::{BusError, JobId, NewMessage, RunId};
 use sipdo_domain::{Measured, NotMeasured, Provenance, Reason};
 use sipdo_protocol::{JobOutcome, pb};
-use sipdo_telemetry::{Trace, metrics, names};
+use sipdo_telemetry::{Trace, metrics, names, propagation};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -142,12 +142,15 @@ impl Agent {
             source,
         })?;
         for (file, kept) in kept {
-            self.bring(&file, &kept, &Trace::none()).await;
+            // The span that processed it has died with its process. The one that published the job has not.
+            let parent = propagation::again(kept.trace.as_deref());
+            self.bring(&file, &kept, &parent).await;
         }
         Ok(())
     }
 
-    pub(crate) async fn bring(&self, file: &Path, Kept { key, result }: &Kept, parent: &Trace) {
+    pub(crate) async fn bring(&self, file: &Path, kept: &Kept, parent: &Trace) {
+        let Kept { key, result, .. } = kept;
         match self.publish(result, key.as_deref(), parent).await {
             Settle::Ack => tracing::info!(run = result.run, job = result.job, "brought an answer from the spool"),
             other => tracing::error!(file = %file.display(), ?other, "an answer in the spool is of no use"),

@@ -25,6 +25,8 @@ pub(crate) struct Work {
     pub clock: Instant,
     /// The span that processes it.
     pub trace: Trace,
+    /// The span that published it.
+    pub published_by: Trace,
 }
 
 impl Work {
@@ -102,6 +104,7 @@ pub(super) fn read(delivery: &Delivery, role: &sipdo_bus::Role) -> Result<Work, 
         started_ms,
         clock,
         trace: Trace::current(),
+        published_by: delivery.headers.trace(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Reading the file: what the TOML reader says in one line, and checks that no type can make.
 
-use super::{ProgramSettings, RoleModel, Settings, SettingsError, known};
+use super::{DEFAULT, ProgramSettings, RoleModel, Settings, SettingsError, known};
+use sipdo_domain::Pool;
 use std::net::SocketAddr;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
@@ -67,6 +68,18 @@ fn problem(settings: &Settings) -> Option<(Vec<String>, String)> {
 }
 
 fn model_problem(name: &str, model: &RoleModel, settings: &Settings) -> Option<(String, String)> {
+    let pool = match name {
+        DEFAULT => None,
+        name => match name.parse::<Pool>() {
+            Ok(pool) => Some(pool),
+            Err(problem) => {
+                return Some((
+                    String::new(),
+                    format!("{problem}; a table is `default`, a role or ROLE_POOL"),
+                ));
+            }
+        },
+    };
     if let Some(endpoint) = model
         .endpoint
         .as_ref()
@@ -81,11 +94,11 @@ fn model_problem(name: &str, model: &RoleModel, settings: &Settings) -> Option<(
     if model.concurrency.is_some_and(|slots| slots == 0 || slots > MAX_SLOTS) {
         return Some(("concurrency".into(), format!("must be 1 to {MAX_SLOTS}")));
     }
-    if let Some(pool) = &model.pool {
-        if name == "default" {
+    if let Some(named) = &model.pool {
+        if pool.is_none_or(|pool| !pool.name.is_empty()) {
             return Some(("pool".into(), "a pool is one role's: set it in [models.<role>]".into()));
         }
-        if let Err(problem) = sipdo_domain::pool::check_name(pool) {
+        if let Err(problem) = sipdo_domain::pool::check_name(named) {
             return Some(("pool".into(), problem));
         }
     }

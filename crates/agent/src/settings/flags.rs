@@ -133,9 +133,11 @@ impl AgentFlags {
             pool: self.pool.clone(),
             ..RoleModel::default()
         };
-        let set = flags.over(settings.role(role));
-        *settings.models.slot(role) = Some(set.clone());
-        let model = settings.model(role)?;
+        let named = flags.pool.clone().or_else(|| settings.role(role).pool);
+        let pool = Pool::new(role, named.as_deref().unwrap_or_default())
+            .map_err(|problem| SettingsError::Unusable(format!("--pool: {problem}")))?;
+        let set = flags.over(settings.pool(&pool));
+        let model = settings.complete(&pool.to_string(), &set)?;
         if let Some(endpoint) = settings.endpoints.get_mut(&model.endpoint) {
             endpoint.requests_per_minute = set.requests_per_minute.or(endpoint.requests_per_minute);
             endpoint.tokens_per_minute = set.tokens_per_minute.or(endpoint.tokens_per_minute);
@@ -147,8 +149,6 @@ impl AgentFlags {
                 file::MAX_SLOTS
             )));
         }
-        let pool = Pool::new(role, set.pool.as_deref().unwrap_or_default())
-            .map_err(|problem| SettingsError::Unusable(format!("--pool: {problem}")))?;
         let listen = settings.admin.listen.as_deref().and_then(|listen| listen.parse().ok());
         Ok(AgentSettings {
             role,
@@ -225,18 +225,6 @@ fn spool_dir(set: Option<PathBuf>, env: impl Fn(&str) -> Option<String>) -> Resu
         .ok_or_else(|| {
             SettingsError::Unusable("no folder for the spool: there is no home directory; pass --spool-dir".to_owned())
         })
-}
-
-impl super::Models {
-    fn slot(&mut self, role: Role) -> &mut Option<RoleModel> {
-        match role {
-            Role::Generator => &mut self.generator,
-            Role::Checker => &mut self.checker,
-            Role::Verifier => &mut self.verifier,
-            Role::Learner => &mut self.learner,
-            Role::Optimizer => &mut self.optimizer,
-        }
-    }
 }
 
 #[cfg(test)]

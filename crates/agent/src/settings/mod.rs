@@ -11,7 +11,7 @@ pub use flags::{AgentFlags, AgentSettings, MODEL_FLAGS};
 pub use nats::NatsSettings;
 
 use serde::{Deserialize, Serialize};
-use sipdo_domain::Role;
+use sipdo_domain::{Pool, Role};
 use sipdo_llm::{Endpoint, ModelSettings};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub struct Settings {
     /// `[endpoints.<name>]`: services that answer model calls.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints: BTreeMap<String, Endpoint>,
-    /// `[models.default]` and `[models.<role>]`: which model a role uses.
+    /// `[models.default]`, `[models.<role>]` and `[models.<role>_<pool>]`: which model a role uses, or a pool of it.
     pub models: Models,
     /// `[programs.<name>]`: programs that a task may name as a check.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -41,29 +41,11 @@ pub struct Settings {
     pub admin: Admin,
 }
 
-/// `[models.*]`. A role's table is laid over the default one, key by key.
+/// `[models.*]`: `default`, a role, or `role_pool` for a named pool of it. A role's table is laid over the default one, and a pool's
+/// over its role's, key by key.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Models {
-    /// What holds for every role.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub default: Option<RoleModel>,
-    /// The generator's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub generator: Option<RoleModel>,
-    /// The checker's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub checker: Option<RoleModel>,
-    /// The verifier's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub verifier: Option<RoleModel>,
-    /// The learner's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub learner: Option<RoleModel>,
-    /// The optimizer's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub optimizer: Option<RoleModel>,
-}
+#[serde(transparent)]
+pub struct Models(BTreeMap<String, RoleModel>);
 
 /// One role's model, as far as it is set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -211,8 +193,27 @@ impl Settings {
 
     /// What the file sets for `role`: its own table over the default one.
     pub fn role(&self, role: Role) -> RoleModel {
-        let base = self.models.default.clone().unwrap_or_default();
-        self.models.of(role).cloned().unwrap_or_default().over(base)
+        let base = self.models.of(DEFAULT);
+        self.models.of(role.name()).over(base)
+    }
+
+    /// What the file sets for a pool: its own table over its role's.
+    pub fn pool(&self, pool: &Pool) -> RoleModel {
+        let base = self.role(pool.role);
+        if pool.name.is_empty() {
+            return base;
+        }
+        let own = self.models.of(&pool.to_string());
+        RoleModel {
+            pool: Some(pool.name.clone()),
+            ..own.over(base)
+        }
+    }
+
+    /// The named pools that the file has tables for.
+    pub fn pools(&self) -> impl Iterator<Item = Pool> {
+        let names = self.models.0.keys().filter_map(|name| name.parse::<Pool>().ok());
+        names.filter(|pool| !pool.name.is_empty())
     }
 
     /// The model of `role`, complete.
@@ -220,8 +221,11 @@ impl Settings {
     /// # Errors
     /// No model or endpoint is named, or the endpoint is not one of those known.
     pub fn model(&self, role: Role) -> Result<ModelSettings, SettingsError> {
-        let set = self.role(role);
-        let name = role.name();
+        self.complete(role.name(), &self.role(role))
+    }
+
+    /// What is set for `name`, with what it leaves out.
+    fn complete(&self, name: &str, set: &RoleModel) -> Result<ModelSettings, SettingsError> {
         let model = set.model.clone().ok_or_else(|| {
             SettingsError::Unusable(format!("no model for the {name}: set `model` in [models.{name}] or [models.default] of {FILE_NAME}, {MODEL_FLAGS}"))
         })?;
@@ -274,24 +278,17 @@ impl Settings {
     }
 }
 
+/// The table that holds for every role.
+const DEFAULT: &str = "default";
+
 impl Models {
-    fn of(&self, role: Role) -> Option<&RoleModel> {
-        match role {
-            Role::Generator => self.generator.as_ref(),
-            Role::Checker => self.checker.as_ref(),
-            Role::Verifier => self.verifier.as_ref(),
-            Role::Learner => self.learner.as_ref(),
-            Role::Optimizer => self.optimizer.as_ref(),
-        }
+    fn of(&self, name: &str) -> RoleModel {
+        self.0.get(name).cloned().unwrap_or_default()
     }
 
     /// The tables that are there, by name.
-    fn named(&self) -> impl Iterator<Item = (&'static str, &RoleModel)> {
-        let roles = Role::ALL.into_iter().map(|role| (role.name(), self.of(role)));
-        [("default", self.default.as_ref())]
-            .into_iter()
-            .chain(roles)
-            .filter_map(|(name, table)| Some((name, table?)))
+    fn named(&self) -> impl Iterator<Item = (&str, &RoleModel)> {
+        self.0.iter().map(|(name, table)| (name.as_str(), table))
     }
 }
 

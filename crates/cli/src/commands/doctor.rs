@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use clap::Args;
 use serde_json::json;
 use sipdo_bus::local::{binary_version, find_binary};
-use sipdo_domain::Role;
+use sipdo_domain::{Pool, Role};
 use sipdo_protocol::pb;
 
 use super::agents::roll_call;
@@ -245,7 +245,9 @@ async fn models(findings: &mut Findings, global: &Global, stack: &StackArgs) {
             "there is none here or in the user's configuration directory",
         ),
     }
-    match operator::check_models(config.as_deref(), &Role::ALL, &BTreeMap::new()) {
+    let settings = operator::pools(config.as_deref())
+        .and_then(|pools| operator::check_models(config.as_deref(), pools, &BTreeMap::new()));
+    match settings {
         // Without any model, everything still works with simulated ones.
         Err(failure) => findings.add(
             if config.is_some() { Grade::Bad } else { Grade::Note },
@@ -259,17 +261,17 @@ async fn models(findings: &mut Findings, global: &Global, stack: &StackArgs) {
             findings.add(
                 Grade::Good,
                 "models",
-                format!("every role has one ({} roles); not asked", settings.len()),
+                format!("every role and pool has one ({} of them); not asked", settings.len()),
             );
         }
         Ok(settings) => {
             for probed in operator::probe(&settings).await {
-                let roles: Vec<&str> = probed.roles.iter().map(|role| role.name()).collect();
+                let pools: Vec<String> = probed.pools.iter().map(Pool::to_string).collect();
                 let (grade, words) = match &probed.finding {
                     Ok(words) => (Grade::Good, words),
                     Err(trouble) => (Grade::Bad, &trouble.words),
                 };
-                findings.add(grade, probed.label, format!("{words} ({})", roles.join(", ")));
+                findings.add(grade, probed.label, format!("{words} ({})", pools.join(", ")));
             }
         }
     }

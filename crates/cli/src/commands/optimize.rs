@@ -159,8 +159,8 @@ fn tell_missing_models(
     if global.coordinator.is_some() || global.simulated {
         return;
     }
-    let roles: Vec<Role> = roles.iter().copied().collect();
-    if let Err(failure) = operator::check_models(config, &roles, own) {
+    let pools = roles.iter().copied().map(Pool::from);
+    if let Err(failure) = operator::check_models(config, pools, own) {
         output::warning(&format!("a run would not start: {}", failure.message));
     }
 }
@@ -194,7 +194,9 @@ fn known_models(
             .collect();
     }
     let of = |role: Role| {
-        let settings = operator::check_models(config, &[role], own).ok()?.remove(&role)?;
+        let settings = operator::check_models(config, [role.into()], own)
+            .ok()?
+            .remove(&Pool::from(role))?;
         let label = format!("{}/{}", settings.model.endpoint, settings.model.model);
         Some((role, (label, operator::price(&settings))))
     };
@@ -209,7 +211,7 @@ pub fn models(file: &TaskFile, flags: &[String]) -> Result<BTreeMap<String, pb::
     let mut models: BTreeMap<String, pb::ModelChoice> = file
         .models
         .iter()
-        .map(|(role, choice)| (role.name().to_owned(), own_choice(choice)))
+        .map(|(pool, choice)| (pool.to_string(), own_choice(choice)))
         .collect();
     for flag in flags {
         let (role, model) = flag.split_once('=').ok_or_else(|| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde_json::json;
-use sipdo_domain::Role;
+use sipdo_domain::Pool;
 
 use crate::{
     args::Global,
@@ -17,11 +17,11 @@ use crate::{
 
 /// Flags of `sipdo up`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: sipdo up --agents learner=3 --agents checker=2")]
+#[command(after_help = "Example: sipdo up --agents learner=3 --agents checker_a=1 --agents checker_b=1")]
 pub struct UpArgs {
-    /// How many agents of a role [default: one of each]
+    /// How many agents of a role, or ROLE_POOL for a named pool of it [default: one of each, and of each pool that sipdo.toml names]
     #[arg(long, value_name = "ROLE=N", value_parser = agents)]
-    agents: Vec<(Role, u32)>,
+    agents: Vec<(Pool, u32)>,
     /// Port of the coordinator [default: a free one]
     #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
     port: u16,
@@ -32,7 +32,7 @@ pub struct UpArgs {
     stack: StackArgs,
 }
 
-fn agents(text: &str) -> Result<(Role, u32), String> {
+fn agents(text: &str) -> Result<(Pool, u32), String> {
     let (role, number) = text.split_once('=').ok_or("write ROLE=N, such as learner=3")?;
     let number = number.parse().ok().filter(|number| *number <= 100);
     Ok((role.parse()?, number.ok_or("N is a number from 0 to 100")?))
@@ -55,11 +55,12 @@ pub async fn up(global: &Global, args: &UpArgs) -> Outcome {
         return print(&layout, &state);
     }
     let config = operator::operator_file(&args.stack, None)?;
+    let pools = operator::pools(config.as_deref().filter(|_| !global.simulated))?;
     if !global.simulated {
-        operator::check_models(config.as_deref(), &Role::ALL, &BTreeMap::new())?;
+        operator::check_models(config.as_deref(), pools.iter().cloned(), &BTreeMap::new())?;
     }
-    let mut plan = Plan::whole(layout.clone(), config, false);
-    plan.agents.extend(args.agents.iter().copied());
+    let mut plan = Plan::whole(layout.clone(), config, &pools, false);
+    plan.agents.extend(args.agents.iter().cloned());
     plan.agents.retain(|_, number| *number > 0);
     plan.port = args.port;
     plan.nats_port = args.nats_port;
@@ -172,10 +173,11 @@ fn print(layout: &Layout, state: &State) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sipdo_domain::Role;
 
     #[test]
     fn agents_are_counted_by_role() {
-        assert_eq!(agents("learner=3"), Ok((Role::Learner, 3)));
+        assert_eq!(agents("learner=3"), Ok((Role::Learner.into(), 3)));
         for bad in ["learner", "learner=", "learner=-1", "learner=1000", "teacher=1"] {
             assert!(agents(bad).is_err(), "{bad}");
         }

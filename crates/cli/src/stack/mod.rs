@@ -6,7 +6,7 @@ pub mod layout;
 pub mod state;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::SocketAddr,
     path::PathBuf,
@@ -15,7 +15,7 @@ use std::{
 
 use sipdo_agent::settings::Settings;
 use sipdo_bus::local::{NatsServer, NatsServerOptions, stop_left_behind};
-use sipdo_domain::Role;
+use sipdo_domain::Pool;
 
 use crate::{
     failure::{Exit, Failure},
@@ -38,8 +38,8 @@ pub struct Plan {
     pub layout: Layout,
     /// The operator's file for the agents; written here for simulated models.
     pub config: Option<PathBuf>,
-    /// How many agents of each role; none at all for a stack that only reads.
-    pub agents: BTreeMap<Role, u32>,
+    /// How many agents of each pool; none at all for a stack that only reads.
+    pub agents: BTreeMap<Pool, u32>,
     /// The nats-server's port; 0 takes a free one.
     pub nats_port: u16,
     /// The coordinator's port; 0 takes a free one.
@@ -49,12 +49,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// One agent per role, on free ports.
-    pub fn whole(layout: Layout, config: Option<PathBuf>, private: bool) -> Self {
+    /// One agent of each of these pools, on free ports.
+    pub fn whole(layout: Layout, config: Option<PathBuf>, pools: &BTreeSet<Pool>, private: bool) -> Self {
         Plan {
             layout,
             config,
-            agents: Role::ALL.into_iter().map(|role| (role, 1)).collect(),
+            agents: pools.iter().map(|pool| (pool.clone(), 1)).collect(),
             nats_port: 0,
             port: 0,
             private,
@@ -64,8 +64,7 @@ impl Plan {
     /// A private stack without agents: to read what is kept.
     pub fn reading(layout: Layout) -> Self {
         Plan {
-            agents: BTreeMap::new(),
-            ..Plan::whole(layout, None, true)
+            ..Plan::whole(layout, None, &BTreeSet::new(), true)
         }
     }
 }
@@ -158,20 +157,20 @@ impl Stack {
                 without_models: false,
             },
         )?);
-        for (role, number) in plan
+        for (pool, number) in plan
             .agents
             .iter()
-            .flat_map(|(&role, &count)| (1..=count).map(move |n| (role, n)))
+            .flat_map(|(pool, &count)| (1..=count).map(move |n| (pool, n)))
         {
             let name = if number == 1 {
-                role.name().to_owned()
+                pool.to_string()
             } else {
-                format!("{role}-{number}")
+                format!("{pool}-{number}")
             };
             let start = Start {
                 name: &name,
-                program: &format!("sipdo-{role}"),
-                args: self.agent_args(&name),
+                program: &format!("sipdo-{}", pool.role),
+                args: self.agent_args(&name, pool),
                 without_models: self.layout.simulated,
             };
             self.children.push(children::start(&self.layout, &start)?);
@@ -201,7 +200,7 @@ impl Stack {
         Ok(args.chain(limits).collect())
     }
 
-    fn agent_args(&self, name: &str) -> Vec<String> {
+    fn agent_args(&self, name: &str, pool: &Pool) -> Vec<String> {
         let mut args = vec![
             ("--nats-url", self.state.nats.clone()),
             ("--admin-listen", "127.0.0.1:0".into()),
@@ -211,6 +210,9 @@ impl Stack {
             ),
             ("--spool-dir", self.layout.spool(name).display().to_string()),
         ];
+        if !pool.name.is_empty() {
+            args.push(("--pool", pool.name.clone()));
+        }
         if let Some(config) = &self.state.config {
             args.push(("--config", config.display().to_string()));
         }
@@ -410,6 +412,7 @@ pub async fn take_down(layout: &Layout) -> Result<bool, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sipdo_domain::Role;
 
     #[test]
     fn the_simulated_file_gives_every_role_a_model_that_costs_nothing() {

@@ -5,7 +5,8 @@ use crate::{
     context::now_ms,
     desk::{MAX_ATTEMPTS, Plan, event},
     leadership::Draft,
-    roster::{Roster, nobody},
+    models::{Choices, overlaid},
+    roster::{Roster, nobody, price_unknown},
 };
 use prost::Message as _;
 use sipdo_bus::{AppendError, BusError, NewMessage};
@@ -77,10 +78,10 @@ impl Leader<'_> {
         self.share(&roster);
         let tight = self.context.storage.tight();
         self.desk.hold_back(tight.is_some());
-        let limits = limits(&self.models, &self.registry.borrow(), self.run.as_str());
-        let mut plan = self.desk.plan(&mut self.state, &roster, &limits);
+        let choices = in_force(&self.models, &self.registry.borrow(), self.run.as_str());
+        let mut plan = self.desk.plan(&mut self.state, &roster, &choices);
         self.plan_time(&mut plan);
-        self.plan_waiting(&roster, tight, &mut plan);
+        self.plan_waiting(&roster, &choices, tight, &mut plan);
         if !plan.events.is_empty() {
             for events in self.fitting_entries(std::mem::take(&mut plan.events)) {
                 self.observer.deciding(&events, &self.state);
@@ -88,6 +89,7 @@ impl Leader<'_> {
             }
             self.desk.refuse_waiting(&self.state);
         }
+        self.observer.left(&self.state);
         for told in self.told.drain(..) {
             drop(told.send(Ok(())));
         }
@@ -136,8 +138,8 @@ impl Leader<'_> {
         }
     }
 
-    /// What the run waits for: room, an operator, an agent, a provider.
-    fn plan_waiting(&mut self, roster: &Roster, tight: Option<String>, plan: &mut Plan) {
+    /// What the run waits for: room, an operator, an agent, a provider, a price.
+    fn plan_waiting(&mut self, roster: &Roster, choices: &Choices, tight: Option<String>, plan: &mut Plan) {
         let mut reasons: Vec<String> = tight.into_iter().collect();
         if self.state.paused {
             reasons.push("paused".to_owned());
@@ -155,6 +157,10 @@ impl Leader<'_> {
             if let Some(trouble) = roster.trouble(&pool) {
                 reasons.push(trouble);
                 self.context.look_for_agents();
+            }
+            if self.state.ledger.cap().nano_usd.is_some() {
+                let unpriced = roster.unpriced(&pool, choices.get(&pool.to_string()));
+                reasons.extend(unpriced.iter().map(|model| price_unknown(model)));
             }
         }
         let reason = reasons.join("; ");
@@ -231,27 +237,14 @@ impl Leader<'_> {
     }
 }
 
-/// The run's own choices with the registry's limits over them: what is reserved must suffice for what the agents will use, also
-/// where the longest completion was raised in mid-run.
-fn limits(
-    own: &BTreeMap<String, pb::ModelChoice>,
-    registry: &BTreeMap<String, sipdo_bus::Entry>,
-    run: &str,
-) -> BTreeMap<String, pb::ModelChoice> {
-    let mut limits = own.clone();
-    // The deployment's entries first, so that the run's own entry has the last word.
-    for of in ["", run] {
-        for (key, entry) in registry {
-            let (found, pool) = key.rsplit_once('.').unwrap_or(("", key));
-            let Ok(choice) = pb::ModelChoice::decode(entry.value.clone()) else {
-                continue;
-            };
-            if found == of && choice.max_tokens.is_some() {
-                limits.entry(pool.to_owned()).or_default().max_tokens = choice.max_tokens;
-            }
-        }
-    }
-    limits
+/// The run's own choices with the registry's over them: what is reserved must suffice for what the agents will use, also where a
+/// dearer model or a longer completion was set in mid-run.
+fn in_force(own: &Choices, registry: &BTreeMap<String, sipdo_bus::Entry>, run: &str) -> Choices {
+    let read = |entry: &sipdo_bus::Entry| pb::ModelChoice::decode(entry.value.clone()).ok();
+    let entries = registry
+        .iter()
+        .filter_map(|(key, entry)| Some((key.clone(), read(entry)?)));
+    overlaid(own, &entries.collect(), run)
 }
 
 /// Why a job is given up that was lost so often with its agent.
@@ -285,7 +278,7 @@ mod tests {
             ("checker_a", 40),
         ];
         let registry = registry.map(|(key, most)| (key.to_owned(), entry(most))).into();
-        let told = limits(&own, &registry, "r1");
+        let told = in_force(&own, &registry, "r1");
         let told: Vec<_> = told
             .iter()
             .map(|(pool, choice)| (pool.as_str(), choice.max_tokens.unwrap_or(0)))

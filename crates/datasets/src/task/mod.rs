@@ -17,7 +17,7 @@ use place::Source;
 use regex::Regex;
 pub use schema::ModelChoice;
 use schema::{File, OneOrMore};
-use sipdo_domain::{Budget, Comparison, Metric, Role, Task, TaskBrief, TaskGates};
+use sipdo_domain::{Budget, Comparison, Metric, Pool, Task, TaskBrief, TaskGates};
 use std::{
     collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
@@ -44,7 +44,7 @@ pub struct TaskFile {
     /// The strategy's own options: a JSON object for the strategy to check.
     pub options: serde_json::Value,
     /// The models of `[models]`.
-    pub models: BTreeMap<Role, ModelChoice>,
+    pub models: BTreeMap<Pool, ModelChoice>,
     /// How rows become examples: for reading another data set in the same form.
     pub mapping: Mapping,
     /// What the user should know, though it is no error.

@@ -1,8 +1,8 @@
-//! The `[models]` table: which model each role should use in this run.
+//! The `[models]` table: which model each role, or a named pool of it, should use in this run.
 
 use super::{place::Source, schema::ModelChoice};
 use crate::error::{LoadError, suggestion};
-use sipdo_domain::Role;
+use sipdo_domain::{Pool, Role};
 use std::collections::BTreeMap;
 
 const KEYS: [&str; 5] = ["endpoint", "model", "temperature", "max_tokens", "timeout_seconds"];
@@ -10,14 +10,18 @@ const KEYS: [&str; 5] = ["endpoint", "model", "temperature", "max_tokens", "time
 pub(super) fn read(
     source: &Source,
     table: &BTreeMap<String, toml::Value>,
-) -> Result<BTreeMap<Role, ModelChoice>, LoadError> {
+) -> Result<BTreeMap<Pool, ModelChoice>, LoadError> {
     let mut models = BTreeMap::new();
     for (name, value) in table {
-        let role: Role = name.parse().map_err(|_| {
-            let advice = suggestion(name, Role::ALL.map(Role::name));
-            source.at(&["models", name], format!("unknown role `{name}`"), advice)
+        let pool: Pool = name.parse().map_err(|problem: String| {
+            let (role, pool) = name.split_once('_').unwrap_or((name, ""));
+            if role.parse::<Role>().is_ok() && !pool.is_empty() {
+                return source.at(&["models", name], problem, "Write ROLE_POOL, such as checker_a");
+            }
+            let advice = suggestion(role, Role::ALL.map(Role::name));
+            source.at(&["models", name], format!("unknown role `{role}`"), advice)
         })?;
-        models.insert(role, choice(source, name, value)?);
+        models.insert(pool, choice(source, name, value)?);
     }
     Ok(models)
 }

@@ -1,0 +1,52 @@
+//! What processes use of this machine, from /proc.
+
+use crate::{Cluster, Process};
+use anyhow::{Context as _, Result};
+use std::{collections::BTreeMap, fs};
+
+/// The processes of a cluster by name.
+pub fn processes(cluster: &Cluster) -> Vec<(&'static str, u32)> {
+    let mut all = vec![("simulator", cluster.simulator.pid())];
+    all.extend(cluster.nats.pid().map(|pid| ("nats-server", pid)));
+    all.extend(
+        cluster
+            .coordinators
+            .iter()
+            .map(|(process, _)| ("coordinator", process.pid())),
+    );
+    all.extend(
+        cluster
+            .agents
+            .iter()
+            .map(|(role, process): &(&'static str, Process)| (*role, process.pid())),
+    );
+    all
+}
+
+/// Seconds of processor time so far, by process.
+///
+/// # Errors
+/// /proc cannot be read.
+pub fn cpu(cluster: &Cluster) -> Result<BTreeMap<&'static str, f64>> {
+    processes(cluster)
+        .into_iter()
+        .map(|(name, pid)| Ok((name, cpu_seconds(pid)?)))
+        .collect()
+}
+
+/// User and system time from /proc, in clock ticks of 10 ms.
+///
+/// # Errors
+/// /proc cannot be read.
+pub fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit_once(") ").context("unreadable /proc/pid/stat")?.1;
+    let fields: Vec<&str> = after_name.split(' ').collect();
+    let ticks = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|field| field.parse::<f64>().ok())
+            .context("unreadable /proc/pid/stat")
+    };
+    Ok((ticks(11)? + ticks(12)?) / 100.0)
+}
