@@ -37,7 +37,7 @@ bench-quality: nats release ## accuracy from a one-line prompt on every simulate
 bench-consensus: nats release ## wrong labels that get past the three voters
 	$(BIN)/release/bench-consensus
 
-bench-speed: nats release ## jobs per second end to end, CPU, memory, jobs in flight
+bench-speed: nats release ## jobs per second end to end, CPU, memory, jobs in flight, the price of durability
 	$(BIN)/release/bench-speed
 
 release: ## every binary, optimized

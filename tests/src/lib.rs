@@ -6,6 +6,7 @@ pub mod client;
 pub mod cluster;
 pub mod command;
 pub mod disk;
+pub mod durability;
 pub mod http;
 pub mod oracle;
 pub mod otlp;

@@ -46,6 +46,14 @@ impl Trio {
     /// # Errors
     /// No binary, or no free port.
     pub fn start(folder: &Path) -> Result<Self> {
+        Self::start_synced(folder, "always")
+    }
+
+    /// As [`Trio::start`], flushed to the disk so: `always`, or an interval.
+    ///
+    /// # Errors
+    /// As [`Trio::start`].
+    pub fn start_synced(folder: &Path, sync: &str) -> Result<Self> {
         let addresses = free(6)?;
         let (clients, routes) = addresses.split_at(3);
         let known: Vec<String> = routes.iter().map(|route| format!("\"nats://{route}\"")).collect();
@@ -56,7 +64,7 @@ impl Trio {
             let config = folder.join("nats.conf");
             let text = format!(
                 "server_name: server-{number}\nlisten: \"{client}\"\nlog_file: \"{0}/log\"\n\
-                 jetstream {{ store_dir: \"{0}\", sync_interval: always }}\n\
+                 jetstream {{ store_dir: \"{0}\", sync_interval: {sync} }}\n\
                  cluster {{ name: trio, listen: \"{route}\", routes: [{1}] }}\n",
                 folder.display(),
                 known.join(", ")

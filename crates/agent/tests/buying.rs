@@ -362,7 +362,7 @@ async fn what_nobody_can_do_becomes_a_dead_letter() {
         };
         world.bus.publish_job(job).await.unwrap().settled().await.unwrap();
         eventually(words, || async {
-            let letters = world.bus.dead_letters(10).await.unwrap();
+            let letters = world.bus.dead_letters(None, 10).await.unwrap().0;
             letters.iter().any(|letter| letter.reason.contains(words)).then_some(())
         })
         .await;

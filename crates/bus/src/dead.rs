@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use bytes::Bytes;
+use futures::StreamExt as _;
 
 use crate::connection::Bus;
 use crate::error::BusError;
@@ -12,6 +13,8 @@ use crate::subjects::{self, ALL_DEAD, DEAD_STREAM, Role, RunId, header};
 
 /// Longest reason kept with a dead letter.
 const LONGEST_REASON: usize = 1000;
+/// How many times further back it is looked for a run's letters each time.
+const FURTHER: u64 = 8;
 /// More than the message id takes that is added last.
 const ID_ROOM: usize = 512;
 
@@ -70,19 +73,45 @@ impl Bus {
         kept.await.map(drop)
     }
 
-    /// The last `most` dead letters, oldest first.
+    /// The last `most` dead letters, oldest first, and how many there are in all; only those of `run`, if one is named.
     ///
     /// # Errors
     /// The server cannot be asked.
-    pub async fn dead_letters(&self, most: u64) -> Result<Vec<DeadLetter>, BusError> {
-        let Some(last) = self.last_from_leader(DEAD_STREAM, ALL_DEAD).await? else {
-            return Ok(Vec::new());
+    pub async fn dead_letters(&self, run: Option<&RunId>, most: usize) -> Result<(Vec<DeadLetter>, u64), BusError> {
+        let filter = run.map_or_else(|| ALL_DEAD.to_owned(), subjects::dead_of_run);
+        let total = self.count(DEAD_STREAM, &filter).await?;
+        let Some(last) = self.last_from_leader(DEAD_STREAM, &filter).await? else {
+            return Ok((Vec::new(), 0));
         };
-        let start_sequence = last.seq.saturating_sub(most.saturating_sub(1)).max(1);
-        let found = self
-            .collect(DEAD_STREAM, ALL_DEAD, DeliverPolicy::ByStartSequence { start_sequence })
-            .await?;
-        Ok(found.into_iter().filter_map(read).collect())
+        // Letters of others may lie between them: it is looked further back until there are enough.
+        let mut back = most.max(1) as u64;
+        loop {
+            let start_sequence = last.seq.saturating_sub(back - 1).max(1);
+            let start = DeliverPolicy::ByStartSequence { start_sequence };
+            let mut found = self.collect(DEAD_STREAM, &filter, start).await?;
+            if found.len() >= most || start_sequence == 1 {
+                found.drain(..found.len().saturating_sub(most));
+                return Ok((found.into_iter().filter_map(read).collect(), total));
+            }
+            back = back.saturating_mul(FURTHER);
+        }
+    }
+
+    /// Messages of a stream under a subject with wildcards.
+    async fn count(&self, stream: &str, filter: &str) -> Result<u64, BusError> {
+        const DOING: &str = "counting messages";
+        let stream = self.jetstream().get_stream_no_info(stream).await;
+        let stream = stream.map_err(|error| BusError::failed(DOING, error))?;
+        let mut subjects = stream
+            .info_with_subjects(filter)
+            .await
+            .map_err(|error| BusError::failed(DOING, error))?;
+        let mut total = 0;
+        while let Some(counted) = subjects.next().await {
+            let (_, count) = counted.map_err(|error| BusError::failed(DOING, error))?;
+            total += count as u64;
+        }
+        Ok(total)
     }
 }
 

@@ -205,6 +205,12 @@ pub fn dead(role: &Role, run: &RunId) -> String {
     format!("{DEAD_PREFIX}{role}.{run}")
 }
 
+/// Messages of `run` that nobody could handle, of any role.
+#[must_use]
+pub fn dead_of_run(run: &RunId) -> String {
+    format!("{DEAD_PREFIX}*.{run}")
+}
+
 /// Where the process `agent` answers with its card.
 #[must_use]
 pub fn ping(agent: &AgentId) -> String {
@@ -298,7 +304,7 @@ pub fn beside_run(run: &RunId) -> [(&'static str, String); 3] {
     [
         (ATTEMPT_STREAM, attempts_of_run(run)),
         (JOB_STREAM, jobs_of_run(run)),
-        (DEAD_STREAM, format!("{DEAD_PREFIX}*.{run}")),
+        (DEAD_STREAM, dead_of_run(run)),
     ]
 }
 

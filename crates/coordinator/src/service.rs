@@ -7,7 +7,7 @@ use crate::{
     fold::{RunState, is_end},
     jobs, models, observe,
     refusal::{bad_request, exists, internal, not_found, not_taken, precondition, unavailable},
-    view,
+    storage, view,
 };
 use futures::stream::BoxStream;
 use prost::Message as _;
@@ -21,6 +21,8 @@ use tonic::{Request, Response, Status};
 /// Runs on a page, by default and at most.
 const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 500;
+/// Dead letters that are shown with a run.
+const LETTERS: usize = 3;
 /// How often a watcher hears of progress between entries.
 const PROGRESS: Duration = Duration::from_millis(100);
 
@@ -204,7 +206,10 @@ impl RunService for Runs {
             let seed = sipdo_domain::Prompt::seed(self.task_of(&state).await?.prompt);
             state.prompts.insert(0, seed.into());
         }
-        Ok(Response::new(self.shown(state)))
+        let mut shown = self.shown(state);
+        (shown.dead_letters, shown.dead_letters_total) =
+            storage::dead_letters(&self.context, Some(&run), LETTERS).await?;
+        Ok(Response::new(shown))
     }
 
     async fn list_runs(&self, request: Request<pb::ListRunsRequest>) -> Answer<pb::ListRunsResponse> {
@@ -363,27 +368,20 @@ impl RunService for Runs {
         request: Request<pb::ListDeadLettersRequest>,
     ) -> Answer<pb::ListDeadLettersResponse> {
         let request = request.into_inner();
-        let most = u64::try_from(request.page_size)
-            .ok()
-            .filter(|size| *size > 0)
-            .unwrap_or(PAGE as u64);
-        let letters = self.context.bus.dead_letters(most).await.map_err(unavailable)?;
-        let dead_letters = letters
-            .into_iter()
-            .filter(|letter| request.run.is_empty() || letter.run.as_str() == request.run)
-            .map(|letter| pb::DeadLetter {
-                sequence: letter.seq,
-                role: letter.role.as_str().into(),
-                run: letter.run.as_str().into(),
-                reason: letter.reason,
-                at_ms: letter
-                    .time
-                    .duration_since(std::time::UNIX_EPOCH)
-                    .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
-                size: letter.payload.len() as u64,
-            })
-            .collect();
-        Ok(Response::new(pb::ListDeadLettersResponse { dead_letters }))
+        let most = match usize::try_from(request.page_size) {
+            Ok(0) | Err(_) => PAGE,
+            Ok(size) => size.min(LARGEST_PAGE),
+        };
+        let run = match request.run.as_str() {
+            "" => None,
+            run => Some(parse(run)?),
+        };
+        let (dead_letters, total) = storage::dead_letters(&self.context, run.as_ref(), most).await?;
+        Ok(Response::new(pb::ListDeadLettersResponse { dead_letters, total }))
+    }
+
+    async fn get_storage(&self, _: Request<pb::GetStorageRequest>) -> Answer<pb::Storage> {
+        Ok(Response::new(storage::told(&self.context).await?))
     }
 
     async fn set_model(&self, request: Request<pb::SetModelRequest>) -> Answer<pb::SetModelResponse> {

@@ -4,14 +4,18 @@
 //! the same - one that this process knows nothing of, a disk that something else has filled - the leader that meets it keeps its
 //! run and says so here. None of this can be told through the run's own journal, so it is told live, by whoever is asked.
 
-use crate::{context::Context, fold::is_end, refusal::no_room};
-use sipdo_bus::{Bus, BusError, HIGH_WATER, RunId, size};
+use crate::{
+    context::Context,
+    fold::is_end,
+    refusal::{no_room, unavailable},
+};
+use sipdo_bus::{Bus, BusError, DeadLetter, HIGH_WATER, RunId, StoreUse, size};
 use sipdo_protocol::pb;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 use tonic::Status;
 
@@ -134,7 +138,7 @@ impl Context {
         if let Some(reason) = self.storage.tight() {
             return Err(no_room(reason));
         }
-        let usage = self.bus.usage().await.map_err(crate::refusal::unavailable)?;
+        let usage = self.bus.usage().await.map_err(unavailable)?;
         match usage.without_room(bytes, HIGH_WATER) {
             Some(reason) => Err(no_room(format!("room: {reason}; {REMEDY}"))),
             None => Ok(()),
@@ -165,6 +169,53 @@ impl Context {
                 .join("; ");
         }
     }
+}
+
+/// What the streams hold, as the API tells it.
+///
+/// # Errors
+/// The bus does not answer.
+pub async fn told(context: &Context) -> Result<pb::Storage, Status> {
+    let usage = context.bus.usage().await.map_err(unavailable)?;
+    let stream = |used: &StoreUse| pb::StreamUse {
+        name: used.store.name().into(),
+        stream: used.store.stream(),
+        messages: used.messages,
+        bytes: used.bytes,
+        max_bytes: used.max_bytes,
+        max_age_seconds: used.max_age.map(|age| age.as_secs()),
+        replicas: u32::try_from(used.replicas).unwrap_or(u32::MAX),
+    };
+    Ok(pb::Storage {
+        streams: usage.stores.iter().map(stream).collect(),
+        total_bytes: usage.total,
+        max_total_bytes: usage.max_total,
+        trouble: context.storage.trouble(None).unwrap_or_default(),
+    })
+}
+
+/// The last dead letters, newest first, and how many there are in all; only a run's, if one is named.
+///
+/// # Errors
+/// The bus does not answer.
+pub async fn dead_letters(
+    context: &Context,
+    run: Option<&RunId>,
+    most: usize,
+) -> Result<(Vec<pb::DeadLetter>, u64), Status> {
+    let (letters, total) = context.bus.dead_letters(run, most).await.map_err(unavailable)?;
+    let told = |letter: DeadLetter| pb::DeadLetter {
+        sequence: letter.seq,
+        role: letter.role.as_str().into(),
+        run: letter.run.as_str().into(),
+        reason: letter.reason,
+        at_ms: letter
+            .time
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+        size: letter.payload.len() as u64,
+    };
+    Ok((letters.into_iter().rev().map(told).collect(), total))
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use std::collections::HashSet;
 
 /// Whose dead letters they are.
 const LEADER: &str = "coordinator";
-/// Dead letters looked through for what is buried already.
-const LOOK_BACK: u64 = 1_000;
+/// Dead letters of the run that are looked through for what is buried already.
+const LOOK_BACK: usize = 1_000;
 /// Schemas of the messages of a run's stream that this version reads.
 const KNOWN: [&str; 4] = [schema::ENTRY, schema::RESULT, schema::LOST, schema::CONTROL];
 
@@ -33,8 +33,8 @@ pub(crate) async fn bury_new(context: &Context, run: &RunId, strays: &[Stray]) {
     if strays.is_empty() {
         return;
     }
-    let buried: HashSet<String> = match context.bus.dead_letters(LOOK_BACK).await {
-        Ok(letters) => letters.into_iter().map(|letter| letter.subject).collect(),
+    let buried: HashSet<String> = match context.bus.dead_letters(Some(run), LOOK_BACK).await {
+        Ok((letters, _)) => letters.into_iter().map(|letter| letter.subject).collect(),
         Err(error) => {
             tracing::warn!(%run, %error, "dead letters cannot be read");
             return;

@@ -45,6 +45,9 @@ pub fn run(state: RunState) -> pb::Run {
         warnings,
         model_use,
         not_measured_by_reason: state.not_measured.clone(),
+        // They lie outside the run's stream.
+        dead_letters: Vec::new(),
+        dead_letters_total: 0,
     }
 }
 

@@ -1,4 +1,5 @@
-//! `make bench-speed`: jobs per second end to end, with and without tracing, CPU and memory of every process, jobs in flight.
+//! `make bench-speed`: jobs per second end to end, with and without tracing, CPU and memory of every process, jobs in flight, and what
+//! durability costs.
 
 use anyhow::{Context as _, Result};
 use prost::Message as _;
@@ -7,7 +8,7 @@ use sipdo_protocol::pb;
 use sipdo_tests::{
     Cluster, Setup,
     bench::{figure, machine, run},
-    overhead,
+    durability, overhead,
     task::counting,
     usage::{cpu, processes},
 };
@@ -25,14 +26,17 @@ async fn main() -> Result<()> {
         machine()
     );
     println!("A job: coordinator, NATS, agent, HTTP, NATS, journal, strategy.\n");
-    // `bench-speed tracing` measures that alone.
-    if std::env::args().nth(1).as_deref() == Some("tracing") {
-        return overhead::on().await;
+    // `bench-speed tracing` and `bench-speed durability` measure that alone.
+    match std::env::args().nth(1).as_deref() {
+        Some("tracing") => return overhead::on().await,
+        Some("durability") => return durability::measure().await,
+        _ => {}
     }
     let cpu_ms = throughput().await?;
     overhead::off(cpu_ms)?;
     overhead::on().await?;
-    parallelism().await
+    parallelism().await?;
+    durability::measure().await
 }
 
 /// One `eval` run: every job is one learner answer, each to another question.

@@ -34,7 +34,7 @@ impl Left {
             Ok(()) => 0,
             Err(_) => bus.open_jobs().await?,
         };
-        let dead = bus.dead_letters(100).await?;
+        let (dead, _) = bus.dead_letters(None, 100).await?;
         let mut ungranted = Vec::new();
         for history in histories {
             ungranted.extend(history.ungranted(bus).await?);

@@ -102,6 +102,33 @@ async fn poison_of_every_kind_is_kept_with_its_reason_and_blocks_nothing() -> Re
         .await?,
         Created::Exists
     ));
+    let shown = client
+        .get_run(pb::GetRunRequest { run: run.clone() })
+        .await?
+        .into_inner();
+    assert_eq!(shown.dead_letters_total, 6);
+    assert!(
+        (1..6).contains(&shown.dead_letters.len()),
+        "the last few are shown with the run"
+    );
+    // However many others there are: a run's own are not searched for among the newest of all.
+    let other = RunId::new("another-run")?;
+    for number in 0..20 {
+        let origin = ("sipdo.test", number);
+        bus.keep_dead_letter(&role, &other, junk("job.v9"), origin, 1, "of another run")
+            .await?;
+    }
+    let own = client
+        .list_dead_letters(pb::ListDeadLettersRequest { run, page_size: 4 })
+        .await?
+        .into_inner();
+    assert_eq!((own.dead_letters.len(), own.total), (4, 6));
+    assert!(
+        own.dead_letters
+            .windows(2)
+            .all(|pair| pair[0].sequence > pair[1].sequence),
+        "newest first"
+    );
     let all = client
         .list_dead_letters(pb::ListDeadLettersRequest {
             run: "another".into(),

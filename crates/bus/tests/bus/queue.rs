@@ -155,7 +155,7 @@ async fn a_poison_job_is_kept_with_its_reason_and_gone_from_the_queue() {
         "it never comes again"
     );
 
-    let dead = bus.dead_letters(10).await.unwrap();
+    let dead = bus.dead_letters(None, 10).await.unwrap().0;
     assert_eq!(dead.len(), 1, "{dead:?}");
     assert_eq!((dead[0].role.as_str(), dead[0].run.as_str()), ("learner", "r"));
     assert_eq!(dead[0].reason, "cannot be decoded: unknown wire type");
@@ -172,7 +172,7 @@ async fn a_poison_job_is_kept_with_its_reason_and_gone_from_the_queue() {
 #[tokio::test]
 async fn the_last_dead_letters_are_listed() {
     let (_server, bus) = bus().await;
-    assert!(bus.dead_letters(3).await.unwrap().is_empty());
+    assert!(bus.dead_letters(None, 3).await.unwrap().0.is_empty());
     for n in 1..=5 {
         let origin = ("sipdo.v1.run.r.log", n);
         bus.keep_dead_letter(&role(), &run("r"), text("x"), origin, 1, &format!("reason {n}"))
@@ -183,9 +183,10 @@ async fn the_last_dead_letters_are_listed() {
             .unwrap();
     }
     let reasons: Vec<_> = bus
-        .dead_letters(3)
+        .dead_letters(None, 3)
         .await
         .unwrap()
+        .0
         .into_iter()
         .map(|letter| letter.reason)
         .collect();

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use clap::Args;
 use serde_json::json;
 use sipdo_bus::local::{binary_version, find_binary};
+use sipdo_bus::size;
 use sipdo_domain::{Pool, Role};
 use sipdo_protocol::pb;
 
@@ -296,6 +297,10 @@ async fn coordinator(findings: &mut Findings, global: &Global) {
         }
         Err(failure) => return findings.add(Grade::Bad, "coordinator", failure.to_string()),
     }
+    match session.api.get_storage(pb::GetStorageRequest {}).await {
+        Ok(storage) => storage_use(findings, &storage.into_inner()),
+        Err(status) => findings.add(Grade::Bad, "storage", status.message()),
+    }
     let request = pb::ListDeadLettersRequest {
         run: String::new(),
         page_size: SHOWN_LETTERS,
@@ -325,6 +330,37 @@ fn agents(findings: &mut Findings, cards: &[pb::AgentCard]) {
             (n, Some(trouble)) => findings.add(Grade::Bad, role.name(), format!("{n} with {models}: {trouble}")),
         }
     }
+}
+
+/// What every stream holds and may hold, and whether there is room for more.
+fn storage_use(findings: &mut Findings, storage: &pb::Storage) {
+    let of = |most: Option<u64>| most.map_or("no limit".to_owned(), |most| format!("of {}", size(most)));
+    let mut lines: Vec<String> = storage
+        .streams
+        .iter()
+        .map(|used| {
+            let age = used
+                .max_age_seconds
+                .map_or("for ever".to_owned(), |seconds| format!("{} days", seconds / 86_400));
+            format!(
+                "{} {}, {}, kept {age}, {}",
+                used.name,
+                size(used.bytes),
+                of(used.max_bytes),
+                used.stream
+            )
+        })
+        .collect();
+    lines.push(format!(
+        "total {}, {}",
+        size(storage.total_bytes),
+        of(storage.max_total_bytes)
+    ));
+    let (grade, head) = match storage.trouble.as_str() {
+        "" => (Grade::Good, "there is room"),
+        trouble => (Grade::Bad, trouble),
+    };
+    findings.add(grade, "storage", format!("{head}\n{}", lines.join("\n")));
 }
 
 fn dead_letters(findings: &mut Findings, letters: &[pb::DeadLetter]) {
@@ -384,6 +420,36 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("bad   verifier   no agent answers\n"), "{text}");
+        assert!(findings.is_bad());
+    }
+
+    #[test]
+    fn every_stream_is_shown_with_its_limit() {
+        let used = pb::StreamUse {
+            name: "runs".into(),
+            stream: "SIPDO_RUN".into(),
+            bytes: 95_000,
+            max_bytes: Some(100_000),
+            ..Default::default()
+        };
+        let mut storage = pb::Storage {
+            streams: vec![used],
+            total_bytes: 120_000,
+            ..Default::default()
+        };
+        let mut findings = Findings::default();
+        storage_use(&mut findings, &storage);
+        let text = findings.text(false);
+        assert!(
+            text.contains("runs 95.0 kB, of 100.0 kB, kept for ever, SIPDO_RUN"),
+            "{text}"
+        );
+        assert!(
+            text.contains("total 120.0 kB, no limit") && !findings.is_bad(),
+            "{text}"
+        );
+        storage.trouble = "room: the stream is full".into();
+        storage_use(&mut findings, &storage);
         assert!(findings.is_bad());
     }
 

@@ -287,13 +287,29 @@ pub fn tell(run: &pb::Run) -> Result<(), Failure> {
     let models = report.model_table().map_or_else(String::new, |table| {
         format!("\n{}", table.render(output::stdout_color()))
     });
+    let letters = dead_letters(run);
     if !run.summary.as_ref().is_some_and(|summary| is_over(summary.state())) {
-        return output::data(&(standing(run, &report) + &models + &lineage(run)));
+        return output::data(&(standing(run, &report) + &models + &lineage(run) + &letters));
     }
     match Goal::of(run) {
-        Goal::Optimize => output::prose(&(report.text() + &models + &lineage(run))),
-        Goal::Eval => output::prose(&(report.eval_text() + &models)),
+        Goal::Optimize => output::prose(&(report.text() + &models + &lineage(run) + &letters)),
+        Goal::Eval => output::prose(&(report.eval_text() + &models + &letters)),
     }
+}
+
+/// What nobody could handle of a run: how much, and why the last of it.
+fn dead_letters(run: &pb::Run) -> String {
+    if run.dead_letters_total == 0 {
+        return String::new();
+    }
+    let total = output::plural(run.dead_letters_total, "message");
+    let mut text =
+        format!("\n{total} about this run could not be handled and counted for nothing (dead letters); the last:\n");
+    for letter in &run.dead_letters {
+        let reason = output::short(&letter.reason, 160);
+        text.push_str(&format!("  {} {}: {reason}\n", output::when(letter.at_ms), letter.role));
+    }
+    text
 }
 
 /// A run that has not ended, in a few lines.
