@@ -11,11 +11,14 @@
     reason = "helpers of a test may fail it"
 )]
 
+mod server;
+
 use proptest::prelude::*;
 use prost::Message as _;
+use server::{Sending, Server};
 use sipdo_bus::{
-    Headers, JobId, Role as BusRole, RunMessage, RunSubject,
-    settling::{Heard, Last, Next, Settling},
+    JobId, Role as BusRole, RunSubject,
+    settling::{Heard, Next, Settling},
 };
 use sipdo_coordinator::{
     desk::{Answered, Desk, Publication, Request, event},
@@ -26,105 +29,13 @@ use sipdo_coordinator::{
 };
 use sipdo_domain::{Ask, Question, Role};
 use sipdo_protocol::{job_id, pb, pb::event::Event};
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    time::SystemTime,
-};
+use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
 const RUN: &str = "r";
 const COORDINATORS: usize = 3;
 /// Questions that the strategy asks one after the other; it tells of each answer.
 const QUESTIONS: u32 = 5;
-
-/// One sending of an entry.
-#[derive(Debug, Clone)]
-struct Sending {
-    draft: Draft,
-    life: u32,
-}
-
-/// The run's stream on the server, and what is still on its way there.
-#[derive(Default)]
-struct Server {
-    stream: Vec<RunMessage>,
-    ids: HashMap<String, u64>,
-    late: Vec<Sending>,
-    /// The last entry: its sequence and its id.
-    last: (u64, String),
-    /// Who leads: the life that wrote the last claim.
-    leads: u32,
-    epoch: u64,
-    told: u32,
-    issued: BTreeSet<(String, u32)>,
-    results: BTreeSet<String>,
-    ended: bool,
-}
-
-impl Server {
-    fn push(&mut self, kind: RunSubject, payload: Vec<u8>) -> u64 {
-        let seq = self.stream.len() as u64 + 1;
-        self.stream.push(RunMessage {
-            seq,
-            kind,
-            time: SystemTime::UNIX_EPOCH,
-            headers: Headers::new(),
-            payload: payload.into(),
-        });
-        seq
-    }
-
-    /// A sending arrives: the message id is looked at first, then the sequence that it must follow.
-    fn arrives(&mut self, sending: Sending) -> Heard {
-        let Sending { draft, life } = sending;
-        if let Some(seq) = self.ids.get(&draft.id) {
-            return Heard::Swallowed(*seq);
-        }
-        if draft.expected != self.last.0 {
-            return Heard::WrongSequence;
-        }
-        self.judge(&draft.entry, life);
-        let seq = self.push(RunSubject::Log, draft.entry.encode_to_vec());
-        self.ids.insert(draft.id.clone(), seq);
-        self.last = (seq, draft.id);
-        Heard::Stored(seq)
-    }
-
-    /// The rules that each entry must keep as it lands.
-    fn judge(&mut self, entry: &pb::Entry, life: u32) {
-        assert!(!self.ended, "an entry after the end");
-        for event in entry.events.iter().filter_map(|event| event.event.as_ref()) {
-            match event {
-                Event::Claimed(_) => {
-                    assert!(entry.epoch > self.epoch, "epoch {} after {}", entry.epoch, self.epoch);
-                    (self.leads, self.epoch) = (life, entry.epoch);
-                }
-                Event::Issued(issued) => {
-                    let grant = (issued.job.clone(), issued.attempt);
-                    assert!(self.issued.insert(grant), "granted twice: {issued:?}");
-                }
-                Event::Told(told) => {
-                    self.told += 1;
-                    assert_eq!(told.number, self.told, "told twice, or out of turn");
-                }
-                Event::Ended(_) => self.ended = true,
-                _ => {}
-            }
-        }
-        assert_eq!(
-            (self.leads, self.epoch),
-            (life, entry.epoch),
-            "a fenced leader's append landed"
-        );
-    }
-
-    fn last(&self, id: &str) -> Last {
-        Last {
-            seq: self.last.0,
-            ours: self.last.1 == id,
-        }
-    }
-}
 
 /// A process: one life after the other.
 #[derive(Default)]
