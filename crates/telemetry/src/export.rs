@@ -1,5 +1,6 @@
-//! Providers that send spans, metrics and log lines to a collector by OTLP. Endpoint, headers, time-out, compression
-//! and sampler come from the standard `OTEL_*` variables, which the SDK reads itself.
+//! Providers that send spans, metrics and log lines to a collector by OTLP. Endpoint, headers, time-out and sampler come from the
+//! standard `OTEL_*` variables: for metrics, log lines and the sampler the SDK reads them itself. Spans, of which there are far more,
+//! go a shorter way (`crate::sender`).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,19 +8,16 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter, WithHttpConfig as _};
+use opentelemetry_otlp::{LogExporter, MetricExporter, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
-use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::runtime::Handle;
 
-use crate::delivery::{Counting, Tally, Telling};
+use crate::post::Post;
+use crate::sender::{Sender, Tally};
 use crate::{Protocol, Settings, TelemetryError, names};
 
-/// Spans that wait for the collector. What does not fit is dropped and counted by the SDK: a run is never held up.
-const QUEUE: usize = 16_384;
-/// Spans sent at a time: with all content on them still far below the four mebibytes that a gRPC server takes.
-const BATCH: usize = 512;
 /// Events that one span may have where the environment sets no other limit: each vote of an iteration is one.
 const EVENTS: u32 = 4096;
 /// How long a request may take before it is given up, where the environment names no other time.
@@ -59,33 +57,19 @@ impl Exporters {
     }
 
     pub fn traces(
-        &self,
         resource: &Resource,
         settings: &Settings,
         tally: &Arc<Tally>,
-    ) -> Result<SdkTracerProvider, TelemetryError> {
-        let exporter = match &self.http {
-            None => SpanExporter::builder().with_tonic().build(),
-            Some(http) => SpanExporter::builder()
-                .with_http()
-                .with_shared_http_client(Arc::clone(http))
-                .build(),
-        };
-        let exporter = exporter.map_err(unusable)?;
-        let config = BatchConfigBuilder::default()
-            .with_max_queue_size(QUEUE)
-            .with_max_export_batch_size(BATCH)
-            .with_scheduled_delay(Duration::from_secs(1))
-            .build();
-        let exporter = Telling::new(exporter, Arc::clone(tally));
-        let processor = BatchSpanProcessor::builder(exporter).with_batch_config(config).build();
+    ) -> Result<(SdkTracerProvider, Sender), TelemetryError> {
+        let post = Post::new(&settings.traces_to, settings.protocol)?;
+        let (sender, processor) = Sender::start(post, resource.clone(), Arc::clone(tally));
         let mut provider = SdkTracerProvider::builder()
             .with_resource(resource.clone())
-            .with_span_processor(Counting::new(processor, QUEUE as u64, Arc::clone(tally)));
+            .with_span_processor(processor);
         if !settings.limits_events {
             provider = provider.with_max_events_per_span(EVENTS);
         }
-        Ok(provider.build())
+        Ok((provider.build(), sender))
     }
 
     pub fn metrics(&self) -> Result<MetricExporter, TelemetryError> {

@@ -8,13 +8,15 @@
 //! names a collector; without one a span costs the read of an atomic. Metrics are always counted, for the admin port.
 
 pub mod budget;
-mod delivery;
+mod encode;
 mod export;
 mod logs;
 pub mod metrics;
 pub mod names;
+mod post;
 mod prometheus;
 pub mod propagation;
+mod sender;
 mod settings;
 pub mod span;
 
@@ -34,9 +36,9 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
-use delivery::Tally;
+use sender::{Sender, Tally};
 
-pub use settings::{Format, Protocol, Settings};
+pub use settings::{Destination, Format, Protocol, Settings};
 pub use span::{Span, Start, Trace, capturing_content, for_langfuse, recording};
 
 /// How long [`Guard::shutdown`] waits for the collector to take what is left.
@@ -92,7 +94,7 @@ pub enum TelemetryError {
 #[must_use = "dropping the guard at once loses the last spans"]
 #[derive(Debug)]
 pub struct Guard {
-    traces: Option<SdkTracerProvider>,
+    traces: Option<(SdkTracerProvider, Sender)>,
     tally: Arc<Tally>,
     metrics: SdkMeterProvider,
     logs: Option<SdkLoggerProvider>,
@@ -111,7 +113,16 @@ impl Guard {
             logs,
         } = self;
         let traced = traces.is_some();
-        let traces = blocking(traces, |provider| provider.shutdown_with_timeout(FLUSH));
+        let traces = async {
+            match traces {
+                Some((provider, sender)) => {
+                    // From here on no span is recorded; what waits is the sender's.
+                    drop(provider.shutdown());
+                    sender.finish(FLUSH).await
+                }
+                None => true,
+            }
+        };
         let metrics = blocking(Some(metrics), |provider| provider.shutdown_with_timeout(FLUSH));
         let logs = blocking(logs, |provider| provider.shutdown_with_timeout(FLUSH));
         let all = async { tokio::join!(traces, metrics, logs) };
@@ -166,7 +177,7 @@ pub fn init_with(role: &str, settings: &Settings) -> Result<Guard, TelemetryErro
     let wanted = |wanted: bool| exporters.filter(|_| wanted);
     let tally = Arc::new(Tally::default());
     let traces = wanted(settings.export_traces)
-        .map(|make| make.traces(&resource, settings, &tally))
+        .map(|_| export::Exporters::traces(&resource, settings, &tally))
         .transpose()?;
     let logs = wanted(settings.export_logs)
         .map(|make| make.logs(&resource))
@@ -185,7 +196,7 @@ pub fn init_with(role: &str, settings: &Settings) -> Result<Guard, TelemetryErro
     subscriber.try_init().map_err(|_| TelemetryError::Twice)?;
     let counted = traces.as_ref().map(|_| Arc::clone(&tally));
     let metrics = metrics::start(resource, pushed, counted);
-    if let Some(provider) = &traces {
+    if let Some((provider, _)) = &traces {
         span::record_with(provider.tracer("sipdo"), settings);
     }
     Ok(Guard {

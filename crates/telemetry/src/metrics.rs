@@ -10,9 +10,9 @@ use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
-use crate::delivery::Tally;
 use crate::names;
 use crate::prometheus::Page;
+use crate::sender::Tally;
 
 pub use crate::prometheus::prometheus_name;
 

@@ -1,5 +1,8 @@
 //! What the environment asks of telemetry: read in one place, from a function, so that tests need no real environment.
 
+use std::fmt;
+use std::time::Duration;
+
 use crate::TelemetryError;
 
 /// The filter in force when nobody asks for another: our own progress, and only trouble from the libraries.
@@ -23,6 +26,39 @@ pub enum Protocol {
     HttpProtobuf,
 }
 
+/// Where a signal goes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// The whole URL, with its path where the protocol has one.
+    pub url: String,
+    /// Headers to send along. Their values are secrets.
+    pub headers: Vec<(String, String)>,
+    /// How long a request may take before it is given up.
+    pub patience: Duration,
+}
+
+impl Default for Destination {
+    /// A collector on this machine, over gRPC.
+    fn default() -> Self {
+        Self {
+            url: "http://localhost:4317".into(),
+            headers: Vec::new(),
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Destination")
+            .field("url", &self.url)
+            .field("headers", &names)
+            .field("patience", &self.patience)
+            .finish()
+    }
+}
+
 /// What telemetry is to do in this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -40,6 +76,8 @@ pub struct Settings {
     pub export_metrics: bool,
     /// Whether log lines are sent to a collector, besides stderr.
     pub export_logs: bool,
+    /// Where spans are sent.
+    pub traces_to: Destination,
     /// How they are sent.
     pub protocol: Protocol,
     /// Whether prompts, examples and answers may stand on spans.
@@ -120,6 +158,7 @@ impl Settings {
             export_traces: exports("TRACES")?,
             export_metrics: exports("METRICS")?,
             export_logs: exports("LOGS")?,
+            traces_to: traces_to(get, protocol),
             protocol,
             capture_content: content.is_some_and(|value| value.eq_ignore_ascii_case("true")),
             names_service: named_by_resource || get("OTEL_SERVICE_NAME").is_some(),
@@ -127,6 +166,51 @@ impl Settings {
             for_langfuse,
         })
     }
+}
+
+/// Where spans go: the variables of the signal before those of all.
+fn traces_to(get: impl Fn(&str) -> Option<String>, protocol: Protocol) -> Destination {
+    let default = Destination::default();
+    let url = get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| {
+        let base = get("OTEL_EXPORTER_OTLP_ENDPOINT")?;
+        Some(match protocol {
+            Protocol::Grpc => base,
+            Protocol::HttpProtobuf => format!("{}/v1/traces", base.trim_end_matches('/')),
+        })
+    });
+    let of_both = ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"];
+    let lists: Vec<String> = of_both.into_iter().filter_map(&get).collect();
+    let pairs = lists.iter().flat_map(|list| list.split(','));
+    let header = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        Some((name.trim().to_owned(), decoded(value.trim())))
+    };
+    let patience = get("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT").or_else(|| get("OTEL_EXPORTER_OTLP_TIMEOUT"));
+    let patience = patience.and_then(|millis| millis.trim().parse().ok());
+    Destination {
+        url: url.unwrap_or(default.url),
+        headers: pairs.filter_map(header).collect(),
+        patience: patience.map_or(default.patience, Duration::from_millis),
+    }
+}
+
+/// `%41` as `A`; what is not encoded stays as it is.
+fn decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        match part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(part.get(2..).unwrap_or_default().as_bytes());
+            }
+            None => {
+                bytes.push(b'%');
+                bytes.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Whether a user or password stands before the host.
@@ -207,6 +291,23 @@ mod tests {
             assert!(!error.contains("secret"), "{error}");
             assert!(read(&[(variable, "http://localhost/a@b")], false).is_ok());
         }
+    }
+
+    #[test]
+    fn spans_go_where_the_standard_variables_say() {
+        let to = |pairs: &[(&str, &str)]| read(pairs, false).unwrap().traces_to;
+        let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:1/");
+        let http = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+        assert_eq!(to(&[base]).url, "http://a:1/");
+        assert_eq!(to(&[base, http]).url, "http://a:1/v1/traces");
+        let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://b/in");
+        assert_eq!(to(&[base, http, own]).url, "https://b/in");
+        let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Basic%20c2VjcmV0, x = 1%");
+        let told = to(&[headers, ("OTEL_EXPORTER_OTLP_TIMEOUT", "250")]);
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(told.headers, [pair("Authorization", "Basic c2VjcmV0"), pair("x", "1%")]);
+        assert_eq!(told.patience, Duration::from_millis(250));
+        assert!(!format!("{told:?}").contains("c2VjcmV0"), "{told:?}");
     }
 
     #[test]

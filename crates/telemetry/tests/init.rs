@@ -17,6 +17,7 @@ async fn sets_up_once_and_never_hangs_at_the_end() {
         export_traces: true,
         export_metrics: true,
         export_logs: true,
+        traces_to: sipdo_telemetry::Destination::default(),
         protocol: Protocol::Grpc,
         capture_content: false,
         names_service: false,
