@@ -38,9 +38,10 @@ async fn main() -> Result<()> {
     let seconds = |ms: Option<u64>| ms.map_or("none".to_owned(), |ms| format!("{}.{:03}", ms / 1000, ms % 1000));
     println!("attempts granted again: {}", report.granted_again);
     println!(
-        "takeovers: {} after a kill, {} after a freeze",
+        "takeovers: {} after a kill, {} after a freeze, {} after the return of a server",
         report.killed_ms.len(),
-        report.frozen_ms.len()
+        report.frozen_ms.len(),
+        report.returned_ms.len()
     );
     figure("chaos.faults", report.faults(), "faults");
     figure("chaos.runs", report.runs, "runs");
@@ -58,9 +59,10 @@ async fn main() -> Result<()> {
     );
     ensure!(
         report.takes_over_in_time(),
-        "takeovers took too long: {:?} ms after a kill, {:?} ms after a freeze",
+        "takeovers took too long: {:?} ms after a kill, {:?} ms after a freeze, {:?} ms after the return of a server",
         report.killed_ms,
-        report.frozen_ms
+        report.frozen_ms,
+        report.returned_ms
     );
     Ok(())
 }

@@ -33,6 +33,8 @@ pub struct Report {
     pub killed_ms: Vec<u64>,
     /// The same for a frozen leader.
     pub frozen_ms: Vec<u64>,
+    /// The same where the server was away meanwhile, from its return: then everybody is first given the time to come back.
+    pub returned_ms: Vec<u64>,
     /// Broken rules, in words.
     pub broken: Vec<String>,
 }
@@ -48,13 +50,18 @@ impl Report {
         self.results_lost + self.finished_rebought + self.over_cap + self.diverged == 0 && self.broken.is_empty()
     }
 
-    /// The median takeover of a killed leader and the slowest of any, in milliseconds.
+    /// The median takeover of a killed leader while the server is there, and the slowest of any, in milliseconds.
     pub fn takeovers(&self) -> (Option<u64>, Option<u64>) {
         let mut killed = self.killed_ms.clone();
         killed.sort_unstable();
         (
             killed.get(killed.len() / 2).copied(),
-            killed.iter().chain(&self.frozen_ms).max().copied(),
+            killed
+                .iter()
+                .chain(&self.frozen_ms)
+                .chain(&self.returned_ms)
+                .max()
+                .copied(),
         )
     }
 
@@ -182,12 +189,14 @@ impl Report {
                 .iter()
                 .rfind(|hurt| hurt.id == before && hurt.at_ms <= claimed_ms);
             let Some(hurt) = hurt else { continue };
-            let took = claimed_ms.saturating_sub(since(hurt, claimed_ms, fate));
+            let back_ms = returned(hurt, claimed_ms, fate);
+            let took = claimed_ms.saturating_sub(back_ms.unwrap_or(hurt.at_ms));
             match hurt.frozen_until_ms {
-                None => self.killed_ms.push(took),
-                Some(until) if claimed_ms <= until => self.frozen_ms.push(took),
                 // It came round again, and lost the run for another reason.
-                Some(_) => {}
+                Some(until) if claimed_ms > until => {}
+                _ if back_ms.is_some() => self.returned_ms.push(took),
+                None => self.killed_ms.push(took),
+                Some(_) => self.frozen_ms.push(took),
             }
         }
     }
@@ -215,12 +224,9 @@ impl Report {
     }
 }
 
-/// From when a takeover is measured: from the hurt, or from the return of a server that was away meanwhile.
-fn since(hurt: &LeaderHurt, claimed_ms: u64, fate: &Fate) -> u64 {
-    let back = fate
-        .outages
-        .iter()
-        .filter(|(from, until)| *from <= claimed_ms && *until >= hurt.at_ms)
-        .map(|(_, until)| *until);
-    back.chain([hurt.at_ms]).max().unwrap_or(hurt.at_ms)
+/// When the server came back that was away between the hurt and the claim, if it was.
+fn returned(hurt: &LeaderHurt, claimed_ms: u64, fate: &Fate) -> Option<u64> {
+    let away = fate.outages.iter();
+    let away = away.filter(|(from, until)| *from <= claimed_ms && *until >= hurt.at_ms);
+    away.map(|(_, until)| (*until).max(hurt.at_ms)).max()
 }
