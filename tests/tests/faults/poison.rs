@@ -4,16 +4,17 @@ use crate::latency;
 use anyhow::{Context as _, Result};
 use sipdo_bus::{Created, JobId, JobMessage, NewMessage, Role, RunId, subjects::header};
 use sipdo_protocol::{
-    pb::{self, State},
+    pb::{self, State, control::Kind, event::Event},
     schema,
 };
 use sipdo_tests::{
     Cluster, Setup,
     cluster::ended,
+    oracle::History,
     process::eventually,
     simulator::script_faults,
     task::{counting, request},
-    watch::{RUN, clean, create, levels, optimize, results},
+    watch::{RUN, clean, create, levels, optimize, results, tell},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,6 +138,43 @@ async fn poison_of_every_kind_is_kept_with_its_reason_and_blocks_nothing() -> Re
         .await?
         .into_inner();
     assert_eq!(all.dead_letters.len(), 0, "each run sees its own");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_comes_after_the_cancellation_changes_nothing() -> Result<()> {
+    let cluster = Cluster::start(&Setup {
+        simulator: latency("600000"),
+        ..Setup::default()
+    })
+    .await?;
+    let (mut client, bus) = (cluster.client().await?, cluster.bus().await?);
+    let run = optimize(&cluster, counting(4, 4), 1).await?;
+    let issued = eventually("a job to be issued", || async {
+        let history = History::read(&bus, &run).await?;
+        let issued = history.events().find_map(|(_, event)| match event {
+            Event::Issued(issued) => Some(issued.clone()),
+            _ => None,
+        });
+        Ok(issued)
+    })
+    .await?;
+    tell(&bus, &run, Kind::Cancel).await?;
+    let cancelled = ended(&client, &run, RUN).await?.summary.context("a summary")?;
+    assert_eq!(cancelled.state(), State::Cancelled);
+    let late = pb::JobResult {
+        run: run.clone(),
+        job: issued.job.clone(),
+        attempt: 1,
+        ..Default::default()
+    };
+    let role = Role::new(sipdo_domain::Role::try_from(issued.role())?.name())?;
+    let (id, job) = (RunId::new(&run)?, JobId::new(&issued.job)?);
+    let created = bus.create_result(&id, &role, &job, NewMessage::encode(&late, schema::RESULT));
+    assert!(created.await?.is_new(), "it is kept");
+    let shown = client.get_run(pb::GetRunRequest { run }).await?.into_inner();
+    assert_eq!(shown.summary.context("a summary")?.state(), State::Cancelled);
+    assert_eq!((shown.dead_letters_total, shown.outcome), (0, None));
     Ok(())
 }
 
