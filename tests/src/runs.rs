@@ -20,22 +20,6 @@ pub fn choice(endpoint: &str, model: &str) -> pb::ModelChoice {
     }
 }
 
-/// Creates a run.
-///
-/// # Errors
-/// It is refused.
-pub async fn create(client: &Client, request: pb::CreateRunRequest) -> Result<pb::Run> {
-    Ok(client.clone().create_run(request).await?.into_inner())
-}
-
-/// Name of a run.
-///
-/// # Errors
-/// It has no summary.
-pub fn id(run: &pb::Run) -> Result<String> {
-    Ok(run.summary.as_ref().context("a run without a summary")?.run.clone())
-}
-
 /// A run as it is now.
 ///
 /// # Errors

@@ -30,8 +30,15 @@ pub fn levels(levels: u32) -> serde_json::Value {
 /// # Errors
 /// Where it is refused.
 pub async fn create(client: &Client, request: pb::CreateRunRequest) -> Result<String> {
-    let run = client.clone().create_run(request).await?.into_inner();
-    Ok(run.summary.context("a run without a summary")?.run)
+    id(&client.clone().create_run(request).await?.into_inner())
+}
+
+/// Name of a run.
+///
+/// # Errors
+/// It has no summary.
+pub fn id(run: &pb::Run) -> Result<String> {
+    Ok(run.summary.as_ref().context("a run without a summary")?.run.clone())
 }
 
 /// Has a cluster optimize a task by the strategy `sipdo` without a cap; the run's id.

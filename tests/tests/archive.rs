@@ -7,10 +7,10 @@ use sipdo_tests::{
     Cluster, Setup,
     cluster::{Client, ended},
     task::{counting, request},
+    watch::RUN,
 };
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path};
 
-const RUN: Duration = Duration::from_secs(240);
 const MAGIC: &[u8] = b"sipdo-archive-1\n";
 
 async fn export(client: &Client, run: &str) -> Result<Vec<pb::Record>> {

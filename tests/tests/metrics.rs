@@ -8,17 +8,15 @@ use sipdo_tests::{
     cluster::ended,
     http::http,
     process::eventually,
-    runs::{create, id},
     spec::Spec,
     task::{counting, request},
+    watch::{RUN, create},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    time::Duration,
 };
 
-const RUN: Duration = Duration::from_secs(240);
 /// Counts what did not happen here: no agent died.
 const SILENT: [&str; 1] = ["sipdo_attempts_lost_total"];
 
@@ -193,7 +191,7 @@ async fn the_pages_of_live_programs_have_what_the_dashboard_shows() -> Result<()
     .await?;
     assert_eq!(led.1, BTreeMap::from([("sipdo_budget".into(), "calls".into())]));
     assert!(led.2 > 0.0, "{led:?}");
-    let run = ended(&client, &id(&run)?, RUN).await?;
+    let run = ended(&client, &run, RUN).await?;
     let summary = run.summary.context("summary")?;
     assert_eq!(summary.state(), State::Finished, "{}", run.failure);
 

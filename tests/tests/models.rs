@@ -6,12 +6,10 @@ use sipdo_tests::{
     Cluster, Setup,
     cluster::ended,
     process::eventually,
-    runs::{choice, create, id, said, sipdo},
+    runs::{choice, said, sipdo},
     task::{counting, request},
+    watch::{RUN, create, id},
 };
-use std::time::Duration;
-
-const RUN: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_is_tried_before_it_is_set_and_every_change_is_remembered() -> Result<()> {
@@ -130,7 +128,6 @@ async fn pools_of_checkers_vote_with_models_of_their_own() -> Result<()> {
     let client = cluster.client().await?;
     let options = serde_json::json!({"levels": 2, "checker_pools": ["a", "b"]});
     let run = create(&client, request(counting(8, 8), "sipdo", &options, None)).await?;
-    let run = id(&run)?;
     eventually("the run says that it waits for a pool", || {
         let (mut client, run) = (client.clone(), run.clone());
         async move {
@@ -232,7 +229,8 @@ async fn judges_that_share_a_model_are_named_and_refused_where_independence_is_r
     let refused = client.clone().create_run(other).await.expect_err("no such endpoint");
     assert!(refused.message().contains("they know simulator"), "{refused}");
 
-    let run = create(&client, asked(&[("checker", "sim-strong"), ("verifier", "sim-weak")])).await?;
+    let differing = asked(&[("checker", "sim-strong"), ("verifier", "sim-weak")]);
+    let run = client.clone().create_run(differing).await?.into_inner();
     assert_eq!(run.warnings, Vec::<String>::new());
     let set = pb::SetModelRequest {
         role: "checker".into(),
@@ -247,7 +245,8 @@ async fn judges_that_share_a_model_are_named_and_refused_where_independence_is_r
             .any(|text| text.starts_with("checker and verifier vote with the same model")),
         "{warnings:?}"
     );
-    let warned = create(&client, request(counting(8, 8), "sipdo", &options, None)).await?;
+    let alike = request(counting(8, 8), "sipdo", &options, None);
+    let warned = client.clone().create_run(alike).await?.into_inner();
     assert!(
         warned.warnings.iter().any(|text| text.starts_with(pair)),
         "{:?}",

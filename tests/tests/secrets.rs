@@ -7,17 +7,17 @@ use sipdo_tests::{
     Cluster, Collector, Process, Setup,
     cluster::{Client, ended},
     http::http,
-    runs::{create, id, said, sipdo, uses},
+    runs::{said, sipdo, uses},
     spec::Spec,
     tap::Tap,
     task::{counting, request},
+    watch::{RUN, create},
 };
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
 
-const RUN: Duration = Duration::from_secs(240);
 /// The key of the models.
 const KEY: &str = "sk-canary-5f0c2b9e71";
 /// The token of the API.
@@ -69,7 +69,7 @@ const HEADER_PAIR: &str = "x-collector-key=hdr-canary-c94e07ab";
 async fn run(client: &Client, levels: u32) -> Result<pb::Run> {
     let options = serde_json::json!({"levels": levels, "repair_seed_errors": false});
     let run = create(client, request(counting(20, 12), "sipdo", &options, None)).await?;
-    ended(client, &id(&run)?, RUN).await
+    ended(client, &run, RUN).await
 }
 
 fn holds(bytes: &[u8], text: &str) -> bool {

@@ -7,15 +7,15 @@ use sipdo_tests::{
     Cluster, Collector, Setup,
     cluster::{Client, ended},
     otlp::Seen,
-    runs::{create, id, issued, now, results_of, said, sipdo, uses, voted},
+    runs::{issued, now, results_of, said, sipdo, uses, voted},
     task::{counting, request},
+    watch::{RUN, create},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-const RUN: Duration = Duration::from_secs(240);
 const LEVELS: u32 = 8;
 const BEFORE: &str = "sim-teacher";
 const AFTER: &str = "sim-strong";
@@ -32,7 +32,7 @@ fn slow(environment: Vec<(String, String)>) -> Setup {
 /// A run that asks the checker on each of its levels, up to the point where its first votes are there.
 async fn begun(client: &Client) -> Result<String> {
     let options = serde_json::json!({ "levels": LEVELS });
-    let run = id(&create(client, request(counting(12, 20), "sipdo", &options, None)).await?)?;
+    let run = create(client, request(counting(12, 20), "sipdo", &options, None)).await?;
     results_of(client, &run, "checker", 2).await?;
     Ok(run)
 }

@@ -10,13 +10,9 @@ use sipdo_tests::{
     process::eventually,
     spec::Spec,
     task::{counting, request},
+    watch::RUN,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
-
-const RUN: Duration = Duration::from_secs(240);
+use std::collections::{BTreeMap, BTreeSet};
 
 async fn run(client: &Client, levels: u32) -> Result<pb::Run> {
     // All repairs are left to the levels, so that one of them goes through every role.

@@ -6,12 +6,11 @@ use sipdo_tests::{
     Cluster, Setup,
     cluster::{Client, ended},
     process::eventually,
-    runs::{create, id, now, results_of, said, sipdo},
+    runs::{now, results_of, said, sipdo},
     task::{counting, request},
+    watch::{RUN, create},
 };
-use std::time::Duration;
 
-const RUN: Duration = Duration::from_secs(240);
 /// Billionths of a US dollar.
 const CAP: u64 = 16_000_000_000;
 
@@ -36,7 +35,7 @@ async fn begun(client: &Client) -> Result<String> {
         nano_usd: Some(CAP),
         ..Default::default()
     });
-    let run = id(&create(client, wanted).await?)?;
+    let run = create(client, wanted).await?;
     results_of(client, &run, "learner", 4).await?;
     Ok(run)
 }

@@ -7,15 +7,9 @@ use sipdo_tests::{
     cluster::{Client, ended},
     process::eventually,
     task::{counting, request},
+    watch::{RUN, create},
 };
 use std::time::Duration;
-
-const RUN: Duration = Duration::from_secs(240);
-
-async fn create(client: &Client, request: pb::CreateRunRequest) -> Result<String> {
-    let run = client.clone().create_run(request).await?.into_inner();
-    Ok(run.summary.context("a run without a summary")?.run)
-}
 
 async fn jobs_done(client: &Client, run: &str, at_least: u64) -> Result<()> {
     eventually(&format!("{at_least} jobs done"), || {

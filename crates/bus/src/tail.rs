@@ -4,6 +4,8 @@
 //! after the last message it has seen, whenever anything looks wrong. The client's ordered consumer does much the
 //! same, but forgives the first missed heartbeat, and costs more per message.
 
+use std::fmt;
+use std::pin::Pin;
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
@@ -31,8 +33,11 @@ const FORGET: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// A session on its way. It outlives a cancelled call: a caller that looks elsewhere every quarter of a second would otherwise begin
+/// anew each time, and never end with a server that takes longer.
+type Opening = Pin<Box<dyn Future<Output = Result<Session, NotOpened>> + Send + Sync>>;
+
 /// Follows the messages of a subject filter of one stream.
-#[derive(Debug)]
 pub(crate) struct Tail {
     bus: Bus,
     stream: String,
@@ -42,7 +47,19 @@ pub(crate) struct Tail {
     /// The stream sequence of the last message handed out.
     last: u64,
     session: Option<Session>,
+    opening: Option<Opening>,
     pause: Duration,
+}
+
+impl fmt::Debug for Tail {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Tail")
+            .field("stream", &self.stream)
+            .field("filter", &self.filter)
+            .field("last", &self.last)
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -55,7 +72,10 @@ struct Session {
     /// The consumer's own number of the last message; these have no gaps unless a message got lost on its way.
     consumer_seq: u64,
     epoch: u64,
+    /// When the server was heard.
     heard: Instant,
+    /// When somebody listened.
+    listened: Instant,
 }
 
 impl Tail {
@@ -71,7 +91,8 @@ impl Tail {
             link,
             last: 0,
             session: None,
-            pause: FIRST_PAUSE,
+            opening: None,
+            pause: Duration::ZERO,
         }
     }
 
@@ -93,8 +114,7 @@ impl Tail {
                 sent.map_err(|error| BusError::failed("asking for messages of a stream", error))?;
                 session.asked += BATCH;
             }
-            // Nobody may have looked for a while, so silence counts from now at the earliest.
-            let patience = session.heard.max(Instant::now()) + SILENCE;
+            let patience = session.listen() + SILENCE;
             let epoch = session.epoch;
             let first = tokio::select! {
                 biased;
@@ -122,7 +142,7 @@ impl Tail {
             let Some(session) = &mut self.session else { return chunk };
             match session.accept(message, self.last) {
                 Accepted::Message(stored) => {
-                    (self.last, self.pause) = (stored.seq, FIRST_PAUSE);
+                    (self.last, self.pause) = (stored.seq, Duration::ZERO);
                     chunk.push(stored);
                 }
                 Accepted::Nothing => {}
@@ -149,7 +169,10 @@ impl Tail {
         if self.session.is_some() {
             return Ok(());
         }
-        match self.try_open().await {
+        let begun = self.opening.take().unwrap_or_else(|| self.begin_to_open());
+        let opened = self.opening.insert(begun).await;
+        self.opening = None;
+        match opened {
             Ok(session) => self.session = Some(session),
             Err(NotOpened::Gone) => {
                 return Err(BusError::failed(
@@ -159,40 +182,38 @@ impl Tail {
             }
             Err(NotOpened::Other(reason)) => {
                 tracing::debug!(stream = self.stream, reason, "cannot read the stream, trying again");
-                let pause = self.pause;
-                self.pause = (pause * 2).min(LONGEST_PAUSE);
-                tokio::time::sleep(pause).await;
+                self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             }
         }
         Ok(())
     }
 
-    async fn try_open(&self) -> Result<Session, NotOpened> {
+    fn begin_to_open(&self) -> Opening {
         let start = match self.last {
             0 => self.start,
             last => DeliverPolicy::ByStartSequence {
                 start_sequence: last + 1,
             },
         };
-        let epoch = self.link.borrow().epoch;
-        let name = format!("tail-{}", self.bus.unique());
-        make_reader(&self.bus, &self.stream, &name, &self.filter, start).await?;
-        let inbox = self.bus.client().new_inbox();
-        let messages = self
-            .bus
-            .client()
-            .subscribe(inbox.clone())
-            .await
-            .map_err(NotOpened::other)?;
-        let next = next_message(&self.stream, &name);
-        Ok(Session {
-            inbox,
-            messages,
-            next,
-            asked: 0,
-            consumer_seq: 0,
-            epoch,
-            heard: Instant::now(),
+        let (bus, link, pause) = (self.bus.clone(), self.link.clone(), self.pause);
+        let (stream, filter) = (self.stream.clone(), self.filter.clone());
+        Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            let epoch = link.borrow().epoch;
+            let name = format!("tail-{}", bus.unique());
+            make_reader(&bus, &stream, &name, &filter, start).await?;
+            let inbox = bus.client().new_inbox();
+            let subscribed = bus.client().subscribe(inbox.clone()).await;
+            Ok(Session {
+                inbox,
+                messages: subscribed.map_err(NotOpened::other)?,
+                next: next_message(&stream, &name),
+                asked: 0,
+                consumer_seq: 0,
+                epoch,
+                heard: Instant::now(),
+                listened: Instant::now(),
+            })
         })
     }
 }
@@ -215,6 +236,17 @@ enum Accepted {
 }
 
 impl Session {
+    /// When the server was heard last. Where nobody has listened for a while it may have spoken since: then it is from now that
+    /// silence counts. Calls that are cancelled and made again at once go on listening.
+    fn listen(&mut self) -> Instant {
+        let now = Instant::now();
+        if now.duration_since(self.listened) > HEARTBEAT {
+            self.heard = now;
+        }
+        self.listened = now;
+        self.heard
+    }
+
     /// Judges one message from the inbox. `last` is the stream sequence of the last message handed out.
     fn accept(&mut self, message: Message, last: u64) -> Accepted {
         self.heard = Instant::now();

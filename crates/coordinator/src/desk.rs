@@ -74,6 +74,8 @@ pub struct Desk {
     windows: BTreeMap<Pool, usize>,
     queues: BTreeMap<Pool, VecDeque<Request>>,
     issued: HashMap<String, Issued>,
+    /// How many of the issued are each pool's: kept, since every decision looks at it.
+    flying: BTreeMap<Pool, usize>,
     again: Vec<String>,
     lost: Vec<String>,
     tellings: Vec<pb::Telling>,
@@ -102,6 +104,7 @@ impl Desk {
             windows: BTreeMap::new(),
             queues: BTreeMap::new(),
             issued: HashMap::new(),
+            flying: BTreeMap::new(),
             again: Vec::new(),
             lost: Vec::new(),
             tellings: Vec::new(),
@@ -160,6 +163,9 @@ impl Desk {
         let (Some(issued), Some(result)) = (self.issued.remove(job), state.result(job)) else {
             return;
         };
+        if let Some(flying) = self.flying.get_mut(&issued.pool) {
+            *flying = flying.saturating_sub(1);
+        }
         let read = reading(result);
         for waiter in issued.waiters {
             answer(waiter, read.clone());
@@ -180,20 +186,25 @@ impl Desk {
         }
     }
 
-    /// Jobs in flight by pool.
-    pub fn in_flight(&self) -> BTreeMap<Pool, usize> {
-        let mut counts = BTreeMap::new();
-        for issued in self.issued.values() {
-            *counts.entry(issued.pool.clone()).or_insert(0) += 1;
-        }
-        counts
+    /// Whether any job is in flight.
+    pub fn has_in_flight(&self) -> bool {
+        !self.issued.is_empty()
+    }
+
+    /// Jobs of a pool in flight.
+    fn in_flight(&self, pool: &Pool) -> usize {
+        self.flying.get(pool).copied().unwrap_or(0)
     }
 
     /// Pools that have asks waiting or in flight.
     pub fn at_work(&self) -> BTreeSet<Pool> {
         let waiting = self.queues.iter().filter(|(_, queue)| !queue.is_empty());
-        let flying = self.issued.values().map(|issued| &issued.pool);
-        waiting.map(|(pool, _)| pool).chain(flying).cloned().collect()
+        let flying = self.flying.iter().filter(|(_, jobs)| **jobs > 0);
+        waiting
+            .map(|(pool, _)| pool)
+            .chain(flying.map(|(pool, _)| pool))
+            .cloned()
+            .collect()
     }
 
     /// Decides what comes next. Reservations are taken here; the caller appends, applies, publishes.
@@ -234,6 +245,7 @@ impl Desk {
         for request in self.queues.values_mut().flat_map(|queue| queue.drain(..)) {
             answer(request.reply, Err(stop.clone()));
         }
+        self.flying.clear();
         for waiter in self.issued.drain().flat_map(|(_, issued)| issued.waiters) {
             answer(waiter, Err(stop.clone()));
         }
@@ -256,6 +268,7 @@ impl Desk {
             sample,
             reply,
         } = request;
+        *self.flying.entry(pool.clone()).or_insert(0) += 1;
         self.issued.insert(
             job,
             Issued {
@@ -359,14 +372,12 @@ impl Desk {
         models: &BTreeMap<String, pb::ModelChoice>,
         plan: &mut Plan,
     ) {
-        let mut in_flight = self.in_flight();
         for pool in self.queues.keys().cloned().collect::<Vec<_>>() {
-            let flying = in_flight.entry(pool.clone()).or_insert(0);
             let window = self
                 .windows
                 .get(&pool)
                 .map_or(self.window, |window| self.window.min(*window));
-            while *flying < window {
+            while self.in_flight(&pool) < window {
                 let Some(request) = self.queues.get_mut(&pool).and_then(VecDeque::pop_front) else {
                     break;
                 };
@@ -380,7 +391,6 @@ impl Desk {
                 };
                 match state.ledger.reserve(&attempt_key(&request.job, 1), worst.amount) {
                     Ok(()) => {
-                        *flying += 1;
                         let job = request.job.clone();
                         self.issue(request);
                         if let Some(issued) = self.issued.get_mut(&job) {

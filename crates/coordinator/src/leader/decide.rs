@@ -107,8 +107,7 @@ impl Leader<'_> {
     /// How many jobs of each pool are kept in flight: what its agents can do and half as much again, so that none waits for work.
     /// While other runs ask too, a long run keeps back, so that a short one behind it is soon through.
     fn share(&mut self, roster: &Roster) {
-        self.asking
-            .set(!self.state.paused && self.desk.in_flight().values().any(|jobs| *jobs > 0));
+        self.asking.set(!self.state.paused && self.desk.has_in_flight());
         let others = self.asking.others() + roster.led_by_others(self.context.id.as_str());
         let gives_way = others > 0 && self.state.summary.jobs_done > LONG;
         let window = |slots: usize| match (slots, gives_way) {
