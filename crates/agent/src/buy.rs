@@ -25,7 +25,7 @@ use prost::Message as _;
 use sipdo_bus::{AgentId, BusError, Delivery, Liveness, NewMessage};
 use sipdo_domain::{NotMeasured, Provenance, Reason};
 use sipdo_llm::ChatRequest;
-use sipdo_protocol::{JobOutcome, pb};
+use sipdo_protocol::{JobOutcome, pb, schema};
 use sipdo_telemetry::propagation;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -33,8 +33,6 @@ use steps::{Came, Life, OUTAGE, Owner, Port, Record};
 use tracing::Instrument as _;
 use work::{provenance, read};
 
-/// Schema of the records of attempts.
-const ATTEMPT_SCHEMA: &str = "attempt.v1";
 /// A job is not measured whose price was reserved too low for so many attempts.
 const MOST_DEARER: u32 = 10;
 /// How long an attempt is kept whose price was reserved too low: the time of a roll call.
@@ -269,7 +267,7 @@ impl<'a> Port for Purchase<'a> {
 
     async fn create_attempt(&self) -> Result<Record, BusError> {
         let work = &self.work;
-        let message = NewMessage::encode(&self.record(), ATTEMPT_SCHEMA);
+        let message = NewMessage::encode(&self.record(), schema::ATTEMPT);
         let created = self
             .agent
             .bus

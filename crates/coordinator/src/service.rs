@@ -7,7 +7,7 @@ use crate::{
     fold::{RunState, is_end},
     jobs, models, observe,
     refusal::{bad_request, exists, internal, not_found, not_taken, precondition, unavailable},
-    storage, view,
+    storage, strays, view,
 };
 use futures::stream::BoxStream;
 use prost::Message as _;
@@ -208,7 +208,7 @@ impl RunService for Runs {
         }
         let mut shown = self.shown(state);
         (shown.dead_letters, shown.dead_letters_total) =
-            storage::dead_letters(&self.context, Some(&run), LETTERS).await?;
+            strays::dead_letters(&self.context, Some(&run), LETTERS).await?;
         Ok(Response::new(shown))
     }
 
@@ -376,7 +376,7 @@ impl RunService for Runs {
             "" => None,
             run => Some(parse(run)?),
         };
-        let (dead_letters, total) = storage::dead_letters(&self.context, run.as_ref(), most).await?;
+        let (dead_letters, total) = strays::dead_letters(&self.context, run.as_ref(), most).await?;
         Ok(Response::new(pb::ListDeadLettersResponse { dead_letters, total }))
     }
 

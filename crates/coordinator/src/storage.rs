@@ -9,13 +9,13 @@ use crate::{
     fold::is_end,
     refusal::{no_room, unavailable},
 };
-use sipdo_bus::{Bus, BusError, DeadLetter, HIGH_WATER, RunId, StoreUse, size};
+use sipdo_bus::{Bus, BusError, HIGH_WATER, RunId, StoreUse, size};
 use sipdo_protocol::pb;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, UNIX_EPOCH},
+    time::Duration,
 };
 use tonic::Status;
 
@@ -116,10 +116,7 @@ fn disk(folder: &Path, mark: u64) -> Option<String> {
         disk.f_bavail.saturating_mul(disk.f_frsize),
         disk.f_blocks.saturating_mul(disk.f_frsize),
     );
-    let least = FREE.min(all / 10);
-    // A little more than that before they go on again.
-    let least = if mark < HIGH_WATER { least + least / 10 } else { least };
-    (free < least).then(|| {
+    (free < least_free(all, mark)).then(|| {
         format!(
             "the disk of {} has {} left of {}",
             folder.display(),
@@ -127,6 +124,12 @@ fn disk(folder: &Path, mark: u64) -> Option<String> {
             size(all)
         )
     })
+}
+
+/// The bytes that stay free on a disk of `all` bytes; a little more before runs that are held back go on.
+fn least_free(all: u64, mark: u64) -> u64 {
+    let least = FREE.min(all / 10);
+    if mark < HIGH_WATER { least + least / 10 } else { least }
 }
 
 impl Context {
@@ -194,30 +197,6 @@ pub async fn told(context: &Context) -> Result<pb::Storage, Status> {
     })
 }
 
-/// The last dead letters, newest first, and how many there are in all; only a run's, if one is named.
-///
-/// # Errors
-/// The bus does not answer.
-pub async fn dead_letters(
-    context: &Context,
-    run: Option<&RunId>,
-    most: usize,
-) -> Result<(Vec<pb::DeadLetter>, u64), Status> {
-    let (letters, total) = context.bus.dead_letters(run, most).await.map_err(unavailable)?;
-    let told = |letter: DeadLetter| pb::DeadLetter {
-        sequence: letter.seq,
-        role: letter.role.as_str().into(),
-        run: letter.run.as_str().into(),
-        reason: letter.reason,
-        at_ms: letter
-            .time
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
-        size: letter.payload.len() as u64,
-    };
-    Ok((letters.into_iter().rev().map(told).collect(), total))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,7 +231,15 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_is_full_before_it_is() {
+    fn a_disk_counts_as_full_before_it_is_and_needs_more_room_to_go_on() {
+        let (small, large) = (500_000_000, 100 * FREE);
+        assert_eq!(least_free(small, HIGH_WATER), small / 10);
+        assert_eq!(least_free(large, HIGH_WATER), FREE);
+        assert_eq!(least_free(large, LOW_WATER), FREE + FREE / 10);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_asked_holds_nobody_back() {
         assert_eq!(disk(Path::new("/no/such/folder"), HIGH_WATER), None);
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! A leader buries what it meets. One that takes a run over meets all of it again, and buries only what is not buried yet.
 
-use crate::context::Context;
-use sipdo_bus::{NewMessage, Role, RunId, RunMessage, RunSubject, subjects, subjects::header};
-use sipdo_protocol::schema;
-use std::collections::HashSet;
+use crate::{context::Context, refusal::unavailable};
+use sipdo_bus::{DeadLetter, NewMessage, Role, RunId, RunMessage, RunSubject, subjects, subjects::header};
+use sipdo_protocol::{pb, schema};
+use std::{collections::HashSet, time::UNIX_EPOCH};
+use tonic::Status;
 
 /// Whose dead letters they are.
 const LEADER: &str = "coordinator";
@@ -74,4 +75,28 @@ fn place(run: &RunId, message: &RunMessage) -> String {
         RunSubject::Unknown => subjects::run_all(run),
     };
     format!("{subject}#{}", message.seq)
+}
+
+/// The last dead letters, newest first, and how many there are in all; only a run's, if one is named.
+///
+/// # Errors
+/// The bus does not answer.
+pub async fn dead_letters(
+    context: &Context,
+    run: Option<&RunId>,
+    most: usize,
+) -> Result<(Vec<pb::DeadLetter>, u64), Status> {
+    let (letters, total) = context.bus.dead_letters(run, most).await.map_err(unavailable)?;
+    let told = |letter: DeadLetter| pb::DeadLetter {
+        sequence: letter.seq,
+        role: letter.role.as_str().into(),
+        run: letter.run.as_str().into(),
+        reason: letter.reason,
+        at_ms: letter
+            .time
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+        size: letter.payload.len() as u64,
+    };
+    Ok((letters.into_iter().rev().map(told).collect(), total))
 }

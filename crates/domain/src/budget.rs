@@ -212,6 +212,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5_000))]
         #[test]
         fn the_cap_is_never_passed(cap in 0u64..50, steps in prop::collection::vec((0u8..3, 0usize..8, 0u64..6), 0..80)) {
             let mut ledger = Ledger::new(Budget { calls: Some(cap), ..Budget::default() });

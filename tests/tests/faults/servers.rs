@@ -2,6 +2,7 @@
 
 use crate::latency;
 use anyhow::{Result, bail};
+use sipdo_bus::Bus;
 use sipdo_tests::{
     Cluster, Process, Setup,
     cluster::{ROLES, ended},
@@ -12,6 +13,15 @@ use sipdo_tests::{
 };
 use std::{fs, path::Path, time::Duration};
 
+/// A run under way, with so many results.
+async fn under_way(setup: &Setup, at_least: usize) -> Result<(Cluster, Bus, String)> {
+    let cluster = Cluster::start(setup).await?;
+    let bus = cluster.bus().await?;
+    let run = optimize(&cluster, counting(12, 20), 3).await?;
+    results(&bus, &run, at_least).await?;
+    Ok((cluster, bus, run))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_and_comes_back_costs_nothing() -> Result<()> {
     let setup = Setup {
@@ -19,9 +29,7 @@ async fn a_server_that_is_killed_and_comes_back_costs_nothing() -> Result<()> {
         coordinators: 2,
         ..Setup::default()
     };
-    let mut cluster = Cluster::start(&setup).await?;
-    let bus = cluster.bus().await?;
-    let run = optimize(&cluster, counting(12, 20), 3).await?;
+    let (mut cluster, bus, run) = under_way(&setup, 5).await?;
     for before in [5, 25, 45] {
         results(&bus, &run, before).await?;
         cluster.nats.kill().await?;
@@ -47,10 +55,7 @@ async fn a_server_away_for_longer_than_every_patience_fails_no_run() -> Result<(
         ack_wait: 2,
         ..Setup::default()
     };
-    let mut cluster = Cluster::start(&setup).await?;
-    let bus = cluster.bus().await?;
-    let run = optimize(&cluster, counting(12, 20), 3).await?;
-    results(&bus, &run, 20).await?;
+    let (mut cluster, bus, run) = under_way(&setup, 20).await?;
     cluster.nats.kill().await?;
     // Six times the queue's patience, and beyond every time limit of a request; `make chaos` has a whole minute of it.
     tokio::time::sleep(Duration::from_secs(12)).await;
@@ -70,10 +75,7 @@ async fn a_server_that_comes_back_and_knows_nobody_makes_no_one_dead() -> Result
         proxied: true,
         ..Setup::default()
     };
-    let mut cluster = Cluster::start(&setup).await?;
-    let bus = cluster.bus().await?;
-    let run = optimize(&cluster, counting(12, 20), 3).await?;
-    results(&bus, &run, 20).await?;
+    let (mut cluster, bus, run) = under_way(&setup, 20).await?;
     let leader = cluster.coordinators.iter().map(|(process, _)| process.pid());
     // The leader and the owners of jobs come back last: whoever asks for them meanwhile hears that there is no such client.
     let agents = cluster.agents.iter().map(|(_, agent)| agent.pid());
@@ -118,9 +120,7 @@ async fn answers_that_came_while_the_server_was_away_outlive_their_agents() -> R
         ack_wait: 2,
         ..Setup::default()
     };
-    let mut cluster = Cluster::start(&setup).await?;
-    let bus = cluster.bus().await?;
-    let run = optimize(&cluster, counting(12, 20), 3).await?;
+    let (mut cluster, bus, run) = under_way(&setup, 0).await?;
     eventually("calls in flight", || async {
         Ok((cluster.ledger().await?.totals.open >= 8).then_some(()))
     })

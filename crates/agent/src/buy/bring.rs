@@ -10,15 +10,11 @@ use prost::Message as _;
 use sipdo_bus::subjects::header;
 use sipdo_bus::{BusError, JobId, NewMessage, RunId};
 use sipdo_domain::{Measured, NotMeasured, Provenance, Reason};
-use sipdo_protocol::{JobOutcome, pb};
+use sipdo_protocol::{JobOutcome, pb, schema};
 use sipdo_telemetry::{Trace, metrics, names, propagation};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Schema of a result's message.
-const RESULT_SCHEMA: &str = "result.v1";
-/// Schema of the record of a lost attempt.
-const LOST_SCHEMA: &str = "lost.v1";
 /// The first pause before a publish is tried again; each next one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause.
@@ -37,7 +33,7 @@ impl Agent {
             noticed_by: self.id.to_string(),
             unpaid,
         };
-        let message = NewMessage::encode(&lost, LOST_SCHEMA).traced(&work.trace);
+        let message = NewMessage::encode(&lost, schema::LOST).traced(&work.trace);
         if !unpaid {
             work.trace.event(names::EVENT_LOST, Vec::new());
             metrics::attempt_lost(self.name.as_str());
@@ -88,7 +84,7 @@ impl Agent {
     pub(super) async fn publish(&self, result: &pb::JobResult, key: Option<&str>, parent: &Trace) -> Settle {
         let span = observe::publishing(result, self.name.as_str(), parent);
         let clock = Instant::now();
-        let message = NewMessage::encode(result, RESULT_SCHEMA)
+        let message = NewMessage::encode(result, schema::RESULT)
             .with(header::RUN, &result.run)
             .with(header::JOB, &result.job)
             .traced(&span.trace());

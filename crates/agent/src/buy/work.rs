@@ -7,12 +7,9 @@ use prost::Message as _;
 use sipdo_bus::subjects::header;
 use sipdo_bus::{Delivery, JobId, RunId};
 use sipdo_domain::{Ask, Measured, Provenance};
-use sipdo_protocol::{JobOutcome, pb};
+use sipdo_protocol::{JobOutcome, pb, schema};
 use sipdo_telemetry::Trace;
 use std::time::{Duration, Instant};
-
-/// Schema of a job's message.
-const JOB_SCHEMA: &str = "job.v1";
 
 /// A job, read and checked.
 pub(crate) struct Work {
@@ -72,10 +69,11 @@ impl Work {
 
 /// Reads a job. The error is the reason of a dead letter.
 pub(super) fn read(delivery: &Delivery, role: &sipdo_bus::Role) -> Result<Work, String> {
-    let schema = delivery.headers.get(header::SCHEMA).unwrap_or(JOB_SCHEMA);
-    if schema != JOB_SCHEMA {
+    let named = delivery.headers.get(header::SCHEMA).unwrap_or(schema::JOB);
+    if named != schema::JOB {
         return Err(format!(
-            "the schema {schema:?} is unknown to this version, which reads {JOB_SCHEMA:?}"
+            "the schema {named:?} is unknown to this version, which reads {:?}",
+            schema::JOB
         ));
     }
     let mut wire =
