@@ -1,40 +1,30 @@
 //! An OTLP receiver in this process: everything that programs of the workspace send to a collector, over gRPC or HTTP.
 
+mod heard;
+
 use anyhow::{Context as _, Result};
 use axum::{
     Router,
     body::{Body, Bytes},
     extract::{DefaultBodyLimit, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     routing::post,
 };
 use futures::StreamExt as _;
-use opentelemetry_proto::tonic::{
-    collector::{
-        logs::v1::{
-            ExportLogsServiceRequest, ExportLogsServiceResponse,
-            logs_service_server::{LogsService, LogsServiceServer},
-        },
-        metrics::v1::{
-            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-            metrics_service_server::{MetricsService, MetricsServiceServer},
-        },
-        trace::v1::{
-            ExportTraceServiceRequest, ExportTraceServiceResponse,
-            trace_service_server::{TraceService, TraceServiceServer},
-        },
-    },
-    common::v1::{AnyValue, KeyValue, any_value::Value},
-    trace::v1::{Span, span::SpanKind},
+use heard::Heard;
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::logs_service_server::LogsServiceServer, metrics::v1::metrics_service_server::MetricsServiceServer,
+    trace::v1::trace_service_server::TraceServiceServer,
 };
-use prost::Message;
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::net::SocketAddr;
 use tokio::{net::TcpListener, task::JoinHandle};
-use tonic::{Request, Response, Status, transport::server::TcpIncoming};
+use tonic::{
+    codec::CompressionEncoding,
+    service::Routes,
+    transport::{Certificate, Identity, ServerTlsConfig, server::TcpIncoming},
+};
+
+pub use heard::{Line, Metric, Seen};
 
 /// The receiver. Ends when it is dropped.
 pub struct Collector {
@@ -44,70 +34,6 @@ pub struct Collector {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// A span as it was received.
-#[derive(Debug, Clone)]
-pub struct Seen {
-    /// `service.name` of its process.
-    pub service: String,
-    /// Its name.
-    pub name: String,
-    /// Its kind.
-    pub kind: SpanKind,
-    /// In hexadecimal.
-    pub trace: String,
-    /// In hexadecimal.
-    pub id: String,
-    /// In hexadecimal; empty for a root.
-    pub parent: String,
-    /// Trace and span of each link.
-    pub links: Vec<(String, String)>,
-    /// Its attributes as text.
-    pub attributes: BTreeMap<String, String>,
-    /// Its events: name and attributes.
-    pub events: Vec<(String, BTreeMap<String, String>)>,
-    /// Whether its status is an error.
-    pub failed: bool,
-    /// Unix nanoseconds.
-    pub start: u64,
-    /// Unix nanoseconds.
-    pub end: u64,
-}
-
-/// A metric as it was received: its name and the attribute names of its points, by service.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Metric {
-    /// `service.name` of its process.
-    pub service: String,
-    /// Its name.
-    pub name: String,
-    /// Its unit.
-    pub unit: String,
-}
-
-/// A log line as it was received.
-#[derive(Debug, Clone)]
-pub struct Line {
-    /// `service.name` of its process.
-    pub service: String,
-    /// In hexadecimal; empty outside a span.
-    pub trace: String,
-    /// Its words.
-    pub body: String,
-}
-
-#[derive(Clone, Default)]
-struct Heard {
-    all: Arc<Mutex<Everything>>,
-}
-
-#[derive(Default)]
-struct Everything {
-    spans: Vec<Seen>,
-    metrics: Vec<Metric>,
-    lines: Vec<Line>,
-    bytes: Vec<u8>,
-}
-
 impl Collector {
     /// Starts it on two free ports.
     ///
@@ -115,6 +41,57 @@ impl Collector {
     /// No port can be bound.
     pub async fn start() -> Result<Self> {
         Self::listen(false).await
+    }
+
+    /// One that answers at one port, gRPC and HTTP, over TLS alone and only to those who show a certificate, and that
+    /// refuses one span of each export although it takes the rest.
+    ///
+    /// # Errors
+    /// No port can be bound.
+    pub async fn sealed() -> Result<Self> {
+        let heard = Heard {
+            refuses: 1,
+            ..Heard::default()
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let at = listener.local_addr()?;
+        let identity = Identity::from_pem(read("collector.pem")?, read("collector.key")?);
+        let tls = ServerTlsConfig::new().identity(identity);
+        let tls = tls.client_ca_root(Certificate::from_pem(read("authority.pem")?));
+        let services = Routes::from(routes(heard.clone()))
+            .add_service(TraceServiceServer::new(heard.clone()).accept_compressed(CompressionEncoding::Gzip))
+            .add_service(MetricsServiceServer::new(heard.clone()).accept_compressed(CompressionEncoding::Gzip))
+            .add_service(LogsServiceServer::new(heard.clone()).accept_compressed(CompressionEncoding::Gzip));
+        let served = tonic::transport::Server::builder()
+            .tls_config(tls)?
+            .add_routes(services)
+            .serve_with_incoming(TcpIncoming::from(listener));
+        let tasks = vec![tokio::spawn(async move { drop(served.await) })];
+        Ok(Collector {
+            grpc: at,
+            http: at,
+            heard,
+            tasks,
+        })
+    }
+
+    /// The environment that makes a program send everything to a sealed collector, compressed.
+    pub fn sealed_environment(&self, protocol: &str) -> Vec<(String, String)> {
+        let mut all = environment(&format!("https://{}", self.grpc), protocol);
+        let more = [
+            ("COMPRESSION", "gzip".into()),
+            ("CERTIFICATE", tls("authority.pem")),
+            ("CLIENT_CERTIFICATE", tls("collector.pem")),
+            ("CLIENT_KEY", tls("collector.key")),
+        ];
+        all.extend(more.map(|(name, value)| (format!("OTEL_EXPORTER_OTLP_{name}"), value)));
+        all
+    }
+
+    /// How many exports came compressed, and how many did not.
+    pub fn compressed(&self) -> (usize, usize) {
+        let all = self.heard.lock();
+        (all.packed, all.plain)
     }
 
     /// As [`Collector::start`], but what comes by HTTP is thrown away unread: for timing those who send.
@@ -197,18 +174,33 @@ fn routes(heard: Heard) -> Router {
     Router::new()
         .route(
             "/v1/traces",
-            post(|State(heard): State<Heard>, body: Bytes| heard.posted(body, Heard::traces)),
+            post(|State(heard): State<Heard>, headers: HeaderMap, body: Bytes| {
+                heard.posted(headers, body, Heard::traces)
+            }),
         )
         .route(
             "/v1/metrics",
-            post(|State(heard): State<Heard>, body: Bytes| heard.posted(body, Heard::metrics)),
+            post(|State(heard): State<Heard>, headers: HeaderMap, body: Bytes| {
+                heard.posted(headers, body, Heard::metrics)
+            }),
         )
         .route(
             "/v1/logs",
-            post(|State(heard): State<Heard>, body: Bytes| heard.posted(body, Heard::logs)),
+            post(|State(heard): State<Heard>, headers: HeaderMap, body: Bytes| {
+                heard.posted(headers, body, Heard::logs)
+            }),
         )
         .layer(DefaultBodyLimit::disable())
         .with_state(heard)
+}
+
+/// A file of the test's certificates.
+fn tls(name: &str) -> String {
+    format!("{}/tls/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> Result<Vec<u8>> {
+    std::fs::read(tls(name)).with_context(|| tls(name))
 }
 
 impl Drop for Collector {
@@ -228,152 +220,4 @@ fn environment(endpoint: &str, protocol: &str) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .to_vec()
-}
-
-impl Seen {
-    /// The value of an attribute.
-    ///
-    /// # Errors
-    /// It has none of that name.
-    pub fn get(&self, name: &str) -> Result<&str> {
-        let value = self.attributes.get(name).map(String::as_str);
-        value.with_context(|| format!("{} of {} has no {name}: {:?}", self.name, self.service, self.attributes))
-    }
-}
-
-impl Heard {
-    fn lock(&self) -> MutexGuard<'_, Everything> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn posted<M: Message + Default>(self, body: Bytes, take: fn(&Heard, M)) -> StatusCode {
-        match M::decode(body) {
-            Ok(message) => take(&self, message),
-            Err(_) => return StatusCode::BAD_REQUEST,
-        }
-        StatusCode::OK
-    }
-
-    fn traces(&self, request: ExportTraceServiceRequest) {
-        let mut all = self.lock();
-        all.bytes.extend(request.encode_to_vec());
-        for from in request.resource_spans {
-            let service = service(from.resource.as_ref().map(|resource| &*resource.attributes));
-            let spans = from.scope_spans.into_iter().flat_map(|scope| scope.spans);
-            all.spans.extend(spans.map(|span| seen(&service, span)));
-        }
-    }
-
-    fn metrics(&self, request: ExportMetricsServiceRequest) {
-        let mut all = self.lock();
-        all.bytes.extend(request.encode_to_vec());
-        for from in request.resource_metrics {
-            let service = service(from.resource.as_ref().map(|resource| &*resource.attributes));
-            let metrics = from.scope_metrics.into_iter().flat_map(|scope| scope.metrics);
-            all.metrics.extend(metrics.map(|metric| Metric {
-                service: service.clone(),
-                name: metric.name,
-                unit: metric.unit,
-            }));
-        }
-    }
-
-    fn logs(&self, request: ExportLogsServiceRequest) {
-        let mut all = self.lock();
-        all.bytes.extend(request.encode_to_vec());
-        for from in request.resource_logs {
-            let service = service(from.resource.as_ref().map(|resource| &*resource.attributes));
-            let lines = from.scope_logs.into_iter().flat_map(|scope| scope.log_records);
-            all.lines.extend(lines.map(|line| Line {
-                service: service.clone(),
-                trace: hex(&line.trace_id),
-                body: line.body.map(text).unwrap_or_default(),
-            }));
-        }
-    }
-}
-
-#[tonic::async_trait]
-impl TraceService for Heard {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.traces(request.into_inner());
-        Ok(Response::new(Default::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl MetricsService for Heard {
-    async fn export(
-        &self,
-        request: Request<ExportMetricsServiceRequest>,
-    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        self.metrics(request.into_inner());
-        Ok(Response::new(Default::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl LogsService for Heard {
-    async fn export(
-        &self,
-        request: Request<ExportLogsServiceRequest>,
-    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
-        self.logs(request.into_inner());
-        Ok(Response::new(Default::default()))
-    }
-}
-
-fn seen(service: &str, span: Span) -> Seen {
-    Seen {
-        service: service.to_owned(),
-        kind: span.kind(),
-        trace: hex(&span.trace_id),
-        id: hex(&span.span_id),
-        parent: hex(&span.parent_span_id),
-        links: span
-            .links
-            .iter()
-            .map(|link| (hex(&link.trace_id), hex(&link.span_id)))
-            .collect(),
-        failed: span.status.as_ref().is_some_and(|status| status.code == 2),
-        start: span.start_time_unix_nano,
-        end: span.end_time_unix_nano,
-        attributes: pairs(span.attributes),
-        events: span
-            .events
-            .into_iter()
-            .map(|event| (event.name, pairs(event.attributes)))
-            .collect(),
-        name: span.name,
-    }
-}
-
-fn service(attributes: Option<&[KeyValue]>) -> String {
-    let all = pairs(attributes.unwrap_or_default().to_vec());
-    all.get("service.name").cloned().unwrap_or_default()
-}
-
-fn pairs(attributes: Vec<KeyValue>) -> BTreeMap<String, String> {
-    attributes
-        .into_iter()
-        .map(|pair| (pair.key, pair.value.map(text).unwrap_or_default()))
-        .collect()
-}
-
-fn text(value: AnyValue) -> String {
-    match value.value {
-        Some(Value::StringValue(text)) => text,
-        Some(Value::IntValue(number)) => number.to_string(),
-        Some(Value::DoubleValue(number)) => number.to_string(),
-        Some(Value::BoolValue(value)) => value.to_string(),
-        Some(Value::ArrayValue(list)) => list.values.into_iter().map(text).collect::<Vec<_>>().join(","),
-        _ => String::new(),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,27 +1,24 @@
-//! Providers that send spans, metrics and log lines to a collector by OTLP. Endpoint, headers, time-out and sampler come from the
-//! standard `OTEL_*` variables: for metrics, log lines and the sampler the SDK reads them itself. Spans, of which there are far more,
-//! go a shorter way (`crate::sender`).
+//! Providers that send spans, metrics and log lines to a collector by OTLP. For metrics and log lines the SDK reads headers, time-out
+//! and compression itself from the standard `OTEL_*` variables, and the sampler too. Spans, of which there are far more, go a
+//! shorter way (`crate::sender`).
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{LogExporter, MetricExporter, WithHttpConfig as _};
+use opentelemetry_otlp::{LogExporter, MetricExporter, WithHttpConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::runtime::Handle;
 
-use crate::post::Post;
+use crate::post::{Post, Way};
 use crate::sender::{Sender, Tally};
-use crate::{Protocol, Settings, TelemetryError, names};
+use crate::{Destination, Settings, TelemetryError, names};
 
 /// Events that one span may have where the environment sets no other limit: each vote of an iteration is one.
 const EVENTS: u32 = 4096;
-/// How long a request may take before it is given up, where the environment names no other time.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where a process comes from.
 pub(crate) fn resource(role: &str, settings: &Settings) -> Resource {
@@ -41,62 +38,45 @@ fn started_ns() -> u128 {
     now.map_or(0, |since| since.as_nanos())
 }
 
-/// Makes exporters of one protocol.
-pub(crate) struct Exporters {
-    http: Option<Arc<dyn HttpClient>>,
+pub(crate) fn traces(
+    to: &Destination,
+    resource: &Resource,
+    limits_events: bool,
+    tally: &Arc<Tally>,
+) -> Result<(SdkTracerProvider, Sender), TelemetryError> {
+    let (sender, processor) = Sender::start(Post::new(to)?, resource.clone(), Arc::clone(tally));
+    let mut provider = SdkTracerProvider::builder()
+        .with_resource(resource.clone())
+        .with_span_processor(processor);
+    if !limits_events {
+        provider = provider.with_max_events_per_span(EVENTS);
+    }
+    Ok((provider.build(), sender))
 }
 
-impl Exporters {
-    pub fn new(settings: &Settings) -> Result<Self, TelemetryError> {
-        let runtime = Handle::try_current().map_err(|_| TelemetryError::NoRuntime)?;
-        let http: Option<Arc<dyn HttpClient>> = match settings.protocol {
-            Protocol::Grpc => None,
-            Protocol::HttpProtobuf => Some(Arc::new(OnRuntime::new(runtime)?)),
-        };
-        Ok(Self { http })
-    }
+pub(crate) fn metrics(to: &Destination) -> Result<MetricExporter, TelemetryError> {
+    let exporter = match Way::new(to)? {
+        Way::Grpc(channel) => MetricExporter::builder().with_tonic().with_channel(channel).build(),
+        Way::Http(client) => MetricExporter::builder()
+            .with_http()
+            .with_shared_http_client(Arc::new(OnRuntime::new(client)?))
+            .build(),
+    };
+    exporter.map_err(unusable)
+}
 
-    pub fn traces(
-        resource: &Resource,
-        settings: &Settings,
-        tally: &Arc<Tally>,
-    ) -> Result<(SdkTracerProvider, Sender), TelemetryError> {
-        let post = Post::new(&settings.traces_to, settings.protocol)?;
-        let (sender, processor) = Sender::start(post, resource.clone(), Arc::clone(tally));
-        let mut provider = SdkTracerProvider::builder()
-            .with_resource(resource.clone())
-            .with_span_processor(processor);
-        if !settings.limits_events {
-            provider = provider.with_max_events_per_span(EVENTS);
-        }
-        Ok((provider.build(), sender))
-    }
-
-    pub fn metrics(&self) -> Result<MetricExporter, TelemetryError> {
-        let exporter = match &self.http {
-            None => MetricExporter::builder().with_tonic().build(),
-            Some(http) => MetricExporter::builder()
-                .with_http()
-                .with_shared_http_client(Arc::clone(http))
-                .build(),
-        };
-        exporter.map_err(unusable)
-    }
-
-    pub fn logs(&self, resource: &Resource) -> Result<SdkLoggerProvider, TelemetryError> {
-        let exporter = match &self.http {
-            None => LogExporter::builder().with_tonic().build(),
-            Some(http) => LogExporter::builder()
-                .with_http()
-                .with_shared_http_client(Arc::clone(http))
-                .build(),
-        };
-        let exporter = exporter.map_err(unusable)?;
-        Ok(SdkLoggerProvider::builder()
-            .with_resource(resource.clone())
-            .with_batch_exporter(exporter)
-            .build())
-    }
+pub(crate) fn logs(to: &Destination, resource: &Resource) -> Result<SdkLoggerProvider, TelemetryError> {
+    let exporter = match Way::new(to)? {
+        Way::Grpc(channel) => LogExporter::builder().with_tonic().with_channel(channel).build(),
+        Way::Http(client) => LogExporter::builder()
+            .with_http()
+            .with_shared_http_client(Arc::new(OnRuntime::new(client)?))
+            .build(),
+    };
+    Ok(SdkLoggerProvider::builder()
+        .with_resource(resource.clone())
+        .with_batch_exporter(exporter.map_err(unusable)?)
+        .build())
 }
 
 fn unusable(error: impl std::fmt::Display) -> TelemetryError {
@@ -111,10 +91,8 @@ struct OnRuntime {
 }
 
 impl OnRuntime {
-    fn new(runtime: Handle) -> Result<Self, TelemetryError> {
-        // An error only says that a provider is installed already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().timeout(PATIENCE).build().map_err(unusable)?;
+    fn new(client: reqwest::Client) -> Result<Self, TelemetryError> {
+        let runtime = Handle::try_current().map_err(|_| TelemetryError::NoRuntime)?;
         Ok(Self { client, runtime })
     }
 }

@@ -8,6 +8,7 @@
 //! names a collector; without one a span costs the read of an atomic. Metrics are always counted, for the admin port.
 
 pub mod budget;
+mod destination;
 mod encode;
 mod export;
 mod logs;
@@ -38,7 +39,8 @@ use tracing_subscriber::{Layer, Registry};
 
 use sender::{Sender, Tally};
 
-pub use settings::{Destination, Format, Protocol, Settings};
+pub use destination::{Destination, Protocol};
+pub use settings::{Format, Settings};
 pub use span::{Span, Start, Trace, capturing_content, for_langfuse, recording};
 
 /// How long [`Guard::shutdown`] waits for the collector to take what is left.
@@ -60,9 +62,6 @@ pub enum TelemetryError {
     /// The log format is not one that exists.
     #[error("SIPDO_LOG_FORMAT={0:?} is not a log format: use `json`, `pretty` or leave it unset")]
     Format(String),
-    /// The protocol is not one of the two that are spoken.
-    #[error("OTEL_EXPORTER_OTLP_PROTOCOL={0:?} is not spoken here: use `grpc` or `http/protobuf`")]
-    Protocol(String),
     /// A backend that nothing is done for.
     #[error(
         "SIPDO_OTEL_COMPAT={0:?} is not a backend with attributes of its own here: use `langfuse` or leave it unset"
@@ -71,14 +70,22 @@ pub enum TelemetryError {
     /// A user or password where libraries would show it.
     #[error("{0} must not hold a user or password: give them by OTEL_EXPORTER_OTLP_HEADERS")]
     UserInfo(String),
-    /// An exporter that does not exist.
-    #[error("{variable}={text:?} is not an exporter: use `otlp` or `none`")]
-    Kind {
+    /// A URL that is none.
+    #[error("{0} must begin with http:// or https://")]
+    Url(String),
+    /// Exporter, protocol or compression of a kind that does not exist here.
+    #[error("{variable}={text:?} is not known here: use {choices}")]
+    Choice {
         /// The environment variable that holds it.
         variable: String,
         /// What it holds.
         text: String,
+        /// What it may hold.
+        choices: String,
     },
+    /// A certificate without its key, or the other way round.
+    #[error("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY are of use only together")]
+    HalfIdentity,
     /// The collector named by the environment cannot be used.
     #[error("the collector of OTEL_EXPORTER_OTLP_ENDPOINT cannot be used: {0}")]
     Exporter(String),
@@ -171,20 +178,14 @@ pub fn init(role: &str) -> Result<Guard, TelemetryError> {
 pub fn init_with(role: &str, settings: &Settings) -> Result<Guard, TelemetryError> {
     let resource = export::resource(role, settings);
     let lines = log_layer(settings)?;
-    let sends = settings.export_traces || settings.export_metrics || settings.export_logs;
-    let exporters = sends.then(|| export::Exporters::new(settings)).transpose()?;
-    let exporters = exporters.as_ref();
-    let wanted = |wanted: bool| exporters.filter(|_| wanted);
     let tally = Arc::new(Tally::default());
-    let traces = wanted(settings.export_traces)
-        .map(|_| export::Exporters::traces(&resource, settings, &tally))
+    let traces = settings.traces.as_ref();
+    let traces = traces
+        .map(|to| export::traces(to, &resource, settings.limits_events, &tally))
         .transpose()?;
-    let logs = wanted(settings.export_logs)
-        .map(|make| make.logs(&resource))
-        .transpose()?;
-    let pushed = wanted(settings.export_metrics)
-        .map(export::Exporters::metrics)
-        .transpose()?;
+    let logs = settings.logs.as_ref();
+    let logs = logs.map(|to| export::logs(to, &resource)).transpose()?;
+    let pushed = settings.metrics.as_ref().map(export::metrics).transpose()?;
     let bridge = logs.as_ref().map(|provider| {
         // Only our own lines: the exporter itself speaks HTTP, and would otherwise report about its reports.
         // By targets and not by a function: a function tells no highest level, and then every trace line of every library is

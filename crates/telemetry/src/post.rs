@@ -1,18 +1,23 @@
 //! One request to a collector: OTLP over gRPC or HTTP, with a body that is encoded already.
 
+use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
-use bytes::{Buf as _, BufMut as _};
+use bytes::BufMut as _;
+use flate2::{Compression, write::GzEncoder};
 use opentelemetry_http::Bytes;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::codegen::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message as _;
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 
-use crate::settings::Destination;
-use crate::{Protocol, TelemetryError};
+use crate::TelemetryError;
+use crate::destination::{Destination, Protocol};
 
 /// Method of the service that takes spans.
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -21,87 +26,152 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 #[derive(Debug)]
 pub(crate) struct Post {
     way: Way,
+    url: String,
+    gzip: bool,
     headers: HeaderMap,
     patience: Duration,
 }
 
+/// A client that connects with its first request.
 #[derive(Debug)]
-enum Way {
+pub(crate) enum Way {
     Grpc(Channel),
-    Http(reqwest::Client, reqwest::Url),
+    Http(reqwest::Client),
 }
 
 /// It was not taken.
 #[derive(Debug)]
 pub(crate) struct NotTaken;
 
-impl Post {
-    /// Prepares a client; it connects with the first request.
-    pub fn new(to: &Destination, protocol: Protocol) -> Result<Self, TelemetryError> {
-        let unusable = |error: &dyn std::fmt::Display| TelemetryError::Exporter(error.to_string());
+fn unusable(error: impl std::fmt::Display) -> TelemetryError {
+    TelemetryError::Exporter(error.to_string())
+}
+
+impl Way {
+    /// # Errors
+    /// A URL or a certificate that cannot be used; no runtime.
+    pub fn new(to: &Destination) -> Result<Self, TelemetryError> {
+        tokio::runtime::Handle::try_current().map_err(|_| TelemetryError::NoRuntime)?;
         // An error only says that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let way = match protocol {
-            Protocol::Grpc => {
-                let mut endpoint = Endpoint::from_shared(to.url.clone()).map_err(|error| unusable(&error))?;
-                if to.url.starts_with("https://") {
-                    let tls = ClientTlsConfig::new().with_native_roots();
-                    endpoint = endpoint.tls_config(tls).map_err(|error| unusable(&error))?;
-                }
-                Way::Grpc(endpoint.connect_lazy())
-            }
-            Protocol::HttpProtobuf => {
-                let client = reqwest::Client::builder().build().map_err(|error| unusable(&error))?;
-                Way::Http(client, to.url.parse().map_err(|error| unusable(&error))?)
-            }
+        match to.protocol {
+            Protocol::Grpc => grpc(to).map(Self::Grpc),
+            Protocol::HttpProtobuf => http(to).map(Self::Http),
+        }
+    }
+}
+
+fn grpc(to: &Destination) -> Result<Channel, TelemetryError> {
+    let mut endpoint = Endpoint::from_shared(to.url.clone()).map_err(unusable)?;
+    if to.url.starts_with("https://") {
+        let mut tls = ClientTlsConfig::new();
+        tls = match &to.authority {
+            Some(path) => tls.ca_certificate(Certificate::from_pem(read(path)?)),
+            None => tls.with_native_roots(),
         };
+        if let Some((certificate, key)) = &to.identity {
+            tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+        }
+        endpoint = endpoint.tls_config(tls).map_err(unusable)?;
+    }
+    Ok(endpoint.connect_lazy())
+}
+
+fn http(to: &Destination) -> Result<reqwest::Client, TelemetryError> {
+    let _: reqwest::Url = to.url.parse().map_err(unusable)?;
+    let mut client = reqwest::Client::builder().timeout(to.patience);
+    if let Some(path) = &to.authority {
+        client = client.tls_certs_only(reqwest::Certificate::from_pem_bundle(&read(path)?).map_err(unusable)?);
+    }
+    if let Some((certificate, key)) = &to.identity {
+        let both = [read(certificate)?, read(key)?].concat();
+        client = client.identity(reqwest::Identity::from_pem(&both).map_err(unusable)?);
+    }
+    client.build().map_err(unusable)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TelemetryError> {
+    std::fs::read(path).map_err(|error| unusable(format_args!("{}: {error}", path.display())))
+}
+
+impl Post {
+    /// Prepares a client.
+    ///
+    /// # Errors
+    /// A URL, a certificate or a header that cannot be used; no runtime.
+    pub fn new(to: &Destination) -> Result<Self, TelemetryError> {
         let mut headers = HeaderMap::new();
         for (name, value) in &to.headers {
-            let name: HeaderName = name.parse().map_err(|error| unusable(&error))?;
-            let mut value: HeaderValue = value.parse().map_err(|error| unusable(&error))?;
+            let name: HeaderName = name.parse().map_err(unusable)?;
+            let mut value: HeaderValue = value.parse().map_err(unusable)?;
             value.set_sensitive(true);
             headers.insert(name, value);
         }
         Ok(Self {
-            way,
+            way: Way::new(to)?,
+            url: to.url.clone(),
+            gzip: to.gzip,
             headers,
             patience: to.patience,
         })
     }
 
-    /// Sends one body.
-    pub async fn send(&self, body: Bytes) -> Result<(), NotTaken> {
+    /// Sends one body. Returns how many of its spans the collector refused although it took the rest.
+    pub async fn send(&self, body: Vec<u8>) -> Result<u64, NotTaken> {
         let sent = async {
             match &self.way {
                 Way::Grpc(channel) => self.call(channel.clone(), body).await,
-                Way::Http(client, url) => {
-                    let request = client.post(url.clone()).headers(self.headers.clone());
-                    let request = request.header(CONTENT_TYPE, "application/x-protobuf").body(body);
-                    let reply = request.send().await.map_err(|_| NotTaken)?;
-                    reply.error_for_status().map(drop).map_err(|_| NotTaken)
-                }
+                Way::Http(client) => self.post(client, body).await,
             }
         };
-        tokio::time::timeout(self.patience, sent).await.map_err(|_| NotTaken)?
+        let reply = tokio::time::timeout(self.patience, sent)
+            .await
+            .map_err(|_| NotTaken)??;
+        // Its words are not shown, as those of an error: nobody knows what a collector writes into them.
+        let partial = reply.partial_success.unwrap_or_default();
+        Ok(partial.rejected_spans.try_into().unwrap_or_default())
     }
 
-    async fn call(&self, channel: Channel, body: Bytes) -> Result<(), NotTaken> {
+    async fn post(&self, client: &reqwest::Client, body: Vec<u8>) -> Result<ExportTraceServiceResponse, NotTaken> {
+        let mut request = client.post(&self.url).headers(self.headers.clone());
+        request = request.header(CONTENT_TYPE, "application/x-protobuf");
+        request = match self.gzip {
+            true => request.header(CONTENT_ENCODING, "gzip").body(packed(&body)?),
+            false => request.body(body),
+        };
+        let reply = request.send().await.map_err(|_| NotTaken)?;
+        let reply = reply.error_for_status().map_err(|_| NotTaken)?;
+        // A collector that answers in words of its own has taken it all the same.
+        let words = reply.bytes().await.unwrap_or_default();
+        Ok(ExportTraceServiceResponse::decode(words).unwrap_or_default())
+    }
+
+    async fn call(&self, channel: Channel, body: Vec<u8>) -> Result<ExportTraceServiceResponse, NotTaken> {
         let mut client = tonic::client::Grpc::new(channel);
+        if self.gzip {
+            client = client.send_compressed(CompressionEncoding::Gzip);
+        }
         client.ready().await.map_err(|_| NotTaken)?;
-        let mut request = Request::new(body);
+        let mut request = Request::new(Bytes::from(body));
         *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
         let reply = client.unary(request, PathAndQuery::from_static(EXPORT), AsItIs).await;
-        reply.map(drop).map_err(|_| NotTaken)
+        reply.map(tonic::Response::into_inner).map_err(|_| NotTaken)
     }
 }
 
-/// Messages as bytes.
+fn packed(body: &[u8]) -> Result<Vec<u8>, NotTaken> {
+    let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+    out.write_all(body).map_err(|_| NotTaken)?;
+    out.finish().map_err(|_| NotTaken)
+}
+
+/// Requests as bytes.
 #[derive(Debug, Clone, Copy)]
 struct AsItIs;
 
 impl Codec for AsItIs {
     type Encode = Bytes;
-    type Decode = ();
+    type Decode = ExportTraceServiceResponse;
     type Encoder = Self;
     type Decoder = Self;
 
@@ -125,11 +195,10 @@ impl Encoder for AsItIs {
 }
 
 impl Decoder for AsItIs {
-    type Item = ();
+    type Item = ExportTraceServiceResponse;
     type Error = Status;
 
-    fn decode(&mut self, reply: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
-        reply.advance(reply.remaining());
-        Ok(Some(()))
+    fn decode(&mut self, reply: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
+        Ok(Some(Self::Item::decode(reply).unwrap_or_default()))
     }
 }

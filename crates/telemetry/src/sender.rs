@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::Context;
-use opentelemetry_http::Bytes;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
@@ -54,6 +53,14 @@ impl Tally {
 
     fn waiting(&self) -> u64 {
         self.unsent().0.saturating_sub(self.lost())
+    }
+
+    /// The collector took a batch, but for those that it refused.
+    fn taken(&self, spans: u64, rejected: u64) {
+        self.sent.fetch_add(spans - rejected, Ordering::Relaxed);
+        if rejected > 0 {
+            self.lose(rejected, "the collector refuses some of them");
+        }
     }
 
     /// Says the first loss; the sum is said at the end, and stands among the metrics.
@@ -185,8 +192,8 @@ async fn send(queue: Arc<Queue>, post: Post, resource: Resource) {
             let body = encode::request(&resource, "sipdo", &batch.bytes);
             drop(batch);
             // The words of an error are not shown: libraries write URLs into them.
-            match post.send(Bytes::from(body)).await {
-                Ok(()) => drop(queue.tally.sent.fetch_add(spans, Ordering::Relaxed)),
+            match post.send(body).await {
+                Ok(rejected) => queue.tally.taken(spans, rejected.min(spans)),
                 Err(_) => queue.tally.lose(spans, "the collector does not take them"),
             }
         }

@@ -1,9 +1,7 @@
 //! What the environment asks of telemetry: read in one place, from a function, so that tests need no real environment.
 
-use std::fmt;
-use std::time::Duration;
-
 use crate::TelemetryError;
+use crate::destination::{Destination, destination};
 
 /// The filter in force when nobody asks for another: our own progress, and only trouble from the libraries.
 const DEFAULT_FILTER: &str = "info,async_nats=warn,h2=warn,hyper=warn,tower=warn,opentelemetry=warn";
@@ -17,48 +15,6 @@ pub enum Format {
     Pretty,
 }
 
-/// How telemetry is sent: the two that every collector speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// OTLP over gRPC, port 4317 as a rule.
-    Grpc,
-    /// OTLP over HTTP with protobuf, port 4318 as a rule.
-    HttpProtobuf,
-}
-
-/// Where a signal goes.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Destination {
-    /// The whole URL, with its path where the protocol has one.
-    pub url: String,
-    /// Headers to send along. Their values are secrets.
-    pub headers: Vec<(String, String)>,
-    /// How long a request may take before it is given up.
-    pub patience: Duration,
-}
-
-impl Default for Destination {
-    /// A collector on this machine, over gRPC.
-    fn default() -> Self {
-        Self {
-            url: "http://localhost:4317".into(),
-            headers: Vec::new(),
-            patience: Duration::from_secs(10),
-        }
-    }
-}
-
-impl fmt::Debug for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
-        f.debug_struct("Destination")
-            .field("url", &self.url)
-            .field("headers", &names)
-            .field("patience", &self.patience)
-            .finish()
-    }
-}
-
 /// What telemetry is to do in this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -70,16 +26,12 @@ pub struct Settings {
     pub format: Format,
     /// Whether pretty lines may be coloured.
     pub color: bool,
-    /// Whether spans are sent to a collector.
-    pub export_traces: bool,
-    /// Whether metrics are sent to a collector.
-    pub export_metrics: bool,
-    /// Whether log lines are sent to a collector, besides stderr.
-    pub export_logs: bool,
-    /// Where spans are sent.
-    pub traces_to: Destination,
-    /// How they are sent.
-    pub protocol: Protocol,
+    /// Where spans are sent, if they are.
+    pub traces: Option<Destination>,
+    /// Where metrics are sent, if they are; the admin port shows them either way.
+    pub metrics: Option<Destination>,
+    /// Where log lines are sent besides stderr, if they are.
+    pub logs: Option<Destination>,
     /// Whether prompts, examples and answers may stand on spans.
     pub capture_content: bool,
     /// Whether the environment names the service itself, so that we do not.
@@ -112,36 +64,7 @@ impl Settings {
             None => Format::Json,
         };
         let disabled = get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        // A signal leaves if an endpoint is named for it or for all, and its exporter is not `none`.
-        let exports = |signal: &str| -> Result<bool, TelemetryError> {
-            let variable = format!("OTEL_{signal}_EXPORTER");
-            let wanted = match get(&variable).as_deref() {
-                None | Some("otlp") => true,
-                Some("none") => false,
-                Some(other) => {
-                    return Err(TelemetryError::Kind {
-                        variable,
-                        text: other.to_owned(),
-                    });
-                }
-            };
-            let of_signal = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
-            let mut named = false;
-            for variable in ["OTEL_EXPORTER_OTLP_ENDPOINT", of_signal.as_str()] {
-                let Some(url) = get(variable) else { continue };
-                // Libraries write URLs into their log lines and errors as they are.
-                if has_user_info(&url) {
-                    return Err(TelemetryError::UserInfo(variable.to_owned()));
-                }
-                named = true;
-            }
-            Ok(!disabled && wanted && named)
-        };
-        let protocol = match get("OTEL_EXPORTER_OTLP_PROTOCOL").as_deref() {
-            None | Some("grpc") => Protocol::Grpc,
-            Some("http/protobuf") => Protocol::HttpProtobuf,
-            Some(other) => return Err(TelemetryError::Protocol(other.to_owned())),
-        };
+        let sent = |signal| destination(get, signal).map(|to| to.filter(|_| !disabled));
         let for_langfuse = match get("SIPDO_OTEL_COMPAT").as_deref().map(str::trim) {
             None => false,
             Some("langfuse") => true,
@@ -155,70 +78,15 @@ impl Settings {
             filter_variable,
             format,
             color: terminal && get("NO_COLOR").is_none(),
-            export_traces: exports("TRACES")?,
-            export_metrics: exports("METRICS")?,
-            export_logs: exports("LOGS")?,
-            traces_to: traces_to(get, protocol),
-            protocol,
+            traces: sent("TRACES")?,
+            metrics: sent("METRICS")?,
+            logs: sent("LOGS")?,
             capture_content: content.is_some_and(|value| value.eq_ignore_ascii_case("true")),
             names_service: named_by_resource || get("OTEL_SERVICE_NAME").is_some(),
             limits_events: get("OTEL_SPAN_EVENT_COUNT_LIMIT").is_some(),
             for_langfuse,
         })
     }
-}
-
-/// Where spans go: the variables of the signal before those of all.
-fn traces_to(get: impl Fn(&str) -> Option<String>, protocol: Protocol) -> Destination {
-    let default = Destination::default();
-    let url = get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| {
-        let base = get("OTEL_EXPORTER_OTLP_ENDPOINT")?;
-        Some(match protocol {
-            Protocol::Grpc => base,
-            Protocol::HttpProtobuf => format!("{}/v1/traces", base.trim_end_matches('/')),
-        })
-    });
-    let of_both = ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"];
-    let lists: Vec<String> = of_both.into_iter().filter_map(&get).collect();
-    let pairs = lists.iter().flat_map(|list| list.split(','));
-    let header = |pair: &str| {
-        let (name, value) = pair.split_once('=')?;
-        Some((name.trim().to_owned(), decoded(value.trim())))
-    };
-    let patience = get("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT").or_else(|| get("OTEL_EXPORTER_OTLP_TIMEOUT"));
-    let patience = patience.and_then(|millis| millis.trim().parse().ok());
-    Destination {
-        url: url.unwrap_or(default.url),
-        headers: pairs.filter_map(header).collect(),
-        patience: patience.map_or(default.patience, Duration::from_millis),
-    }
-}
-
-/// `%41` as `A`; what is not encoded stays as it is.
-fn decoded(text: &str) -> String {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        match part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                bytes.extend_from_slice(part.get(2..).unwrap_or_default().as_bytes());
-            }
-            None => {
-                bytes.push(b'%');
-                bytes.extend_from_slice(part.as_bytes());
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Whether a user or password stands before the host.
-fn has_user_info(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split(['/', '?', '#'])
-        .next()
-        .is_some_and(|authority| authority.contains('@'))
 }
 
 #[cfg(test)]
@@ -257,72 +125,34 @@ mod tests {
     }
 
     #[test]
-    fn spans_leave_only_when_a_collector_is_named() {
+    fn signals_leave_only_when_a_collector_is_named() {
+        let sent = |pairs: &[(&str, &str)]| {
+            let settings = read(pairs, false).unwrap();
+            [settings.traces, settings.metrics, settings.logs].map(|to| to.is_some())
+        };
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317");
-        assert!(!read(&[], false).unwrap().export_traces);
-        assert!(read(&[endpoint], false).unwrap().export_traces);
-        assert!(
-            !read(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")], false)
-                .unwrap()
-                .export_traces
+        assert_eq!(sent(&[]), [false; 3]);
+        assert_eq!(sent(&[endpoint]), [true; 3]);
+        assert_eq!(sent(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]), [false; 3]);
+        assert_eq!(
+            sent(&[endpoint, ("OTEL_METRICS_EXPORTER", "none")]),
+            [true, false, true]
         );
-        let settings = read(&[endpoint, ("OTEL_METRICS_EXPORTER", "none")], false).unwrap();
-        assert!(settings.export_traces && settings.export_logs && !settings.export_metrics);
         let only_logs = ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://localhost:4317");
-        let settings = read(&[only_logs], false).unwrap();
-        assert!(settings.export_logs && !settings.export_traces);
+        assert_eq!(sent(&[only_logs]), [false, false, true]);
         assert!(read(&[endpoint, ("OTEL_TRACES_EXPORTER", "zipkin")], false).is_err());
-        assert!(
-            read(&[("OTEL_RESOURCE_ATTRIBUTES", "a=b, service.name=x")], false)
-                .unwrap()
-                .names_service
-        );
+        let named = [("OTEL_RESOURCE_ATTRIBUTES", "a=b, service.name=x")];
+        assert!(read(&named, false).unwrap().names_service);
     }
 
     #[test]
-    fn a_password_in_the_collectors_url_is_refused_and_not_repeated() {
-        let url = "http://me:secret@localhost:4317/v1?a=b";
-        for variable in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"] {
-            let error = read(&[(variable, url)], false).unwrap_err().to_string();
-            assert!(
-                error.contains(variable) && error.contains("OTEL_EXPORTER_OTLP_HEADERS"),
-                "{error}"
-            );
-            assert!(!error.contains("secret"), "{error}");
-            assert!(read(&[(variable, "http://localhost/a@b")], false).is_ok());
-        }
-    }
-
-    #[test]
-    fn spans_go_where_the_standard_variables_say() {
-        let to = |pairs: &[(&str, &str)]| read(pairs, false).unwrap().traces_to;
-        let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:1/");
-        let http = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
-        assert_eq!(to(&[base]).url, "http://a:1/");
-        assert_eq!(to(&[base, http]).url, "http://a:1/v1/traces");
-        let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://b/in");
-        assert_eq!(to(&[base, http, own]).url, "https://b/in");
-        let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Basic%20c2VjcmV0, x = 1%");
-        let told = to(&[headers, ("OTEL_EXPORTER_OTLP_TIMEOUT", "250")]);
-        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(told.headers, [pair("Authorization", "Basic c2VjcmV0"), pair("x", "1%")]);
-        assert_eq!(told.patience, Duration::from_millis(250));
-        assert!(!format!("{told:?}").contains("c2VjcmV0"), "{told:?}");
-    }
-
-    #[test]
-    fn content_and_protocol_are_chosen_by_the_standard_variables() {
+    fn content_is_chosen_by_the_standard_variable() {
         assert!(!read(&[], false).unwrap().capture_content);
         let on = ("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true");
         assert!(read(&[on], false).unwrap().capture_content);
-        assert_eq!(read(&[], false).unwrap().protocol, Protocol::Grpc);
         assert!(!read(&[], false).unwrap().for_langfuse);
         assert!(read(&[("SIPDO_OTEL_COMPAT", "langfuse")], false).unwrap().for_langfuse);
         let error = read(&[("SIPDO_OTEL_COMPAT", "langsmith")], false).unwrap_err();
         assert!(error.to_string().contains("`langfuse`"), "{error}");
-        let http = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
-        assert_eq!(read(&[http], false).unwrap().protocol, Protocol::HttpProtobuf);
-        let error = read(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")], false).unwrap_err();
-        assert!(error.to_string().contains("http/protobuf"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use sipdo_telemetry::{Format, Protocol, Settings, Start, TelemetryError, init_with, metrics, span::Kind};
+use sipdo_telemetry::{Destination, Format, Settings, Start, TelemetryError, init_with, metrics, span::Kind};
 
 #[tokio::test]
 async fn sets_up_once_and_never_hangs_at_the_end() {
@@ -14,11 +14,9 @@ async fn sets_up_once_and_never_hangs_at_the_end() {
         filter_variable: "SIPDO_LOG",
         format: Format::Json,
         color: false,
-        export_traces: true,
-        export_metrics: true,
-        export_logs: true,
-        traces_to: sipdo_telemetry::Destination::default(),
-        protocol: Protocol::Grpc,
+        traces: Some(Destination::default()),
+        metrics: Some(Destination::default()),
+        logs: Some(Destination::default()),
         capture_content: false,
         names_service: false,
         limits_events: false,
