@@ -1,9 +1,10 @@
 //! A run read back: every message of it, in the one order that the stream gives them, and then the new ones.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::connection::Bus;
 use crate::error::BusError;
@@ -99,6 +100,32 @@ impl RunReader {
     #[must_use]
     pub fn caught_up(&self) -> bool {
         self.last >= self.target
+    }
+}
+
+/// How long it takes until a message is asked for again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Bus {
+    /// A message of a run that was read before, at this sequence. A copy of the stream that does not have it yet, and a server that
+    /// does not answer, are asked again.
+    ///
+    /// # Errors
+    /// It is gone, or nobody answered, for [`crate::BusSettings::settle_within`].
+    pub async fn run_message(&self, seq: u64) -> Result<RunMessage, BusError> {
+        let failed = |error: String| BusError::failed("reading a message again", error);
+        let stream = self.jetstream().get_stream_no_info(RUN_STREAM).await;
+        let stream = stream.map_err(|error| failed(error.to_string()))?;
+        let start = Instant::now();
+        loop {
+            match stream.direct_get(seq).await {
+                Ok(message) => return Ok(Stored::from(message).into()),
+                Err(error) if start.elapsed() > self.settings().settle_within => {
+                    return Err(failed(format!("{error}, at sequence {seq}")));
+                }
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
     }
 }
 

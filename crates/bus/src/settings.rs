@@ -34,7 +34,7 @@ pub struct BusSettings {
     pub inbox_prefix: String,
     /// How long [`crate::Bus::connect`] waits for a server; `None` waits for ever, as an agent does.
     pub connect_within: Option<Duration>,
-    /// How long a publish is tried again until its outcome is known.
+    /// How long a publish is tried again until its outcome is known, and a reading again until it is answered.
     pub settle_within: Duration,
     /// Copies of each message.
     pub replicas: Replicas,

@@ -45,8 +45,8 @@ pub enum Fact {
     Nothing,
     /// An entry of the log that this process had not seen.
     Entry(Box<pb::Entry>),
-    /// A job has its result.
-    Settled(String),
+    /// A job has its result, this one.
+    Settled(Box<pb::JobResult>),
     /// A job's attempt was lost.
     Lost(String),
     /// It counts for nothing and should not be there; why.
@@ -102,9 +102,9 @@ pub fn meaning(state: &mut RunState, message: &RunMessage) -> Result<Fact, Unrea
                     result.job
                 )));
             }
-            let (job, strangers) = (result.job.clone(), state.unknown_results);
-            if state.apply_result(result) {
-                Fact::Settled(job)
+            let strangers = state.unknown_results;
+            if state.apply_result(message.seq, &result) {
+                Fact::Settled(Box::new(result))
             } else if state.unknown_results > strangers {
                 Fact::Stray(format!("a result of job {job}, which was never issued"))
             } else {

@@ -2,10 +2,16 @@
 //!
 //! Pure: no clock, no bus. The same messages always give the same state, in the leader, in a takeover and in a reader.
 
+mod jobs;
+mod used;
+
+pub use jobs::{OpenJob, attempt_key, cost_of};
+pub use used::{Stint, Use};
+
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
-use sipdo_domain::{Amount, Budget, Ledger, Role};
-use sipdo_protocol::pb::{self, State, event::Event, job_result::Finding};
+use sipdo_domain::{Budget, Ledger, Role};
+use sipdo_protocol::pb::{self, State, event::Event};
 use sipdo_telemetry::Trace;
 use std::collections::{BTreeMap, HashMap};
 
@@ -24,8 +30,8 @@ pub struct RunState {
     pub ledger: Ledger,
     /// Issued jobs that have no result yet.
     pub open: HashMap<String, OpenJob>,
-    /// Results by job, encoded: a long run holds many of them, and few are read again.
-    results: HashMap<String, Box<[u8]>>,
+    /// The place of each job's result in the stream. The result itself is read again where it is wanted again: a run has many.
+    results: HashMap<Box<str>, u64>,
     /// Hash of each telling, by number less one.
     pub tellings: Vec<u64>,
     /// Which cap stopped the strategy (0) or the conclusion (1).
@@ -61,91 +67,6 @@ pub struct RunState {
     concluding: bool,
     /// At a glance; kept up with every message.
     pub summary: pb::Summary,
-}
-
-/// A job that was issued and has no result.
-#[derive(Debug, Clone)]
-pub struct OpenJob {
-    /// Whom it went to.
-    pub role: Role,
-    /// The newest attempt.
-    pub attempt: u32,
-    /// The newest attempt was lost with its agent: the next one must be issued.
-    pub lost: bool,
-    /// Attempts that died with their agents. Those that were given up unpaid do not count.
-    pub died: u32,
-    /// The iteration that issued it first: whatever is done for it belongs there.
-    pub trace: Trace,
-}
-
-/// What a role used.
-#[derive(Debug, Default)]
-pub struct Use {
-    /// `endpoint/model`, in order of first use.
-    pub models: Vec<String>,
-    /// Jobs done.
-    pub jobs: u64,
-    /// What each model did, in order of first use.
-    pub stints: Vec<Stint>,
-}
-
-/// What one model did for a role.
-#[derive(Debug, Default)]
-pub struct Stint {
-    /// Who, when, how much.
-    pub told: pb::ModelStint,
-    /// Milliseconds in model calls, one for each job that called.
-    pub model_ms: Vec<u32>,
-}
-
-impl Use {
-    /// The stint of this model.
-    fn stint(&mut self, by: &pb::Provenance, job: u64) -> Option<&mut Stint> {
-        let same = |Stint { told, .. }: &Stint| {
-            (&told.endpoint, &told.model, &told.revision) == (&by.endpoint, &by.model, &by.revision)
-        };
-        let at = self.stints.iter().position(same).unwrap_or(self.stints.len());
-        if at == self.stints.len() {
-            let told = pb::ModelStint {
-                endpoint: by.endpoint.clone(),
-                model: by.model.clone(),
-                revision: by.revision.clone(),
-                first_job: job,
-                ..Default::default()
-            };
-            self.stints.push(Stint {
-                told,
-                ..Default::default()
-            });
-        }
-        self.stints.get_mut(at)
-    }
-}
-
-impl Stint {
-    /// One more result, with its number among all results of the run.
-    fn note(&mut self, result: &pb::JobResult, job: u64) {
-        self.told.last_job = job;
-        self.told.jobs += 1;
-        if let Some(usage) = &result.usage {
-            let spent = self.told.spent.get_or_insert_default();
-            let cost = cost_of(usage);
-            spent.calls += cost.calls;
-            spent.tokens += cost.tokens;
-            spent.nano_usd += cost.nano_usd;
-            if usage.nano_usd.is_none() {
-                self.told.unpriced_calls += cost.calls;
-            }
-        }
-        if let Some(timing) = result.timing.as_ref().filter(|timing| timing.model_ms > 0) {
-            self.model_ms.push(timing.model_ms);
-        }
-    }
-}
-
-/// The ledger's key of one attempt.
-pub fn attempt_key(job: &str, attempt: u32) -> String {
-    format!("{job}#{attempt}")
 }
 
 impl RunState {
@@ -244,27 +165,6 @@ impl RunState {
         }
     }
 
-    fn apply_issued(&mut self, issued: &pb::Issued) {
-        let Ok(role) = Role::try_from(issued.role()) else {
-            return;
-        };
-        let worst = issued.reserved.map(Amount::from).unwrap_or_default();
-        self.ledger.force(&attempt_key(&issued.job, issued.attempt), worst);
-        let died = self.open.get(&issued.job).map_or(0, |open| open.died);
-        let first = self.open.get(&issued.job);
-        let trace = first.map_or_else(|| self.trace.clone(), |open| open.trace.clone());
-        self.open.insert(
-            issued.job.clone(),
-            OpenJob {
-                role,
-                attempt: issued.attempt,
-                lost: false,
-                died,
-                trace,
-            },
-        );
-    }
-
     fn apply_told(&mut self, told: &pb::Told) {
         let Some(telling) = &told.telling else { return };
         let before = (told.number as usize).saturating_sub(1);
@@ -349,105 +249,6 @@ impl RunState {
         }
     }
 
-    /// Applies a result. False where the job was never issued or has a result already: then it counts for nothing.
-    pub fn apply_result(&mut self, result: pb::JobResult) -> bool {
-        if self.results.contains_key(&result.job) {
-            return false;
-        }
-        let Some(open) = self.open.remove(&result.job) else {
-            self.unknown_results += 1;
-            return false;
-        };
-        let cost = result.usage.as_ref().map(cost_of).unwrap_or_default();
-        for attempt in 1..=open.attempt {
-            let key = attempt_key(&result.job, attempt);
-            if attempt == result.attempt {
-                self.ledger.settle(&key, open.role, cost);
-            } else {
-                // Another attempt may still be paid somewhere: charge it as if it were.
-                self.ledger.charge_worst(&key, open.role);
-            }
-        }
-        if let Some(usage) = result.usage.as_ref().filter(|usage| usage.nano_usd.is_none()) {
-            self.ledger.unpriced_calls += u64::from(usage.calls);
-        }
-        self.count(open.role, &result);
-        self.sign(open.role, &result);
-        self.results
-            .insert(result.job.clone(), result.encode_to_vec().into_boxed_slice());
-        self.refresh();
-        true
-    }
-
-    fn count(&mut self, role: Role, result: &pb::JobResult) {
-        self.summary.jobs_done += 1;
-        let used = self.use_by_role.entry(role).or_default();
-        used.jobs += 1;
-        if let Some(by) = &result.by {
-            let label = format!("{}/{}", by.endpoint, by.model);
-            if label != "/" && !used.models.contains(&label) {
-                used.models.push(label.clone());
-            }
-            // What the leader itself gave up comes from no model.
-            if label != "/"
-                && let Some(stint) = used.stint(by, self.summary.jobs_done)
-            {
-                stint.note(result, self.summary.jobs_done);
-            }
-        }
-        if let Some(Finding::NotMeasured(missing)) = &result.finding {
-            self.summary.not_measured += 1;
-            *self
-                .not_measured
-                .entry(missing.reason().as_str_name().to_owned())
-                .or_default() += 1;
-        }
-    }
-
-    /// Remembers whose work a result is.
-    fn sign(&mut self, role: Role, result: &pb::JobResult) {
-        let (Some(Finding::Reply(reply)), Some(by)) = (&result.finding, &result.by) else {
-            return;
-        };
-        if let Some(pb::reply::Reply::Edit(edit)) = &reply.reply {
-            self.authors.insert(edit.text.clone(), by.clone());
-        }
-        self.latest.insert(role, by.clone());
-    }
-
-    /// The result of a job, where there is one.
-    pub fn result(&self, job: &str) -> Option<pb::JobResult> {
-        let encoded = self.results.get(job)?;
-        pb::JobResult::decode(encoded.as_ref()).ok()
-    }
-
-    /// Whether a job has its result.
-    pub fn has_result(&self, job: &str) -> bool {
-        self.results.contains_key(job)
-    }
-
-    /// Applies the loss of an attempt: charged at its worst case unless nothing can have been bought, and the job waits for its
-    /// next attempt. False where that attempt is not open.
-    pub fn apply_lost(&mut self, lost: &pb::AttemptLost) -> bool {
-        let Some(open) = self.open.get_mut(&lost.job) else {
-            return false;
-        };
-        if open.attempt != lost.attempt || open.lost {
-            return false;
-        }
-        open.lost = true;
-        let (role, key) = (open.role, attempt_key(&lost.job, lost.attempt));
-        if lost.unpaid {
-            self.ledger.settle(&key, role, Amount::default());
-        } else {
-            open.died += 1;
-            self.ledger.charge_worst(&key, role);
-            self.summary.attempts_lost += 1;
-        }
-        self.refresh();
-        true
-    }
-
     /// Whether the conclusion has begun.
     pub fn concluding(&self) -> bool {
         self.concluding
@@ -486,13 +287,4 @@ pub fn telling_hash(telling: &pb::Telling) -> u64 {
         .iter()
         .take(8)
         .fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
-}
-
-/// What a result cost.
-pub fn cost_of(usage: &pb::Usage) -> Amount {
-    Amount {
-        calls: u64::from(usage.calls),
-        tokens: usage.input_tokens.saturating_add(usage.output_tokens),
-        nano_usd: usage.nano_usd.unwrap_or(0),
-    }
 }

@@ -2,6 +2,7 @@
 
 mod decide;
 mod end;
+mod recall;
 mod send;
 
 use crate::{
@@ -20,6 +21,7 @@ use decide::Asking;
 use end::failed;
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use prost::Message as _;
+use recall::Recalling;
 use sipdo_bus::{BusError, Journal, Published, RunId, RunMessage, RunReader};
 use sipdo_domain::{Amount, Outcome, Pool, Task};
 use sipdo_protocol::{pb, pb::State, pb::event::Event};
@@ -115,6 +117,7 @@ struct Leader<'a> {
     published: HashMap<String, (Instant, u32)>,
     full: Vec<String>,
     acks: FuturesUnordered<Ack>,
+    recalls: FuturesUnordered<Recalling>,
     told: Vec<Told>,
     missing: BTreeMap<Pool, Instant>,
     /// What is to be held back for the conclusion, until it is: its price is known only when a learner has answered.
@@ -146,6 +149,7 @@ impl<'a> Leader<'a> {
             published: HashMap::new(),
             full: Vec::new(),
             acks: FuturesUnordered::new(),
+            recalls: FuturesUnordered::new(),
             told: Vec::new(),
             missing: BTreeMap::new(),
             hold: None,
@@ -233,6 +237,11 @@ impl<'a> Leader<'a> {
                 }
                 joined = &mut strategy => break Ok(self.ending(joined)),
                 Some((job, published)) = self.acks.next(), if !self.acks.is_empty() => self.take_ack(job, published),
+                Some(recalled) = self.recalls.next(), if !self.recalls.is_empty() => {
+                    if let Err(error) = recalled {
+                        break Err(Halt::Failed(error));
+                    }
+                }
                 _ = roster.changed() => {}
                 _ = tick.tick() => self.look(),
             }
@@ -274,9 +283,9 @@ impl<'a> Leader<'a> {
                 return Err(Halt::Led(Led::Fenced));
             }
             match fact {
-                Fact::Settled(job) => {
-                    self.published.remove(&job);
-                    self.desk.settled(&job, &self.state);
+                Fact::Settled(result) => {
+                    self.published.remove(&result.job);
+                    self.desk.settled(*result);
                 }
                 Fact::Lost(job) => {
                     self.observer.lost(&job);

@@ -127,7 +127,17 @@ impl World {
         );
     }
 
+    /// Reads again what was answered before.
+    fn recall(&mut self) {
+        while let Some(recall) = self.desk.recall() {
+            if let Message::Result(result) = &self.stream[recall.sequence as usize - 1] {
+                recall.answer(result.clone());
+            }
+        }
+    }
+
     fn decide(&mut self) {
+        self.recall();
         let plan = self.desk.plan(&mut self.state, &self.roster, &BTreeMap::new());
         for event in &plan.events {
             if let Some(Event::Issued(issued)) = &event.event {
@@ -157,10 +167,9 @@ impl World {
 
     fn finish(&mut self, result: pb::JobResult) {
         self.stream.push(Message::Result(result.clone()));
-        let job = result.job.clone();
         self.last = Some(result.clone());
-        if self.state.apply_result(result) {
-            self.desk.settled(&job, &self.state);
+        if self.state.apply_result(self.stream.len() as u64, &result) {
+            self.desk.settled(result);
         }
     }
 
@@ -208,14 +217,14 @@ impl World {
     fn crash(&mut self) {
         let before = (self.state.ledger.spent(), self.state.ledger.reserved());
         self.state = RunState::new("r");
-        for (sequence, message) in self.stream.iter().enumerate() {
-            match message.clone() {
-                Message::Entry(entry) => self.state.apply_entry(sequence as u64 + 1, &entry),
+        for (sequence, message) in (1..).zip(&self.stream) {
+            match message {
+                Message::Entry(entry) => self.state.apply_entry(sequence, entry),
                 Message::Result(result) => {
-                    self.state.apply_result(result);
+                    self.state.apply_result(sequence, result);
                 }
                 Message::Lost(lost) => {
-                    self.state.apply_lost(&lost);
+                    self.state.apply_lost(lost);
                 }
             }
         }

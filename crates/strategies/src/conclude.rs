@@ -1,10 +1,7 @@
 //! The end of every strategy: its result judged once on held-out examples, beside the seed prompt and a zero-shot baseline, and
 //! given up for the seed where it is not better.
 
-use crate::{
-    Agents, Stop,
-    examine::{Trial, examine},
-};
+use crate::{Agents, Stop, examine::examine};
 use futures::{TryStreamExt as _, future::join_all, stream::FuturesOrdered};
 use sipdo_domain::{
     Arm, Ending, Example, Mark, Outcome, Prompt, Score, SyntheticExample, Task, Telling,
@@ -68,8 +65,8 @@ pub async fn conclude(agents: &impl Agents, task: &Task, ending: Ending, account
         label_kl: account.label_kl,
         warnings: account.warnings,
     };
-    for (name, trials) in [("seed", seed), ("zero-shot-cot", zero_shot), ("final", last)] {
-        report(agents, task, &mut outcome, name, &trials).await?;
+    for (name, marks) in [("seed", seed), ("zero-shot-cot", zero_shot), ("final", last)] {
+        report(agents, task, &mut outcome, name, &marks).await?;
     }
     if outcome.gain.is_none() {
         warn(agents, &mut outcome, "the result was not judged on held-out examples").await?;
@@ -77,14 +74,15 @@ pub async fn conclude(agents: &impl Agents, task: &Task, ending: Ending, account
     Ok(outcome)
 }
 
-/// The trials of one prompt on the test examples, in their order, or what kept one from being asked.
-pub(crate) type Trials = Vec<Result<Trial, Stop>>;
+/// How one prompt did on the test examples, in their order, or what kept one from being asked. The answers are not kept: there may be
+/// many, and nobody looks at them again.
+pub(crate) type Marks = Vec<Result<Mark, Stop>>;
 
 /// Examples of one prompt asked at once: more than agents do at a time, and a bound on what waits in memory.
 const AT_ONCE: usize = 2048;
 
 /// Tries prompts on the test examples, all of them together. A prompt that is given twice is tried once.
-pub(crate) async fn measure(agents: &impl Agents, task: &Task, prompts: &[&str]) -> Result<Vec<Trials>, Stop> {
+pub(crate) async fn measure(agents: &impl Agents, task: &Task, prompts: &[&str]) -> Result<Vec<Marks>, Stop> {
     let mut distinct: Vec<&str> = Vec::new();
     for prompt in prompts {
         if !distinct.contains(prompt) {
@@ -92,10 +90,7 @@ pub(crate) async fn measure(agents: &impl Agents, task: &Task, prompts: &[&str])
         }
     }
     let arms: Vec<_> = distinct.iter().map(|prompt| try_prompt(agents, task, prompt)).collect();
-    let measured = join_all(arms)
-        .await
-        .into_iter()
-        .collect::<Result<Vec<Trials>, Stop>>()?;
+    let measured = join_all(arms).await.into_iter().collect::<Result<Vec<Marks>, Stop>>()?;
     let arm = |prompt: &&str| {
         distinct
             .iter()
@@ -106,17 +101,17 @@ pub(crate) async fn measure(agents: &impl Agents, task: &Task, prompts: &[&str])
     Ok(prompts.iter().map(|prompt| arm(prompt).unwrap_or_default()).collect())
 }
 
-async fn try_prompt(agents: &impl Agents, task: &Task, prompt: &str) -> Result<Trials, Stop> {
-    let mut trials = Trials::with_capacity(task.test.len());
+async fn try_prompt(agents: &impl Agents, task: &Task, prompt: &str) -> Result<Marks, Stop> {
+    let mut marks = Marks::with_capacity(task.test.len());
     let mut asked = FuturesOrdered::new();
     for example in &task.test {
         if asked.len() == AT_ONCE {
-            trials.extend(asked.try_next().await?);
+            marks.extend(asked.try_next().await?);
         }
         asked.push_back(try_example(agents, task, prompt, example));
     }
-    trials.extend(asked.try_collect::<Trials>().await?);
-    Ok(trials)
+    marks.extend(asked.try_collect::<Marks>().await?);
+    Ok(marks)
 }
 
 async fn try_example(
@@ -124,10 +119,10 @@ async fn try_example(
     task: &Task,
     prompt: &str,
     example: &Example,
-) -> Result<Result<Trial, Stop>, Stop> {
+) -> Result<Result<Mark, Stop>, Stop> {
     match examine(agents, task, prompt, example, 0).await {
         Err(Stop::Halted(why)) => Err(Stop::Halted(why)),
-        tried => Ok(tried),
+        tried => Ok(tried.map(|trial| trial.mark)),
     }
 }
 
@@ -136,10 +131,10 @@ pub(crate) async fn report(
     task: &Task,
     outcome: &mut Outcome,
     name: &str,
-    trials: &Trials,
+    marks: &Marks,
 ) -> Result<(), Stop> {
-    let score = Score::of(trials.iter().flatten().map(|trial| &trial.mark));
-    let asked = trials.iter().flatten().count();
+    let score = Score::of(marks.iter().flatten());
+    let asked = marks.iter().flatten().count();
     if asked == 0 {
         return Ok(());
     }
@@ -162,8 +157,8 @@ async fn warn(agents: &impl Agents, outcome: &mut Outcome, text: &str) -> Result
 }
 
 /// The paired difference over what both arms measured; none where they share nothing.
-pub(crate) fn gain(seed: &Trials, last: &Trials, random: u64) -> Option<Gain> {
-    let right = |trial: &Result<Trial, Stop>| match trial.as_ref().map(|trial| &trial.mark) {
+pub(crate) fn gain(seed: &Marks, last: &Marks, random: u64) -> Option<Gain> {
+    let right = |mark: &Result<Mark, Stop>| match mark {
         Ok(Mark::Right) => Some(true),
         Ok(Mark::Wrong) => Some(false),
         _ => None,

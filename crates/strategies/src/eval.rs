@@ -2,7 +2,7 @@
 
 use crate::{
     Agents, Forecast, Stop,
-    conclude::{Trials, gain, measure, report},
+    conclude::{Marks, gain, measure, report},
     forecast::{Calls, add_answers},
 };
 use serde::{Deserialize, Serialize};
@@ -50,8 +50,8 @@ pub async fn optimize(task: &Task, options: &Options, agents: &impl Agents) -> R
     let texts: Vec<&str> = prompts.iter().map(|(_, text)| text.as_str()).collect();
     // There is nothing before the conclusion: what the budget holds back for it is all there is to spend.
     agents.conclude().await?;
-    let arms: Vec<Trials> = measure(agents, task, &texts).await?;
-    let ending = match arms.iter().flatten().find_map(|trial| trial.as_ref().err()) {
+    let arms: Vec<Marks> = measure(agents, task, &texts).await?;
+    let ending = match arms.iter().flatten().find_map(|mark| mark.as_ref().err()) {
         Some(Stop::BudgetExhausted(cap)) => Ending::BudgetExhausted(cap.clone()),
         Some(Stop::StoppedEarly) => Ending::StoppedEarly,
         Some(Stop::Halted(_)) | None => Ending::Finished,
@@ -72,8 +72,8 @@ pub async fn optimize(task: &Task, options: &Options, agents: &impl Agents) -> R
         label_kl: None,
         warnings: Vec::new(),
     };
-    for ((name, _), trials) in prompts.iter().zip(&arms) {
-        report(agents, task, &mut outcome, name, trials).await?;
+    for ((name, _), marks) in prompts.iter().zip(&arms) {
+        report(agents, task, &mut outcome, name, marks).await?;
     }
     if let (Some(baseline), [first, second]) = (&options.baseline, arms.as_slice()) {
         let first_is_baseline = prompts.first().is_some_and(|(name, _)| name == baseline);

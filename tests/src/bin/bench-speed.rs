@@ -1,5 +1,5 @@
-//! `make bench-speed`: jobs per second end to end, with and without tracing, CPU and memory of every process, jobs in flight, and what
-//! durability costs.
+//! `make bench-speed`: jobs per second end to end, with and without tracing, CPU and memory of every process, jobs in flight, the
+//! takeover of a long run, and what durability costs.
 
 use anyhow::{Context as _, Result};
 use prost::Message as _;
@@ -8,7 +8,7 @@ use sipdo_protocol::pb;
 use sipdo_tests::{
     Cluster, Setup,
     bench::{figure, machine, run},
-    durability, overhead,
+    durability, long_run, overhead,
     task::counting,
     usage::{cpu, processes},
 };
@@ -26,9 +26,10 @@ async fn main() -> Result<()> {
         machine()
     );
     println!("A job: coordinator, NATS, agent, HTTP, NATS, journal, strategy.\n");
-    // `bench-speed tracing` and `bench-speed durability` measure that alone.
+    // `bench-speed tracing`, `bench-speed long-run` and `bench-speed durability` measure that alone.
     match std::env::args().nth(1).as_deref() {
         Some("tracing") => return overhead::on().await,
+        Some("long-run") => return long_run::measure().await,
         Some("durability") => return durability::measure().await,
         _ => {}
     }
@@ -36,6 +37,7 @@ async fn main() -> Result<()> {
     overhead::off(cpu_ms)?;
     overhead::on().await?;
     parallelism().await?;
+    long_run::measure().await?;
     durability::measure().await
 }
 

@@ -64,6 +64,11 @@ async fn every_kind_is_told_apart_and_other_runs_are_not_seen() {
     assert_eq!(all[2].headers.get("Sipdo-Schema"), Some("result.v1"));
     assert!(reader.caught_up());
 
+    // One of them again.
+    let again = bus.run_message(all[1].seq).await.unwrap();
+    assert_eq!((again.seq, &again.kind), (all[1].seq, &all[1].kind));
+    assert_eq!(&again.payload[..], b"b");
+
     // From the middle, as a leader that knows the beginning.
     let mut rest = RunReader::open(&bus, &run, all[1].seq).await.unwrap();
     assert_eq!(read_until(&mut rest, 2).await[0].seq, all[2].seq);

@@ -80,6 +80,7 @@ impl Leader<'_> {
         self.desk.hold_back(tight.is_some());
         let choices = in_force(&self.models, &self.registry.borrow(), self.run.as_str());
         let mut plan = self.desk.plan(&mut self.state, &roster, &choices);
+        self.recall();
         self.plan_time(&mut plan);
         self.plan_waiting(&roster, &choices, tight, &mut plan);
         if !plan.events.is_empty() {

@@ -7,7 +7,7 @@ mod models;
 
 use models::{hash, result, task};
 use sipdo_coordinator::{
-    desk::{Desk, Publication, event},
+    desk::{Desk, Publication, Recall, event},
     fold::RunState,
     port::{BusAgents, Wish},
     roster::Roster,
@@ -115,7 +115,7 @@ impl World {
         let (agents, mut wishes) = BusAgents::new(RUN);
         let mut strategy = pin!(sipdo_strategies::run(self.strategy, &options, &task, &agents));
         let (mut desk, mut told) = (Desk::new(WINDOW), Vec::new());
-        let (mut results, mut decisions) = (0, 0);
+        let (mut recalls, mut results, mut decisions) = (Vec::new(), 0, 0);
         loop {
             if let Poll::Ready(outcome) = strategy.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 self.end(&mut state, outcome);
@@ -137,6 +137,12 @@ impl World {
             }
             self.queue.extend(plan.publish);
             told.drain(..).for_each(|told| drop(told.send(Ok(()))));
+            recalls.extend(std::iter::from_fn(|| desk.recall()));
+            if !recalls.is_empty() {
+                let next = self.pick(recalls.len());
+                self.answer(recalls.swap_remove(next));
+                continue;
+            }
             if busy {
                 continue;
             }
@@ -146,9 +152,19 @@ impl World {
             if death == Death::Results(results) {
                 return false;
             }
-            let job = result.job.clone();
-            assert!(state.apply_result(result), "a result came that nobody waits for");
-            desk.settled(&job, &state);
+            let sequence = self.stream.len() as u64;
+            assert!(
+                state.apply_result(sequence, &result),
+                "a result came that nobody waits for"
+            );
+            desk.settled(result);
+        }
+    }
+
+    /// Answers what was asked before from the stream.
+    fn answer(&self, recall: Recall) {
+        if let Message::Result(result) = &self.stream[recall.sequence as usize - 1] {
+            recall.answer(result.clone());
         }
     }
 
@@ -176,7 +192,7 @@ impl World {
         for (sequence, message) in (1..).zip(&self.stream) {
             match message {
                 Message::Entry(entry) => state.apply_entry(sequence, entry),
-                Message::Result(result) => assert!(state.apply_result(result.clone())),
+                Message::Result(result) => assert!(state.apply_result(sequence, result)),
             }
         }
         state

@@ -22,7 +22,7 @@ use sipdo_bus::{
 };
 use sipdo_coordinator::{
     desk::{Answered, Desk, Publication, Request, event},
-    facts::meaning,
+    facts::{Fact, meaning},
     fold::RunState,
     leadership::{Draft, Leadership},
     roster::Roster,
@@ -142,6 +142,7 @@ impl Life {
                     return self.take_facts(server);
                 }
                 self.strategy();
+                self.recall(server);
                 self.decide();
                 Goes::On
             }
@@ -178,11 +179,20 @@ impl Life {
             if self.leadership.is_ended_by(&fact) {
                 return Goes::Out;
             }
-            if let sipdo_coordinator::facts::Fact::Settled(job) = fact {
-                self.desk.settled(&job, &self.state);
+            if let Fact::Settled(result) = fact {
+                self.desk.settled(*result);
             }
         }
         Goes::On
+    }
+
+    /// Reads again what an earlier life was answered.
+    fn recall(&mut self, server: &Server) {
+        while let Some(recall) = self.desk.recall() {
+            let message = server.stream.iter().find(|message| message.seq == recall.sequence);
+            let result = pb::JobResult::decode(message.expect("it was read before").payload.clone());
+            recall.answer(result.expect("it was decoded before"));
+        }
     }
 
     /// Asks the questions one after the other, and tells of each answer.
