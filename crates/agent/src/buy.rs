@@ -19,7 +19,7 @@ use crate::models::Target;
 use crate::observe::{self, Caller};
 use crate::program;
 use crate::role::{Plan, Request};
-use crate::spool::{Kept, Room, Spool};
+use crate::spool::{Kept, Room};
 use hands::Hand;
 use prost::Message as _;
 use sipdo_bus::{AgentId, BusError, Delivery, Liveness, NewMessage};
@@ -356,7 +356,7 @@ impl<'a> Port for Purchase<'a> {
     }
 
     fn forget(&self, file: PathBuf) {
-        Spool::forget(&file);
+        self.agent.spool.forget(&file);
     }
 
     async fn report_lost(&self, owner: Option<&str>, unpaid: bool) -> Result<(), BusError> {

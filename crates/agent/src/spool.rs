@@ -1,32 +1,50 @@
 //! Answers that are paid for and not yet safe on the bus, as files: what a process that dies leaves for the next.
 //!
 //! Room for an answer is taken before it is bought, so that a disk that fills up meanwhile costs nothing that is paid for.
-//! A file is written under another name and renamed, so that a half-written one is never read. It is not forced to disk: it is there to
-//! survive the death of the process, whatever the bus does at that moment; the rare loss of power costs at most the calls of the last
-//! seconds, and forcing each file would cost every job several milliseconds.
+//! A file is written under another name and renamed, so that a half-written one is never read. When its answer is safe it is renamed
+//! back and filled again: to make and delete a file for every job cost more than everything else that an agent does for it. It is not
+//! forced to disk: it is there to survive the death of the process, whatever the bus does at that moment; the rare loss of power costs
+//! at most the calls of the last seconds, and forcing each file would cost every job several milliseconds.
 
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use sipdo_domain::Role;
 use sipdo_protocol::pb;
+use std::collections::HashMap;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{
     fs,
-    io::{self, Read as _, Seek as _, Write as _},
+    io::{self, Read as _, Seek as _},
 };
 
 /// A role's folder of the spool.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Spool {
     folder: PathBuf,
+    /// Files that wait to be filled.
+    free: Arc<Mutex<Vec<Space>>>,
+    /// Files that hold an answer of this process, by their name.
+    filled: Mutex<HashMap<PathBuf, Space>>,
 }
 
 /// Room for one answer on the spool's disk. Given back when it is dropped unused.
 #[derive(Debug)]
 pub(crate) struct Room {
+    space: Option<Space>,
+    free: Arc<Mutex<Vec<Space>>>,
+}
+
+/// A file of this process, deleted with it while it holds no answer.
+#[derive(Debug)]
+struct Space {
+    /// Its name while it holds none.
     path: PathBuf,
     /// Locked as long as this process lives: who opens the spool can tell what nobody needs any more.
-    file: Option<fs::File>,
+    file: fs::File,
+    /// What it has room for.
+    bytes: u64,
 }
 
 /// One answer as it is kept.
@@ -48,6 +66,12 @@ struct Beside {
     traceparent: Option<String>,
 }
 
+/// Begins the last field of a file, number 1001, whose value is whatever still stands in the file behind the answer: its tag, and its
+/// length in five bytes of a varint.
+const REST: [u8; 2] = [0xca, 0x3e];
+/// The length of tag and length.
+const REST_HEAD: u64 = 7;
+
 /// Ends the name of a file that is whole.
 const WHOLE: &str = ".result";
 /// Ends the name of a file that is not.
@@ -60,7 +84,11 @@ impl Spool {
     pub fn open(spool_dir: &Path, role: Role) -> io::Result<Self> {
         let folder = spool_dir.join(role.name());
         fs::create_dir_all(&folder)?;
-        let spool = Self { folder };
+        let spool = Self {
+            folder,
+            free: Arc::default(),
+            filled: Mutex::default(),
+        };
         spool.clear_abandoned()?;
         Ok(spool)
     }
@@ -72,12 +100,17 @@ impl Spool {
 
     /// Takes room for an answer of so many bytes, so that it can be kept however full the disk is when it comes.
     pub fn reserve(&self, bytes: u64) -> io::Result<Room> {
-        let path = self.folder.join(format!("{}{PART}", uuid::Uuid::new_v4().simple()));
-        let file = fs::File::create_new(&path)?;
-        let room = Room { path, file: Some(file) };
-        if let Some(file) = &room.file {
-            file.try_lock()?;
-            allocate(file, bytes)?;
+        let free = lock(&self.free).pop();
+        let space = match free {
+            Some(space) => space,
+            None => Space::new(&self.folder)?,
+        };
+        let mut room = Room {
+            space: Some(space),
+            free: Arc::clone(&self.free),
+        };
+        if let Some(space) = &mut room.space {
+            space.grow(bytes)?;
         }
         Ok(room)
     }
@@ -93,14 +126,14 @@ impl Spool {
             if let Ok(file) = fs::File::open(&path)
                 && file.try_lock().is_ok()
             {
-                Self::forget(&path);
+                delete(&path);
             }
         }
         Ok(())
     }
 
     /// Keeps an answer in the room that was taken for it, and returns its file.
-    pub fn keep(&self, kept: &Kept, room: Room) -> io::Result<PathBuf> {
+    pub fn keep(&self, kept: &Kept, mut room: Room) -> io::Result<PathBuf> {
         let pb::JobResult { run, job, attempt, .. } = &kept.result;
         let name = format!(
             "{}.{attempt}-{}",
@@ -111,7 +144,12 @@ impl Spool {
         let beside = Beside {
             traceparent: kept.trace.clone(),
         };
-        room.fill(&[kept.result.encode_to_vec(), beside.encode_to_vec()].concat(), &path)?;
+        let content = [kept.result.encode_to_vec(), beside.encode_to_vec()].concat();
+        if let Some(mut space) = room.space.take() {
+            space.fill(content)?;
+            fs::rename(&space.path, &path)?;
+            lock(&self.filled).insert(path.clone(), space);
+        }
         Ok(path)
     }
 
@@ -136,12 +174,8 @@ impl Spool {
             };
             let key = name.split_once('-').map(|(_, key)| key).filter(|key| *key != NO_KEY);
             let key = key.map(str::to_owned);
-            let bytes = match fs::read(&path) {
-                Ok(bytes) => bytes,
-                // Another process has brought it to the bus meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
+            // Another process may have brought it to the bus meanwhile.
+            let Some(bytes) = read(&path)? else { continue };
             let read = (
                 pb::JobResult::decode(bytes.as_slice()),
                 Beside::decode(bytes.as_slice()),
@@ -158,30 +192,96 @@ impl Spool {
     }
 
     /// Forgets an answer that is safe. Gone already is as good: another process may have uploaded it.
-    pub fn forget(path: &Path) {
-        if let Err(error) = fs::remove_file(path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(file = %path.display(), %error, "cannot delete a file of the spool");
+    pub fn forget(&self, path: &Path) {
+        let own = lock(&self.filled).remove(path);
+        match own {
+            // Where it is gone, so is the room.
+            Some(space) => {
+                if fs::rename(path, &space.path).is_ok() {
+                    lock(&self.free).push(space);
+                }
+            }
+            None => delete(path),
         }
     }
 }
 
-impl Room {
-    fn fill(mut self, content: &[u8], path: &Path) -> io::Result<()> {
-        if let Some(mut file) = self.file.take() {
-            file.write_all(content)?;
-            file.set_len(content.len() as u64)?;
+impl Space {
+    fn new(folder: &Path) -> io::Result<Self> {
+        let path = folder.join(format!("{}{PART}", uuid::Uuid::new_v4().simple()));
+        let file = fs::File::create_new(&path)?;
+        let space = Self { path, file, bytes: 0 };
+        space.file.try_lock()?;
+        Ok(space)
+    }
+
+    fn grow(&mut self, bytes: u64) -> io::Result<()> {
+        if self.bytes < bytes {
+            allocate(&self.file, bytes)?;
+            self.bytes = bytes;
         }
-        fs::rename(&self.path, path)
+        Ok(())
+    }
+
+    /// Writes an answer, and makes what stands behind it part of the file's last field.
+    fn fill(&mut self, mut content: Vec<u8>) -> io::Result<()> {
+        match self.bytes.checked_sub(content.len() as u64 + REST_HEAD) {
+            Some(rest) => {
+                content.extend(REST);
+                content.extend((0..4).map(|place| 0x80 | (rest >> (7 * place)) as u8));
+                content.push((rest >> 28) as u8 & 0x7f);
+                self.file.write_all_at(&content, 0)
+            }
+            None => {
+                self.bytes = content.len() as u64;
+                self.file.write_all_at(&content, 0)?;
+                self.file.set_len(self.bytes)
+            }
+        }
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        // Filled, it has another name.
+        drop(fs::remove_file(&self.path));
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        // Filled, it has another name.
-        drop(fs::remove_file(&self.path));
+        if let Some(space) = self.space.take() {
+            lock(&self.free).push(space);
+        }
     }
+}
+
+/// What a file holds; none where it is gone. Its process may fill it again for another job, but renames it first: what is still called
+/// so after it was read, is what was read.
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let found = || -> io::Result<Option<Vec<u8>>> {
+        let mut file = fs::File::open(path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let same = fs::metadata(path)?.ino() == file.metadata()?.ino();
+        Ok(same.then_some(bytes))
+    };
+    match found() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found,
+    }
+}
+
+fn delete(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(file = %path.display(), %error, "cannot delete a file of the spool");
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes room on the disk; where its file system cannot do that, by writing.
@@ -190,8 +290,9 @@ fn allocate(file: &fs::File, bytes: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
             let mut file = file;
+            file.rewind()?;
             io::copy(&mut io::repeat(0).take(bytes), &mut file)?;
-            file.rewind()
+            Ok(())
         }
         taken => Ok(taken?),
     }
@@ -206,6 +307,7 @@ fn place(run: &str, job: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sipdo_domain::{NotMeasured, Reason};
 
     fn result(job: &str) -> pb::JobResult {
         pb::JobResult {
@@ -227,31 +329,100 @@ mod tests {
             .count()
     }
 
+    fn answer(job: &str, text: &str) -> Kept {
+        let mut result = result(job);
+        let why = NotMeasured::new(Reason::Malformed, text);
+        result.finding = Some(pb::job_result::Finding::NotMeasured(why.into()));
+        Kept {
+            key: None,
+            result,
+            trace: None,
+        }
+    }
+
+    fn inode(path: &Path) -> u64 {
+        fs::metadata(path).unwrap().ino()
+    }
+
     #[test]
     fn room_is_taken_given_back_and_cleared_away_after_the_dead() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::open(folder.path(), Role::Learner).unwrap();
         let room = spool.reserve(1 << 20).unwrap();
-        assert_eq!(fs::metadata(&room.path).unwrap().len(), 1 << 20);
+        let file = room.space.as_ref().unwrap().path.clone();
+        assert_eq!(fs::metadata(&file).unwrap().len(), 1 << 20);
         // What a process that was killed has left, that nobody holds a lock on.
         fs::write(spool.folder.join("left.part"), [0; 99]).unwrap();
         assert_eq!(parts(&spool), 2);
         Spool::open(folder.path(), Role::Learner).unwrap();
         assert_eq!(parts(&spool), 1, "the room of the living stays");
         drop(room);
-        assert_eq!(parts(&spool), 0);
-        let kept = Kept {
-            key: None,
-            result: result("j"),
-            trace: None,
-        };
-        let path = keep(&spool, &kept);
+        let (again, another) = (spool.reserve(1).unwrap(), spool.reserve(1).unwrap());
         assert_eq!(
-            fs::read(path).unwrap(),
-            kept.result.encode_to_vec(),
-            "no longer than it is"
+            again.space.as_ref().unwrap().path,
+            file,
+            "what was given back is taken first"
         );
-        assert_eq!(parts(&spool), 0);
+        assert_eq!(parts(&spool), 2);
+        drop((again, another));
+        let path = keep(&spool, &answer("j", "four"));
+        drop(spool);
+        let left: Vec<_> = fs::read_dir(path.parent().unwrap())
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .collect();
+        assert_eq!(left, [path], "with its process all of it goes but the answers");
+    }
+
+    #[test]
+    fn a_file_that_held_a_longer_answer_holds_the_next_one_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path(), Role::Learner).unwrap();
+        let text = |length| "x".repeat(length);
+        let answers = [40_000, 3, 70_000, 65_000, 65_536 - 300, 2].map(text);
+        let mut files = Vec::new();
+        for (number, text) in answers.iter().enumerate() {
+            let kept = answer(&number.to_string(), text);
+            let path = keep(&spool, &kept);
+            files.push(inode(&path));
+            assert_eq!(spool.all().unwrap(), [(path.clone(), kept)]);
+            spool.forget(&path);
+            assert!(spool.all().unwrap().is_empty());
+        }
+        files.dedup();
+        assert_eq!(files.len(), 1, "all in one file");
+    }
+
+    #[test]
+    fn an_answer_of_any_length_fits_its_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path(), Role::Learner).unwrap();
+        for length in 0..400 {
+            let kept = answer("j", &"x".repeat(length));
+            let path = spool.keep(&kept, spool.reserve(512).unwrap()).unwrap();
+            assert_eq!(spool.all().unwrap(), [(path.clone(), kept)], "{length}");
+            spool.forget(&path);
+        }
+    }
+
+    #[test]
+    fn a_file_that_another_process_has_deleted_is_not_filled_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path(), Role::Learner).unwrap();
+        let another = Spool::open(folder.path(), Role::Learner).unwrap();
+        let path = keep(&spool, &answer("j", "four"));
+        another.forget(&path);
+        assert!(!path.exists());
+        spool.forget(&path);
+        let kept = answer("k", "five");
+        keep(&spool, &kept);
+        assert_eq!(
+            another
+                .of(&kept.result.run, &kept.result.job)
+                .unwrap()
+                .map(|(_, kept)| kept),
+            Some(kept)
+        );
     }
 
     #[test]
@@ -285,8 +456,8 @@ mod tests {
         let (run, job) = (&result("j").run, &result("j").job);
         assert!(again.of(run, "another").unwrap().is_none());
         assert_eq!(again.of(run, job).unwrap().map(|(file, _)| file), Some(path.clone()));
-        Spool::forget(&path);
-        Spool::forget(&path);
+        spool.forget(&path);
+        spool.forget(&path);
         assert_eq!(again.all().unwrap().len(), 1);
     }
 

@@ -5,7 +5,7 @@ use super::work::Work;
 use crate::agent::{Agent, AgentError};
 use crate::bill;
 use crate::observe;
-use crate::spool::{Kept, Room, Spool};
+use crate::spool::{Kept, Room};
 use prost::Message as _;
 use sipdo_bus::subjects::header;
 use sipdo_bus::{BusError, JobId, NewMessage, RunId};
@@ -151,6 +151,6 @@ impl Agent {
             Settle::Ack => tracing::info!(run = result.run, job = result.job, "brought an answer from the spool"),
             other => tracing::error!(file = %file.display(), ?other, "an answer in the spool is of no use"),
         }
-        Spool::forget(file);
+        self.spool.forget(file);
     }
 }
