@@ -6,10 +6,15 @@ use sipdo_tests::{
     Cluster, Setup,
     cluster::ended,
     process::eventually,
-    runs::{choice, said, sipdo},
+    runs::{choice, now, said, sipdo},
     task::{counting, request},
     watch::{RUN, create, id},
 };
+
+/// A task to try.
+fn example() -> String {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/object-counting/task.toml").to_owned()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_is_tried_before_it_is_set_and_every_change_is_remembered() -> Result<()> {
@@ -118,6 +123,46 @@ async fn a_model_is_tried_before_it_is_set_and_every_change_is_remembered() -> R
     assert!(
         shown.contains("ann with sipdo") && shown.contains("simulator/sim-strong, temperature 0.2"),
         "{shown}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runs_own_model_is_tried_and_one_that_does_not_work_is_what_the_run_waits_for() -> Result<()> {
+    let cluster = Cluster::start(&Setup::default()).await?;
+    let client = cluster.client().await?;
+    let task = example();
+    let order = ["optimize", &task, "--detach", "--set", "strategy.levels=1"];
+    let with = |more: &[&str]| sipdo(&cluster, &[&order, more].concat());
+    let output = with(&["--model", "checker=simulator/none"])?;
+    assert_eq!(output.status.code(), Some(6), "{}", said(&output));
+    assert!(
+        said(&output).contains("checker cannot use simulator/none"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(cluster.ledger().await?.totals.calls, 0, "nothing was bought");
+
+    let output = with(&["--model", "checker=simulator/none", "--no-probe"])?;
+    assert!(output.status.success(), "{}", said(&output));
+    let run = String::from_utf8(output.stdout)?.trim().to_owned();
+    eventually("the run says which model it waits for", || async {
+        let summary = now(&client, &run).await?.summary.context("summary")?;
+        let told = summary.waiting.starts_with("checker (simulator/none): unknown model");
+        Ok(told.then_some(()))
+    })
+    .await?;
+    let agents = said(&sipdo(&cluster, &["agents"])?);
+    assert!(agents.contains("simulator/none: unknown model"), "{agents}");
+    let output = sipdo(&cluster, &["models", "set", "checker", "sim-strong", "--run", &run])?;
+    assert!(output.status.success(), "{}", said(&output));
+    let run = ended(&client, &run, RUN).await?;
+    let summary = run.summary.context("summary")?;
+    assert_eq!(
+        (summary.state(), summary.not_measured),
+        (State::Finished, 0),
+        "{}",
+        run.failure
     );
     Ok(())
 }
@@ -265,8 +310,7 @@ async fn judges_that_share_a_model_are_named_and_refused_where_independence_is_r
 #[tokio::test(flavor = "multi_thread")]
 async fn one_prompt_is_compared_across_models() -> Result<()> {
     let cluster = Cluster::start(&Setup::default()).await?;
-    let task = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/object-counting/task.toml");
-    let task = task.display().to_string();
+    let task = example();
     let good = cluster.folder.path().join("better.txt");
     std::fs::write(
         &good,

@@ -163,6 +163,8 @@ impl Purchase<'_> {
             hedge,
             longest: Duration::try_from_secs_f64(longest).unwrap_or(Duration::MAX),
             draining: &agent.draining,
+            models: &agent.models,
+            chosen: work.wire.model.as_ref(),
             leave,
             caller: Caller {
                 run: work.run.as_str(),
@@ -214,7 +216,7 @@ impl Purchase<'_> {
             }
             (End::Left, _) if !paid => return Came::Left,
             (End::Left, _) => {
-                let why = "the agent ended while the provider was out";
+                let why = "the agent ended, or another model was set, while the provider was out";
                 (Err(NotMeasured::new(Reason::Unavailable, why)), None, usage)
             }
         };

@@ -3,7 +3,7 @@
 use crate::answered::Leave;
 use crate::bill::Bill;
 use crate::circuit::is_outage;
-use crate::models::Target;
+use crate::models::{Models, Target};
 use crate::observe::Caller;
 use crate::role::{Form, Request, RoleAgent, Said, Unfit};
 use sha2::{Digest as _, Sha256};
@@ -33,7 +33,8 @@ pub(crate) struct Called {
 pub(crate) enum End {
     /// With an answer, or with a reason why there is none.
     Found(Measured<Reply>),
-    /// The agent is about to end, and the provider was out all the while: another agent may do better.
+    /// The provider was out all the while, and the agent is about to end, or another model has been set: the next attempt may do
+    /// better.
     Left,
     /// A request was withheld, because somebody else has the answer.
     Withheld,
@@ -51,6 +52,10 @@ pub(crate) struct Terms<'a> {
     pub longest: Duration,
     /// True when the agent is about to end: then nothing waits for the end of an outage.
     pub draining: &'a watch::Receiver<bool>,
+    /// To learn that another model is set for this job.
+    pub models: &'a Models,
+    /// The run's own choice.
+    pub chosen: Option<&'a pb::ModelChoice>,
     /// Asked before each request.
     pub leave: &'a Leave<'a>,
     /// For whom it is, for those who watch.
@@ -136,9 +141,12 @@ async fn patiently(
     let mut alone = 0;
     let mut draining = terms.draining.clone();
     loop {
+        // Whose turn it is calls, whatever else is to be said; the others wait only in an outage.
         let turn = tokio::select! {
+            biased;
             turn = circuit.turn(deadline) => turn,
-            _ = draining.wait_for(|ends| *ends), if last.is_some() => return End::Left,
+            _ = draining.wait_for(|ends| *ends) => return End::Left,
+            () = terms.models.replaced(target, terms.caller.run, terms.chosen) => return End::Left,
         };
         let Some(turn) = turn else {
             let why = last.unwrap_or_else(|| "no turn came".to_owned());

@@ -77,6 +77,7 @@ impl Agent {
             pool: self.settings.pool.name.clone(),
             takes_suspects: true,
             prices: self.models.prices(),
+            outages: self.models.outages(settings),
         };
         card.encode_to_vec().into()
     }

@@ -11,6 +11,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// When nobody has tried for so long after it was time, nobody waits for the end of an outage.
+const FORGOTTEN: Duration = Duration::from_secs(30);
+
 /// When to stop, and how long to wait.
 #[derive(Debug, Clone)]
 pub struct Patience {
@@ -77,6 +80,13 @@ impl Circuit {
     /// What is wrong, if there is an outage.
     pub fn trouble(&self) -> Option<String> {
         self.lock().outage.as_ref().map(|outage| outage.detail.clone())
+    }
+
+    /// Whether there is an outage whose end somebody waits for: a job tries, or has tried when it was time.
+    pub fn is_waited_for(&self) -> bool {
+        let state = self.lock();
+        let waited = |outage: &Outage| outage.trying || outage.next_try + FORGOTTEN > Instant::now();
+        state.outage.as_ref().is_some_and(waited)
     }
 
     /// Whether a job that nobody has a right to yet should be left to others for now.
@@ -239,6 +249,10 @@ mod tests {
         let circuit = circuit();
         assert!(turn(&circuit).await.failed("key refused", true));
         assert_eq!(circuit.trouble().as_deref(), Some("key refused"));
+        assert!(circuit.is_waited_for());
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(!circuit.is_waited_for(), "nobody has tried again");
+        assert!(circuit.trouble().is_some(), "nor has it answered");
     }
 
     #[tokio::test(start_paused = true)]

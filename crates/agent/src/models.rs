@@ -88,12 +88,32 @@ impl Models {
     /// # Errors
     /// Misconfigured: an endpoint that this agent does not know, with the names that it does, or settings that cannot work.
     pub fn choose(&self, run: &str, chosen: Option<&pb::ModelChoice>) -> Measured<Arc<Target>> {
+        self.target(self.settings(run, chosen))
+    }
+
+    /// Comes back when such a job is no longer `target`'s.
+    pub async fn replaced(&self, target: &Target, run: &str, chosen: Option<&pb::ModelChoice>) {
+        let mut registry = self.registry.clone();
+        let (endpoint, model) = (&target.settings().endpoint, &target.settings().model);
+        loop {
+            let now = self.settings(run, chosen);
+            if (&now.endpoint, &now.model) != (endpoint, model) {
+                return;
+            }
+            if registry.changed().await.is_err() {
+                // Nobody changes it any more.
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    fn settings(&self, run: &str, chosen: Option<&pb::ModelChoice>) -> ModelSettings {
         let mut settings = self.own.clone();
         if let Some(choice) = chosen {
             overlay(&mut settings, choice);
         }
         self.overlay_registry(&mut settings, Some(run));
-        self.target(settings)
+        settings
     }
 
     /// The model for a job of a run that makes no choice of its own: what the agent's card tells.
@@ -129,6 +149,24 @@ impl Models {
             endpoint.prices.iter().map(price).collect::<Vec<_>>()
         };
         self.endpoints.iter().flat_map(of).collect()
+    }
+
+    /// The models that are out: the `usual` one, and others as long as jobs wait for them.
+    pub fn outages(&self, usual: &ModelSettings) -> Vec<pb::Outage> {
+        let ready = self.lock();
+        let is_usual = |place: &(String, String)| (&place.0, &place.1) == (&usual.endpoint, &usual.model);
+        let out = |((endpoint, model), circuit): (&(String, String), &Arc<Circuit>)| {
+            Some(pb::Outage {
+                endpoint: endpoint.clone(),
+                model: model.clone(),
+                words: circuit.trouble()?,
+            })
+        };
+        let circuits = ready.circuits.iter();
+        circuits
+            .filter(|(place, circuit)| is_usual(place) || circuit.is_waited_for())
+            .filter_map(out)
+            .collect()
     }
 
     /// How long one call may take at the endpoint of `settings`, retries and waits included, in seconds.
@@ -299,6 +337,30 @@ mod tests {
             "live",
             "another role's entry is not ours"
         );
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_model_learns_that_another_has_its_place() {
+        let (models, registry) = models(BTreeMap::new());
+        let target = models.choose("run-1", None).unwrap();
+        let set = |key: &str, choice: &pb::ModelChoice| {
+            registry.send_modify(|all| drop(all.insert(key.into(), entry(choice))));
+        };
+        let soon = std::time::Duration::from_millis(20);
+        let waits = async |run: &str| {
+            let replaced = models.replaced(&target, run, None);
+            tokio::time::timeout(soon, replaced).await.is_err()
+        };
+        assert!(waits("run-1").await);
+        let warm = pb::ModelChoice {
+            temperature: Some(0.9),
+            ..pb::ModelChoice::default()
+        };
+        set("checker", &warm);
+        assert!(waits("run-1").await, "it is the same model");
+        let changed = async { set("run-1.checker", &choice("two", "")) };
+        let (waits, (), other) = tokio::join!(waits("run-1"), changed, waits("run-2"));
+        assert!(!waits && other);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tonic_types::StatusExt as _;
 use crate::{
     args::Global,
     client::Api,
-    commands::{agents::roll_call, runs::newest},
+    commands::{agents::roll_call, models::try_first, runs::newest},
     failure::{Exit, Failure, Outcome},
     files,
     follow::{End, FirstInterrupt, follow},
@@ -94,7 +94,7 @@ pub async fn launch(global: &Global, stack: &StackArgs, config: Option<PathBuf>,
     let mut interrupts = Interrupts::new()?;
     let mut session = reach(global, stack, config, &order.pools(), &order.models, None).await?;
     let outcome = tokio::select! {
-        placed = place(&mut session, &order) => placed,
+        placed = tried_and_placed(&mut session, stack, &order) => placed,
         () = interrupts.next() => Err(Failure::new(Exit::Interrupted, "interrupted before the run was created")),
     };
     // From here on the interrupts belong to whoever follows the run.
@@ -230,6 +230,21 @@ async fn reach(
         }
     }
     here.start(&Plan::whole(layout, config, pools, true)).await
+}
+
+/// Has agents try the run's own models, where nobody has done so on the way here, and creates the run.
+async fn tried_and_placed(session: &mut Session, stack: &StackArgs, order: &Order) -> Result<String, Failure> {
+    let probed_here = session.stack.is_some() && !session.simulated();
+    if !stack.no_probe && !probed_here && !order.models.is_empty() {
+        wait_for_roles(&mut session.api, &order.pools()).await?;
+        for (pool, choice) in &order.models {
+            let pool = pool.parse().map_err(|why: String| Failure::usage(why))?;
+            if order.pools().contains(&pool) && choice != &pb::ModelChoice::default() {
+                try_first(&mut session.api, &pool, "", choice).await?;
+            }
+        }
+    }
+    place(session, order).await
 }
 
 /// Sees that every role is there and creates the run.

@@ -108,14 +108,18 @@ impl Roster {
         self
     }
 
-    /// The trouble that every agent of a pool has, if each has one: nobody can work.
-    pub fn trouble(&self, pool: &Pool) -> Option<String> {
-        let cards = self.of(pool);
-        let first = cards.first()?;
-        cards
-            .iter()
-            .all(|card| !card.trouble.is_empty())
-            .then(|| format!("{pool} ({}/{}): {}", first.endpoint, first.model, first.trouble))
+    /// The trouble that every agent of a pool has with the model that it will use, if each has one: nobody can work.
+    /// `choice` is what registry and run lay over the agents' own models.
+    pub fn trouble(&self, pool: &Pool, choice: Option<&pb::ModelChoice>) -> Option<String> {
+        let cards = self.of(pool).iter();
+        let troubles: Option<Vec<String>> = cards
+            .map(|card| {
+                let used = Used::by(card, choice);
+                let why = trouble(card, &used)?;
+                Some(format!("{pool} ({}/{}): {why}", used.endpoint, used.model))
+            })
+            .collect();
+        troubles?.into_iter().next()
     }
 
     /// The worst case of a job with this many bytes of payload, over all agents that may take it; none while there is no agent.
@@ -162,6 +166,20 @@ impl Roster {
     pub fn price(&self, pool: &Pool) -> Option<u64> {
         let dearest = |card: &pb::AgentCard| card.input_price.max(card.output_price).unwrap_or(0);
         self.of(pool).iter().map(dearest).max()
+    }
+}
+
+/// What keeps an agent from using a model: its outage, or what the agent cannot do whatever the model.
+fn trouble<'a>(card: &'a pb::AgentCard, used: &Used<'_>) -> Option<&'a str> {
+    let of = |endpoint: &str, model: &str| {
+        let mut outages = card.outages.iter();
+        outages.find(|out| (out.endpoint.as_str(), out.model.as_str()) == (endpoint, model))
+    };
+    match of(used.endpoint, used.model) {
+        Some(out) => Some(&out.words),
+        // Of its usual model alone.
+        None if of(&card.endpoint, &card.model).is_some() => None,
+        None => Some(card.trouble.as_str()).filter(|words| !words.is_empty()),
     }
 }
 
@@ -326,15 +344,37 @@ mod tests {
             trouble: "401".into(),
             ..card(1, 0)
         };
-        assert!(
-            Roster::new(vec![broken.clone()])
-                .trouble(&Role::Checker.into())
-                .is_some()
-        );
-        assert!(
-            Roster::new(vec![broken, card(1, 0)])
-                .trouble(&Role::Checker.into())
-                .is_none()
-        );
+        let trouble = |cards: Vec<pb::AgentCard>| Roster::new(cards).trouble(&Role::Checker.into(), None);
+        assert!(trouble(vec![broken.clone()]).is_some());
+        assert!(trouble(vec![broken, card(1, 0)]).is_none());
+    }
+
+    #[test]
+    fn an_outage_holds_up_those_who_use_that_model_alone() {
+        let out = |model: &str| pb::Outage {
+            endpoint: "e".into(),
+            model: model.into(),
+            words: format!("no {model}"),
+        };
+        let told = |usual: &str, trouble: &str, outages: Vec<pb::Outage>, chosen: &str| {
+            let card = pb::AgentCard {
+                endpoint: "e".into(),
+                model: usual.into(),
+                trouble: trouble.into(),
+                outages,
+                ..card(1, 0)
+            };
+            let choice = pb::ModelChoice {
+                model: chosen.into(),
+                ..Default::default()
+            };
+            Roster::new(vec![card]).trouble(&Role::Checker.into(), Some(&choice))
+        };
+        let of_run = Some("checker (e/set): no set".to_owned());
+        assert_eq!(told("own", "", vec![out("set")], "set"), of_run);
+        assert_eq!(told("own", "", vec![out("set")], ""), None);
+        assert_eq!(told("own", "no own", vec![out("own")], "set"), None);
+        let of_disk = Some("checker (e/set): no space".to_owned());
+        assert_eq!(told("own", "no space", Vec::new(), "set"), of_disk);
     }
 }

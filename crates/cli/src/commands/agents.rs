@@ -40,16 +40,35 @@ pub async fn run(global: &Global, args: &AgentsArgs) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// The cards of those that answer in time, by role and id.
+/// The cards of those that answer in time, by role, pool and id.
 ///
 /// # Errors
 /// The coordinator does not answer.
 pub async fn roll_call(api: &mut Api, wait_ms: u32) -> Result<Vec<pb::AgentCard>, Failure> {
-    Ok(api
+    let mut cards = api
         .list_agents(pb::ListAgentsRequest { wait_ms })
         .await?
         .into_inner()
-        .agents)
+        .agents;
+    cards.sort_by_cached_key(|card| (pool(card), card.agent.clone()));
+    Ok(cards)
+}
+
+/// `ROLE`, or `ROLE_POOL` of those who belong to a named pool.
+pub fn pool(card: &pb::AgentCard) -> String {
+    match card.pool.as_str() {
+        "" => card.role.clone(),
+        pool => format!("{}_{pool}", card.role),
+    }
+}
+
+/// What is wrong: with the agent or its usual model, and with others that runs have it use.
+pub fn trouble(card: &pb::AgentCard) -> String {
+    let usual = |out: &&pb::Outage| (&out.endpoint, &out.model) == (&card.endpoint, &card.model);
+    let others = card.outages.iter().filter(|out| !usual(out));
+    let others = others.map(|out| format!("{}/{}: {}", out.endpoint, out.model, out.words));
+    let own = Some(card.trouble.clone()).filter(|words| !words.is_empty());
+    own.into_iter().chain(others).collect::<Vec<_>>().join("; ")
 }
 
 fn table(cards: &[pb::AgentCard]) -> Table {
@@ -66,17 +85,14 @@ fn table(cards: &[pb::AgentCard]) -> Table {
             format!("{}/{}", card.busy, card.slots)
         };
         table.row([
-            match card.pool.as_str() {
-                "" => card.role.clone(),
-                pool => format!("{}_{pool}", card.role),
-            },
+            pool(card),
             card.agent.clone(),
             model,
             card.version.clone(),
             busy,
             output::count(card.done),
             card.host.clone(),
-            output::short(&card.trouble, 60),
+            output::short(&trouble(card), 60),
         ]);
     }
     table
@@ -85,6 +101,23 @@ fn table(cards: &[pb::AgentCard]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trouble_with_a_model_of_some_run_is_told_as_well() {
+        let out = |model: &str| pb::Outage {
+            endpoint: "e".into(),
+            model: model.into(),
+            words: "key refused".into(),
+        };
+        let card = pb::AgentCard {
+            endpoint: "e".into(),
+            model: "own".into(),
+            trouble: "key refused".into(),
+            outages: vec![out("own"), out("other")],
+            ..Default::default()
+        };
+        assert_eq!(trouble(&card), "key refused; e/other: key refused");
+    }
 
     #[test]
     fn a_card_is_a_row() {

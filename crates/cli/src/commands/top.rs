@@ -12,7 +12,10 @@ use sipdo_protocol::pb;
 use crate::{
     args::Global,
     client::Api,
-    commands::{agents::roll_call, runs::newest},
+    commands::{
+        agents::{pool, roll_call, trouble},
+        runs::newest,
+    },
     failure::{Exit, Failure, Outcome},
     json,
     output::{self, Table},
@@ -105,10 +108,11 @@ impl Look {
         })
     }
 
-    fn roles(&self) -> BTreeMap<&str, Role> {
-        let mut roles: BTreeMap<&str, Role> = BTreeMap::new();
+    /// Pools of a role are apart: they carry different models on purpose.
+    fn roles(&self) -> BTreeMap<String, Role> {
+        let mut roles: BTreeMap<String, Role> = BTreeMap::new();
         for card in &self.agents {
-            let role = roles.entry(card.role.as_str()).or_default();
+            let role = roles.entry(pool(card)).or_default();
             role.agents += 1;
             role.busy += card.busy;
             role.slots += card.slots;
@@ -118,7 +122,7 @@ impl Look {
                 role.models.push(model);
             }
             if role.trouble.is_empty() {
-                role.trouble.clone_from(&card.trouble);
+                role.trouble = trouble(card);
             }
         }
         roles
@@ -134,9 +138,9 @@ impl Look {
             } else {
                 format!("{}/{}", role.busy, role.slots)
             };
-            let speed = self.speed(before, role.done, earlier.get(name).map(|role| role.done));
+            let speed = self.speed(before, role.done, earlier.get(&name).map(|role| role.done));
             table.row([
-                name.to_owned(),
+                name,
                 role.agents.to_string(),
                 busy,
                 speed,

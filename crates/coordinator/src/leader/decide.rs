@@ -154,12 +154,13 @@ impl Leader<'_> {
                 continue;
             }
             self.missing.remove(&pool);
-            if let Some(trouble) = roster.trouble(&pool) {
+            let choice = choices.get(&pool.to_string());
+            if let Some(trouble) = roster.trouble(&pool, choice) {
                 reasons.push(trouble);
                 self.context.look_for_agents();
             }
             if self.state.ledger.cap().nano_usd.is_some() {
-                let unpriced = roster.unpriced(&pool, choices.get(&pool.to_string()));
+                let unpriced = roster.unpriced(&pool, choice);
                 reasons.extend(unpriced.iter().map(|model| price_unknown(model)));
             }
         }
