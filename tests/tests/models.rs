@@ -91,8 +91,14 @@ async fn a_model_is_tried_before_it_is_set_and_every_change_is_remembered() -> R
         }
     })
     .await?;
-    let output = sipdo(&cluster, &["models", "unset", "checker"])?;
-    assert!(output.status.success(), "{}", said(&output));
+    for words in ["is removed", "the registry sets nothing here"] {
+        let output = sipdo(&cluster, &["models", "unset", "checker"])?;
+        assert!(
+            output.status.success() && said(&output).contains(words),
+            "{}",
+            said(&output)
+        );
+    }
 
     let asked = pb::ListModelHistoryRequest {
         role: "checker".into(),
@@ -164,6 +170,17 @@ async fn a_runs_own_model_is_tried_and_one_that_does_not_work_is_what_the_run_wa
         "{}",
         run.failure
     );
+    let output = sipdo(
+        &cluster,
+        &["models", "set", "checker", "sim-weak", "--run", &summary.run],
+    )?;
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("has ended"), "{}", said(&output));
+    let list = || sipdo(&cluster, &["models", "list"]).map(|output| said(&output));
+    assert!(list()?.contains(&summary.run));
+    let output = sipdo(&cluster, &["runs", "delete", &summary.run, "--yes"])?;
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(!list()?.contains(&summary.run), "it goes with its run");
     Ok(())
 }
 
@@ -223,6 +240,28 @@ async fn pools_of_checkers_vote_with_models_of_their_own() -> Result<()> {
     };
     assert_eq!(done(""), 0, "whoever belongs to no pool was not asked");
     assert!(done("a") >= 2 && done("a") == done("b"), "{cards:?}");
+    pools_are_told_apart(&cluster)
+}
+
+/// A pool has a row, a lane and a history of its own: that pools differ is no change of a model.
+fn pools_are_told_apart(cluster: &Cluster) -> Result<()> {
+    let printed = |args: &[&str]| sipdo(cluster, args).map(|output| said(&output));
+    let shown = printed(&["runs", "show", "latest"])?;
+    assert!(!shown.contains("the checker"), "{shown}");
+    let traced = printed(&["runs", "trace", "latest"])?;
+    let top = printed(&["runs", "top"])?;
+    for (pool, model) in [
+        ("checker_a", "simulator/sim-strong"),
+        ("checker_b", "simulator/sim-weak"),
+    ] {
+        for text in [&shown, &traced, &top] {
+            let mut lines = text.lines().filter(|line| line.starts_with(pool));
+            assert!(
+                lines.any(|line| line.contains(model)),
+                "{pool} {model} is not in\n{text}"
+            );
+        }
+    }
     Ok(())
 }
 

@@ -157,12 +157,12 @@ impl Story {
                 )
             }
             Told::ErrorsAnalysed(errors) => {
-                let recommended = short(&errors.recommendation, GIST);
-                format!(
-                    "errors of v{} on {}: {recommended}",
-                    errors.version,
-                    listed(&errors.examples)
-                )
+                let drawn = match errors.recommendation.as_str() {
+                    "" => &errors.analysis,
+                    recommendation => recommendation,
+                };
+                let drawn = short(drawn, GIST);
+                format!("errors of v{} on {}: {drawn}", errors.version, listed(&errors.examples))
             }
             Told::CandidateJudged(candidate) => self.candidate(candidate),
             Told::Corrected(corrected) => {

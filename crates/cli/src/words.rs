@@ -23,6 +23,14 @@ pub fn state_name(state: pb::State) -> &'static str {
     }
 }
 
+/// `ROLE`, or `ROLE_POOL` of a named pool.
+pub fn pool_words(role: &str, pool: &str) -> String {
+    match pool {
+        "" => role.to_owned(),
+        pool => format!("{role}_{pool}"),
+    }
+}
+
 /// Whether a run in this state will never go on.
 pub fn is_over(state: pb::State) -> bool {
     use pb::State::{BudgetExhausted, Cancelled, Failed, Finished, Stopped};

@@ -118,6 +118,7 @@ impl Jobs {
                         attempt: issued.attempt,
                         job: issued.job,
                         done: None,
+                        pool: issued.pool,
                     });
                 }
             },

@@ -109,13 +109,21 @@ pub async fn present(context: &Context) -> Result<Roster, Status> {
 pub async fn set(context: &Context, request: pb::SetModelRequest) -> Result<pb::SetModelResponse, Status> {
     let place = Place::read(&request.role, &request.run)?;
     let own = place.own(context).await?;
+    let mut registry = list(context).await?;
+    if request.choice.is_none() && !registry.contains_key(&place.key()) {
+        // Nothing changes, so there is nothing to remember.
+        return Ok(pb::SetModelResponse::default());
+    }
     let roster = present(context).await?;
     let mut warnings = Vec::new();
     if let Some(choice) = &request.choice {
         check_choice("choice", choice)?;
+        let capped = match &place.run {
+            Some(run) => still_asks(context, run).await?,
+            None => false,
+        };
         check_endpoint(&roster, &place.pool, "choice.endpoint", &choice.endpoint)?;
         warnings.extend(doubts(&roster, &place.pool, &choice.endpoint));
-        let mut registry = list(context).await?;
         registry.insert(place.key(), choice.clone());
         let layers = Layers {
             roster: &roster,
@@ -124,9 +132,7 @@ pub async fn set(context: &Context, request: pb::SetModelRequest) -> Result<pb::
             run: place.run.as_ref().map(RunId::as_str),
         };
         if let Some(model) = layers.unpriced(&place.pool).first() {
-            if let Some(run) = &place.run
-                && cap_in_usd(context, run).await?
-            {
+            if capped {
                 return Err(precondition("PRICE_UNKNOWN", price_unknown(model)));
             }
             warnings.push(format!(
@@ -143,8 +149,6 @@ pub async fn set(context: &Context, request: pb::SetModelRequest) -> Result<pb::
     models.change(&place.key(), value, &by).await.map_err(unavailable)?;
     tracing::info!(key = place.key(), by, "the model registry was changed");
     if request.choice.is_some() {
-        let mut registry = list(context).await?;
-        registry.extend(request.choice.map(|choice| (place.key(), choice)));
         let voters = roster
             .pools()
             .filter(|pool| pool.role != Role::Learner)
@@ -161,11 +165,28 @@ pub async fn set(context: &Context, request: pb::SetModelRequest) -> Result<pb::
     Ok(pb::SetModelResponse { warnings })
 }
 
-/// Whether a run has a cap in USD now.
-async fn cap_in_usd(context: &Context, run: &RunId) -> Result<bool, Status> {
+/// Whether a run has a cap in USD now; an error where it will never ask anybody again.
+async fn still_asks(context: &Context, run: &RunId) -> Result<bool, Status> {
     let mut reader = RunReader::open(&context.bus, run, 0).await.map_err(unavailable)?;
     let state = replay(context, run, &mut reader).await.map_err(internal)?;
+    // With more budget it would go on.
+    if state.ended() && state.state() != pb::State::BudgetExhausted {
+        let why = format!("run {run} has ended: it asks no model any more");
+        return Err(precondition("RUN_ENDED", why));
+    }
     Ok(state.ledger.cap().nano_usd.is_some())
+}
+
+/// Removes what is set for a run that is deleted.
+pub async fn forget(context: &Context, run: &RunId) -> Result<(), Status> {
+    let models = context.bus.models();
+    for key in list(context).await?.into_keys() {
+        if key.rsplit_once('.').is_some_and(|(of, _)| of == run.as_str()) {
+            let removed = models.change(&key, None, "sipdo runs delete").await;
+            removed.map_err(unavailable)?;
+        }
+    }
+    Ok(())
 }
 
 /// The registry as it stands.

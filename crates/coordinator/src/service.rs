@@ -324,6 +324,7 @@ impl RunService for Runs {
             let why = format!("run {run} has not ended: cancel it first");
             return Err(precondition("RUN_NOT_ENDED", why));
         }
+        models::forget(&self.context, &run).await?;
         let messages = self.context.bus.delete_run(&run).await.map_err(unavailable)?;
         tracing::info!(%run, messages, "deleted");
         Ok(Response::new(pb::DeleteRunResponse { messages }))

@@ -10,6 +10,7 @@ use crate::{
     failure::{Exit, Failure, Outcome},
     json,
     output::{self, Table},
+    words::pool_words,
 };
 
 /// Flags of `sipdo agents`.
@@ -50,16 +51,8 @@ pub async fn roll_call(api: &mut Api, wait_ms: u32) -> Result<Vec<pb::AgentCard>
         .await?
         .into_inner()
         .agents;
-    cards.sort_by_cached_key(|card| (pool(card), card.agent.clone()));
+    cards.sort_by_cached_key(|card| (pool_words(&card.role, &card.pool), card.agent.clone()));
     Ok(cards)
-}
-
-/// `ROLE`, or `ROLE_POOL` of those who belong to a named pool.
-pub fn pool(card: &pb::AgentCard) -> String {
-    match card.pool.as_str() {
-        "" => card.role.clone(),
-        pool => format!("{}_{pool}", card.role),
-    }
 }
 
 /// What is wrong: with the agent or its usual model, and with others that runs have it use.
@@ -85,7 +78,7 @@ fn table(cards: &[pb::AgentCard]) -> Table {
             format!("{}/{}", card.busy, card.slots)
         };
         table.row([
-            pool(card),
+            pool_words(&card.role, &card.pool),
             card.agent.clone(),
             model,
             card.version.clone(),

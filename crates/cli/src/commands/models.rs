@@ -164,17 +164,21 @@ async fn named(api: &mut Api, run: Option<&str>) -> Result<String, Failure> {
     }
 }
 
+/// An entry of the registry.
+fn key(pool: &Pool, run: &str) -> String {
+    match run {
+        "" => pool.to_string(),
+        run => format!("{run}.{pool}"),
+    }
+}
+
 async fn set(global: &Global, args: &SetArgs) -> Outcome {
     let given = given(args)?;
     global
         .with_api(args.run.as_deref(), async |api| {
             let run = named(api, args.run.as_deref()).await?;
-            let key = match run.as_str() {
-                "" => args.role.to_string(),
-                run => format!("{run}.{}", args.role),
-            };
             let registry = api.list_models(pb::ListModelsRequest {}).await?.into_inner();
-            let choice = over(&given, registry.models.get(&key));
+            let choice = over(&given, registry.models.get(&key(&args.role, &run)));
             if !args.no_probe {
                 try_first(api, &args.role, &run, &choice).await?;
             }
@@ -268,17 +272,20 @@ pub async fn try_first(api: &mut Api, role: &Pool, run: &str, choice: &pb::Model
 async fn unset(global: &Global, args: &UnsetArgs) -> Outcome {
     global
         .with_api(args.run.as_deref(), async |api| {
+            let run = named(api, args.run.as_deref()).await?;
+            let registry = api.list_models(pb::ListModelsRequest {}).await?.into_inner();
+            let was_set = registry.models.contains_key(&key(&args.role, &run));
             let request = pb::SetModelRequest {
                 role: args.role.to_string(),
-                run: named(api, args.run.as_deref()).await?,
+                run,
                 choice: None,
                 by: user(),
             };
             api.set_model(request).await?;
-            output::note(&format!(
-                "{}: what the registry set is removed, from the next job on",
-                args.role
-            ));
+            output::note(&match was_set {
+                true => format!("{}: what the registry set is removed, from the next job on", args.role),
+                false => format!("{}: the registry sets nothing here", args.role),
+            });
             Ok(Exit::Ok)
         })
         .await

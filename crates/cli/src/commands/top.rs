@@ -13,13 +13,13 @@ use crate::{
     args::Global,
     client::Api,
     commands::{
-        agents::{pool, roll_call, trouble},
+        agents::{roll_call, trouble},
         runs::newest,
     },
     failure::{Exit, Failure, Outcome},
     json,
     output::{self, Table},
-    words::{amount_words, is_over, state_name},
+    words::{amount_words, is_over, pool_words, state_name},
 };
 
 /// How long a roll call waits for answers, in milliseconds.
@@ -112,7 +112,7 @@ impl Look {
     fn roles(&self) -> BTreeMap<String, Role> {
         let mut roles: BTreeMap<String, Role> = BTreeMap::new();
         for card in &self.agents {
-            let role = roles.entry(pool(card)).or_default();
+            let role = roles.entry(pool_words(&card.role, &card.pool)).or_default();
             role.agents += 1;
             role.busy += card.busy;
             role.slots += card.slots;

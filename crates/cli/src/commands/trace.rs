@@ -13,7 +13,7 @@ use crate::{
     json,
     output::{self, Table},
     session::run_named,
-    words::reason_words,
+    words::{pool_words, reason_words},
 };
 
 /// Columns of the drawing.
@@ -146,9 +146,9 @@ fn part(iteration: Iteration, jobs: &[&pb::JobLine], each: bool) -> String {
     );
     let mut table =
         Table::new(&["role", "", "jobs", "waited", "called", "model", "tokens", "cost"]).right(&[2, 3, 4, 6, 7]);
-    let mut lanes: BTreeMap<i32, Vec<&pb::JobLine>> = BTreeMap::new();
+    let mut lanes: BTreeMap<(i32, &str), Vec<&pb::JobLine>> = BTreeMap::new();
     for job in jobs {
-        lanes.entry(job.role).or_default().push(job);
+        lanes.entry((job.role, &job.pool)).or_default().push(job);
     }
     for (_, lane) in lanes {
         let sum = Sum::of(&lane);
@@ -320,8 +320,9 @@ fn end(job: &pb::JobLine) -> u64 {
 }
 
 fn role(job: Option<&pb::JobLine>) -> String {
-    let name = job.map(|job| job.role().as_str_name()).unwrap_or_default();
-    name.trim_start_matches("ROLE_").to_lowercase()
+    let Some(job) = job else { return String::new() };
+    let name = job.role().as_str_name().trim_start_matches("ROLE_").to_lowercase();
+    pool_words(&name, &job.pool)
 }
 
 fn seconds(ms: u64) -> String {

@@ -1,14 +1,22 @@
 //! Which models a run used, from when on, and whose work each prompt version is.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use sipdo_protocol::pb;
 
 use super::{Report, Spent};
-use crate::output::{Table, clean_line, count};
+use crate::{
+    output::{Table, clean_line, count},
+    words::pool_words,
+};
 
-/// The results that one model produced for one role.
+/// The results that one model produced for one pool of a role.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stint {
+    /// The pool's name; left out for the unnamed one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pool: String,
     /// `endpoint/model`.
     pub model: String,
     /// As the provider reports it; empty where it reports none.
@@ -42,6 +50,7 @@ pub struct PromptModels {
 impl Stint {
     pub(super) fn of(stint: &pb::ModelStint) -> Self {
         Stint {
+            pool: stint.pool.clone(),
             model: format!("{}/{}", stint.endpoint, stint.model),
             revision: stint.revision.clone(),
             first_job: stint.first_job,
@@ -75,18 +84,31 @@ impl PromptModels {
 impl Report {
     /// From which job on another model was at work, one sentence for each change.
     pub fn model_changes(&self) -> Vec<String> {
-        let stints = self.model_stints.iter();
-        stints.flat_map(|(role, stints)| changes(role, stints)).collect()
+        self.stints_by_pool()
+            .iter()
+            .flat_map(|(pool, stints)| changes(pool, stints))
+            .collect()
+    }
+
+    /// What was done by `ROLE`, or by `ROLE_POOL`: pools of a role carry different models on purpose.
+    fn stints_by_pool(&self) -> BTreeMap<String, Vec<&Stint>> {
+        let mut pools: BTreeMap<String, Vec<&Stint>> = BTreeMap::new();
+        for (role, stints) in &self.model_stints {
+            for stint in stints {
+                pools.entry(pool_words(role, &stint.pool)).or_default().push(stint);
+            }
+        }
+        pools
     }
 
     /// What each model did for each role: how fast it was, and what it cost. None where nothing has been answered.
     pub fn model_table(&self) -> Option<Table> {
         let mut table =
             Table::new(&["role", "model", "jobs", "p50", "p95", "calls", "tokens", "cost"]).right(&[2, 3, 4, 5, 6, 7]);
-        for (role, stints) in &self.model_stints {
+        for (pool, stints) in self.stints_by_pool() {
             for stint in stints {
                 table.row([
-                    role.clone(),
+                    pool.clone(),
                     clean_line(&stint.model),
                     count(stint.jobs),
                     latency(stint.p50_ms),
@@ -117,7 +139,7 @@ fn latency(ms: u32) -> String {
     }
 }
 
-fn changes<'a>(role: &'a str, stints: &'a [Stint]) -> impl Iterator<Item = String> + 'a {
+fn changes<'a>(role: &'a str, stints: &'a [&'a Stint]) -> impl Iterator<Item = String> + 'a {
     stints.windows(2).filter_map(move |pair| {
         let [before, after] = pair else { return None };
         let revision = match after.revision.as_str() {
@@ -159,12 +181,17 @@ mod tests {
             unpriced_calls: if model == "tiny" { 2 } else { 0 },
             p50_ms: 310,
             p95_ms: 2_040,
+            pool: String::new(),
         };
         let checker = pb::ModelUse {
             stints: vec![
                 stint("small", 3, 811),
                 stint("large", 812, 900),
                 stint("tiny", 850, 901),
+                pb::ModelStint {
+                    pool: "a".into(),
+                    ..stint("huge", 6, 700)
+                },
             ],
             ..Default::default()
         };
@@ -187,11 +214,16 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
+        assert!(
+            !text.contains("the checker was openai/huge"),
+            "that is another pool: {text}"
+        );
         let table = Report::of(&run, false).model_table().map(|table| table.render(false));
         let table = table.unwrap_or_default();
         for part in [
-            "checker  openai/large     2  310 ms  2.04 s      2   1,500          $0.02\n",
-            "checker  openai/tiny      2  310 ms  2.04 s      2   1,500  price unknown\n",
+            "checker    openai/large     2  310 ms  2.04 s      2   1,500          $0.02\n",
+            "checker    openai/tiny      2  310 ms  2.04 s      2   1,500  price unknown\n",
+            "checker_a  openai/huge      2  310 ms  2.04 s      2   1,500          $0.02\n",
         ] {
             assert!(table.contains(part), "{part:?} is not in\n{table}");
         }

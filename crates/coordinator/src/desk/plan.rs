@@ -210,6 +210,7 @@ impl Issued {
             operation: self.operation.to_owned(),
             attempt,
             reserved: Some(reserved.into()),
+            pool: self.pool.name.clone(),
         }))
     }
 

@@ -10,6 +10,8 @@ use sipdo_telemetry::Trace;
 pub struct OpenJob {
     /// Whom it went to.
     pub role: Role,
+    /// The pool of the role; empty for the unnamed one.
+    pub pool: String,
     /// The newest attempt.
     pub attempt: u32,
     /// The newest attempt was lost with its agent: the next one must be issued.
@@ -39,6 +41,7 @@ impl RunState {
             issued.job.clone(),
             OpenJob {
                 role,
+                pool: issued.pool.clone(),
                 attempt: issued.attempt,
                 lost: false,
                 died,
@@ -69,16 +72,16 @@ impl RunState {
         if let Some(usage) = result.usage.as_ref().filter(|usage| usage.nano_usd.is_none()) {
             self.ledger.unpriced_calls += u64::from(usage.calls);
         }
-        self.count(open.role, result);
+        self.count(&open, result);
         self.sign(open.role, result);
         self.results.insert(result.job.as_str().into(), sequence);
         self.refresh();
         true
     }
 
-    fn count(&mut self, role: Role, result: &pb::JobResult) {
+    fn count(&mut self, job: &OpenJob, result: &pb::JobResult) {
         self.summary.jobs_done += 1;
-        let used = self.use_by_role.entry(role).or_default();
+        let used = self.use_by_role.entry(job.role).or_default();
         used.jobs += 1;
         if let Some(by) = &result.by {
             let label = format!("{}/{}", by.endpoint, by.model);
@@ -87,7 +90,7 @@ impl RunState {
             }
             // What the leader itself gave up comes from no model.
             if label != "/"
-                && let Some(stint) = used.stint(by, self.summary.jobs_done)
+                && let Some(stint) = used.stint(&job.pool, by, self.summary.jobs_done)
             {
                 stint.note(result, self.summary.jobs_done);
             }

@@ -14,7 +14,7 @@ pub struct Use {
     pub stints: Vec<Stint>,
 }
 
-/// What one model did for a role.
+/// What one model did for a pool of a role.
 #[derive(Debug, Default)]
 pub struct Stint {
     /// Who, when, how much.
@@ -24,10 +24,11 @@ pub struct Stint {
 }
 
 impl Use {
-    /// The stint of this model.
-    pub(super) fn stint(&mut self, by: &pb::Provenance, job: u64) -> Option<&mut Stint> {
+    /// The stint of this model in one pool of the role: pools carry different models on purpose.
+    pub(super) fn stint(&mut self, pool: &str, by: &pb::Provenance, job: u64) -> Option<&mut Stint> {
         let same = |Stint { told, .. }: &Stint| {
-            (&told.endpoint, &told.model, &told.revision) == (&by.endpoint, &by.model, &by.revision)
+            told.pool == pool
+                && (&told.endpoint, &told.model, &told.revision) == (&by.endpoint, &by.model, &by.revision)
         };
         let at = self.stints.iter().position(same).unwrap_or(self.stints.len());
         if at == self.stints.len() {
@@ -36,6 +37,7 @@ impl Use {
                 model: by.model.clone(),
                 revision: by.revision.clone(),
                 first_job: job,
+                pool: pool.to_owned(),
                 ..Default::default()
             };
             self.stints.push(Stint {
