@@ -6,6 +6,19 @@ use sipdo_llm::{ChatModel, Endpoint, Outcome, Paid};
 
 use crate::mock::{Line, Mock, in_time, model, question};
 
+/// A provider that does not stand still where the caller does, with this script.
+fn apart(script: [Line; 2]) -> Mock {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            drop(tell.send(Mock::start(script).await));
+            std::future::pending::<()>().await;
+        });
+    });
+    told.recv().unwrap()
+}
+
 /// Twenty drops with this pause, and a whole answer after it, within half a second each.
 async fn dripping(pause: Duration) -> (Outcome, usize) {
     let mock = Mock::start([Line::Drip("4", pause), Line::answer("5")]).await;
@@ -34,4 +47,24 @@ async fn a_body_that_drips_for_too_long_is_given_up_and_asked_for_again() {
         ("timeout", Paid::Unknown),
         "each drop is no sign of an end"
     );
+}
+
+#[tokio::test]
+async fn an_answer_that_came_while_the_process_stood_still_is_taken_though_its_time_is_over() {
+    let mock = apart([Line::Drip("4", Duration::from_millis(10)), Line::answer("5")]);
+    let model = model(Endpoint {
+        timeout_seconds: 0.5,
+        ..mock.endpoint()
+    });
+    let (question, stands_still) = (question(), async {
+        let asked = async {
+            while mock.seen().is_empty() {
+                tokio::task::yield_now().await
+            }
+        };
+        in_time(asked).await;
+        std::thread::sleep(Duration::from_secs(1));
+    });
+    let (outcome, ()) = tokio::join!(in_time(model.complete(&question)), stands_still);
+    assert_eq!((outcome.result.unwrap().text.as_str(), mock.seen().len()), ("4", 1));
 }
