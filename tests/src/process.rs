@@ -92,6 +92,15 @@ impl Process {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// The id on the bus that a coordinator has told in its log.
+    pub fn coordinator_id(&self) -> Option<String> {
+        let output = self.output();
+        let told = output.get(output.find("coordinator-")?..)?;
+        let end = told.find(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+        let id = told.get(..end.unwrap_or(told.len()))?;
+        (id.len() > "coordinator-".len() + 30).then(|| id.to_owned())
+    }
+
     /// Kills it as the kernel would for want of memory.
     ///
     /// # Errors

@@ -20,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the leaders of known runs are looked at.
 const LOOK: Duration = Duration::from_millis(150);
-/// How often all runs are listed, at most; where there are so many that it takes long, it is done less often.
+/// How often all runs are listed, at most.
 const LIST: Duration = Duration::from_secs(1);
-/// The part of its time that a coordinator may list runs: one in so many.
-const LISTING: u32 = 20;
+/// Where there are many, it is done less often: so much later for each. How long a list took says less, since a server that was away
+/// for a moment would leave us without one for long.
+const LIST_EACH: Duration = Duration::from_millis(1);
 /// How long a coordinator may be silent while it is connected.
 const SILENCE: Duration = Duration::from_millis(2_000);
 /// How long one look waits for an answer.
@@ -65,17 +66,17 @@ impl Supervisor {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut list_at: Option<Instant> = None;
+        let (mut list_at, mut first) = (Instant::now(), true);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(run) = self.wanted.recv() => self.lead(run),
                 Some(joined) = self.led.join_next_with_id(), if !self.led.is_empty() => self.let_go(joined),
                 _ = look.tick() => {
-                    if list_at.is_none_or(|at| at <= Instant::now()) {
-                        let start = Instant::now();
-                        self.list(list_at.is_none()).await;
-                        list_at = Some(Instant::now() + LIST.max(start.elapsed() * LISTING));
+                    if list_at <= Instant::now() {
+                        let runs = self.list(first).await;
+                        first &= runs.is_none();
+                        list_at = Instant::now() + LIST.max(LIST_EACH * runs.unwrap_or_default());
                     }
                     self.look_after_others().await;
                 }
@@ -111,15 +112,16 @@ impl Supervisor {
         }
     }
 
-    /// Lists all runs, and notes those that others lead or nobody does.
-    async fn list(&mut self, first: bool) {
+    /// Lists all runs, and notes those that others lead or nobody does. How many there are; none where the server cannot be asked.
+    async fn list(&mut self, first: bool) -> Option<u32> {
         let runs = match self.context.bus.list_runs().await {
             Ok(runs) => runs,
             Err(error) => {
                 tracing::warn!(%error, "runs could not be listed");
-                return;
+                return None;
             }
         };
+        let listed = u32::try_from(runs.len()).unwrap_or(u32::MAX);
         self.others.clear();
         for (run, last) in runs {
             let Ok(entry) = pb::Entry::decode(last.payload) else {
@@ -133,6 +135,7 @@ impl Supervisor {
                     .insert(run, if look_again { String::new() } else { summary.coordinator });
             }
         }
+        Some(listed)
     }
 
     /// Takes the runs whose leader is gone.

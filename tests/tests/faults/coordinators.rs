@@ -2,7 +2,8 @@
 
 use crate::latency;
 use anyhow::{Context as _, Result};
-use sipdo_protocol::pb::{State, control::Kind};
+use sipdo_bus::Bus;
+use sipdo_protocol::pb::{State, control::Kind, event::Event};
 use sipdo_tests::{
     Cluster, Setup,
     cluster::{connect, ended},
@@ -75,6 +76,57 @@ async fn a_frozen_leader_is_replaced_and_appends_nothing_when_it_wakes() -> Resu
     ended(&connect(*other).await?, &run, RUN).await?;
     let history = clean(&bus, &run).await?;
     assert_eq!(history.takeovers().len(), 1, "nobody takes back what is led");
+    assert_eq!(cluster.ledger().await?.bought_twice(), Vec::new());
+    Ok(())
+}
+
+/// Who leads a run, once it is none of these.
+async fn leader(bus: &Bus, run: &str, not: &[String]) -> Result<String> {
+    eventually_within(RECOVERY, "a leader", || async {
+        let history = History::read(bus, run).await?;
+        let claimed = history.events().filter_map(|(_, event)| match event {
+            Event::Claimed(claimed) => Some(claimed.coordinator.clone()),
+            _ => None,
+        });
+        Ok(claimed.last().filter(|leader| !not.contains(leader)))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn coordinators_that_could_not_list_the_runs_know_them_as_soon_as_the_server_is_back() -> Result<()> {
+    let setup = Setup {
+        simulator: latency("300-400"),
+        coordinators: 3,
+        ..Setup::default()
+    };
+    let mut cluster = Cluster::start(&setup).await?;
+    let bus = cluster.bus().await?;
+    let run = optimize(&cluster, counting(12, 20), 3).await?;
+    results(&bus, &run, 3).await?;
+    cluster.nats.kill().await?;
+    for (coordinator, _) in &cluster.coordinators {
+        eventually("a list that fails", || async {
+            Ok(coordinator.output().contains("runs could not be listed").then_some(()))
+        })
+        .await?;
+    }
+    cluster.nats.start_again().await?;
+    let mut gone = Vec::new();
+    // The first time each of the others wants the run; the second time the one that did not get it has to know that it still goes on.
+    for _ in 0..2 {
+        let leads = leader(&bus, &run, &gone).await?;
+        let mut all = cluster.coordinators.iter();
+        let at = all.position(|(process, _)| process.coordinator_id().as_ref() == Some(&leads));
+        let (mut process, _) = cluster.coordinators.remove(at.context("one of the three leads")?);
+        process.kill()?;
+        let killed = Instant::now();
+        gone.push(leads);
+        leader(&bus, &run, &gone).await?;
+        assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
+    }
+    ended(&cluster.client().await?, &run, RUN).await?;
+    clean(&bus, &run).await?;
     assert_eq!(cluster.ledger().await?.bought_twice(), Vec::new());
     Ok(())
 }
