@@ -23,7 +23,7 @@ lint: ## formatting and clippy, warnings are errors
 build: ## every binary, for development
 	cargo build --workspace --bins --locked
 
-chaos: nats build ## at least 200 random faults of every kind over 20 runs, held against the undisturbed ones (5 to 8 minutes); SIPDO_CHAOS_SEED chooses others
+chaos: nats build ## at least 200 random faults of all 63 kinds, and at least 20 runs held against the undisturbed ones (5 to 8 minutes); SIPDO_CHAOS_SEED chooses others
 	$(BIN)/debug/chaos
 
 rollout: nats ## an older version (OLD=its git ref) and this one work on one run, replaced one by one and back

@@ -3,14 +3,18 @@
 //! A round runs a few small tasks at once, first alone, then again in another cluster while a seeded sequence of faults strikes every
 //! part. Both are then judged by the simulator's own ledger and the runs' streams. Where every job of a run was measured, its story
 //! and prompt must be those of the undisturbed run; where a fault outlived its retries they may differ, and such runs are counted
-//! apart. Faults that spoil an answer itself (cut short, malformed, empty, refused) strike in rounds of their own for that reason.
+//! apart. Faults that spoil an answer itself (cut short, malformed, empty, refused, or of a job that kills every agent) strike in rounds
+//! of their own for that reason; so do those of three servers, which need other ground. It goes on until enough runs were compared.
 
+mod deck;
 mod fate;
 mod inject;
 mod judge;
 mod kind;
+mod site;
 
 pub use judge::Report;
+pub use kind::Ground;
 
 use crate::{
     Ledger,
@@ -19,14 +23,16 @@ use crate::{
     simulator, task,
 };
 use anyhow::{Context as _, Result, bail};
+use deck::Decks;
 use fate::Fate;
 use inject::{Injector, Round};
-use kind::{Deck, Kind};
+use kind::Kind;
 use prost::Message as _;
 use rand_chacha::rand_core::SeedableRng as _;
 use sipdo_bus::{Bus, BusSettings, RunId};
 use sipdo_protocol::pb::{self, State};
 use sipdo_simulator::draw::Rng;
+use site::Site;
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
@@ -39,24 +45,24 @@ pub struct Plan {
     pub seed: u64,
     /// Go on until so many faults have struck.
     pub faults: usize,
-    /// Go on until so many runs have ended.
+    /// Go on until so many runs have ended and were compared.
     pub runs: usize,
     /// Runs at a time.
     pub together: usize,
     /// Milliseconds from one fault to the next, least and most.
     pub pause_ms: (u64, u64),
-    /// Every n-th round has faults that spoil answers; 0 is none.
-    pub spoiling_round: usize,
-    /// Once, the server is away for so many seconds.
-    pub away_seconds: Option<u64>,
+    /// What the rounds stand on, in turn.
+    pub grounds: Vec<Ground>,
+    /// Whether to go on until every kind has struck on these grounds, also those that take long.
+    pub every_kind: bool,
 }
 
 /// Families whose tasks are run, in turn.
 const FAMILIES: [&str; 4] = ["object_counting", "navigate", "web_of_lies", "boolean_expressions"];
 /// A round that has not ended so long after its last fault is stuck.
 const STUCK: Duration = Duration::from_secs(150);
-/// Jobs that an agent works on at a time.
-const SLOTS: u32 = 8;
+/// More rounds than this for every one that is needed, and some fault cannot strike or every run is spoilt.
+const PATIENCE: usize = 4;
 
 /// One run of a round.
 #[derive(Debug, Clone)]
@@ -75,15 +81,20 @@ struct Told {
 /// Runs rounds until the plan is fulfilled. `say` hears what happens.
 ///
 /// # Errors
-/// A cluster does not start, or an undisturbed run does not end.
+/// A cluster does not start, an undisturbed run does not end, or the plan cannot be fulfilled.
 pub async fn run(plan: &Plan, say: impl Fn(&str)) -> Result<Report> {
     let mut report = Report::default();
+    let long = Kind::LONG.into_iter().filter(|_| plan.every_kind);
+    let mut decks = Decks::new(long.filter(Kind::can_strike), Rng::seed_from_u64(plan.seed));
     let mut round = 0;
-    let away = plan.away_seconds.map(Kind::Away);
-    let mut deck = Deck::new(away, Rng::seed_from_u64(plan.seed));
-    let kinds = Kind::all(plan.spoiling_round > 0);
-    let missing = |report: &Report| kinds.iter().any(|kind| !report.by_kind.contains_key(&kind.name()));
-    while report.faults() < plan.faults || report.runs < plan.runs || missing(&report) {
+    while let Some(ground) = plan.next(round, &report) {
+        if round * plan.together > PATIENCE * plan.runs {
+            bail!(
+                "after {round} rounds: {}; not struck: {:?}",
+                report.line(),
+                plan.missing(&report)
+            );
+        }
         let first = round * plan.together;
         let specs: Vec<Spec> = (first..first + plan.together)
             .map(|number| Spec {
@@ -96,14 +107,45 @@ pub async fn run(plan: &Plan, say: impl Fn(&str)) -> Result<Report> {
             .collect();
         let alone = undisturbed(&specs).await.context("without faults")?;
         let caps: Vec<pb::Budget> = alone.histories.iter().map(cap).collect();
-        let spoils = plan.spoiling_round > 0 && round % plan.spoiling_round == plan.spoiling_round - 1;
-        let (told, fate, rest) = disturbed(plan, (round, spoils), &specs, &caps, deck).await?;
-        deck = rest;
-        report.judge(&alone, &told, &fate, spoils);
-        say(&format!("round {}: {}", round + 1, report.line()));
+        let terms = Round {
+            seed: plan.seed * 100 + round as u64,
+            ground,
+            pause_ms: plan.pause_ms,
+            decks,
+        };
+        let (told, fate, rest) = disturbed(plan, terms, &specs, &caps).await?;
+        decks = rest;
+        report.judge(&alone, &told, &fate, ground == Ground::Spoiling);
         round += 1;
+        say(&format!("round {round} ({ground:?}): {}", report.line()));
     }
     Ok(report)
+}
+
+impl Plan {
+    /// The ground of the next round; none where enough has struck and was compared.
+    fn next(&self, round: usize, report: &Report) -> Option<Ground> {
+        let in_turn = self.grounds.get(round % self.grounds.len().max(1)).copied();
+        if report.faults() < self.faults || report.compared < self.runs {
+            return in_turn;
+        }
+        self.missing(report).first().map(|(ground, _)| *ground)
+    }
+
+    /// What has not struck and is to.
+    fn missing(&self, report: &Report) -> Vec<(Ground, String)> {
+        let grounds = Ground::ALL
+            .into_iter()
+            .filter(|ground| self.every_kind && self.grounds.contains(ground));
+        let kinds = grounds.flat_map(|ground| Kind::on(ground).into_iter().map(move |kind| (ground, kind)));
+        let long = Kind::LONG
+            .map(|kind| (Ground::One, kind))
+            .into_iter()
+            .filter(|_| self.every_kind);
+        let named = kinds.chain(long).filter(|(_, kind)| kind.can_strike());
+        let named = named.map(|(ground, kind)| (ground, kind.name()));
+        named.filter(|(_, name)| !report.by_kind.contains_key(name)).collect()
+    }
 }
 
 /// A cap that faults do not meet: what is lost is charged at its worst case.
@@ -134,46 +176,16 @@ async fn undisturbed(specs: &[Spec]) -> Result<Told> {
     tell(&bus, &cluster, &runs).await
 }
 
-/// The cluster that faults strike, at a price list of so many USD for a million tokens.
-fn strikable(usd: u64) -> Setup {
-    let prices = ["sim-weak", "sim-teacher"].map(|model| {
-        format!("[endpoints.simulator.prices.{model}]\ninput_per_million = {usd}.0\noutput_per_million = {usd}.0\n")
-    });
-    let retry = "[endpoints.simulator.retry]\nattempts = 10\nfirst_delay_seconds = 0.1\nmax_delay_seconds = 2.0\n";
-    Setup {
-        simulator: vec!["--latency-ms".into(), "50-250".into()],
-        slots: SLOTS,
-        coordinators: 3,
-        agents: 2,
-        ack_wait: 2,
-        operator: format!("timeout_seconds = 6\n{retry}{}", prices.concat()),
-        proxied: true,
-        ..Setup::default()
-    }
-}
-
-async fn disturbed(
-    plan: &Plan,
-    (number, spoils): (usize, bool),
-    specs: &[Spec],
-    caps: &[pb::Budget],
-    deck: Deck,
-) -> Result<(Told, Fate, Deck)> {
-    let cluster = Cluster::start(&strikable(1)).await?;
-    let bus = Bus::connect(BusSettings::new(cluster.nats.url())).await?;
-    let runs = create(&cluster.client().await?, specs, Some(caps)).await?;
-    let round = Round {
-        seed: plan.seed * 100 + number as u64,
-        spoils,
-        pause_ms: plan.pause_ms,
-        setup: strikable,
-        deck,
-    };
-    let mut injector = Injector::new(cluster, round);
-    let quota = (plan.faults * plan.together).div_ceil(plan.runs.max(1)) * 5 / 4;
+async fn disturbed(plan: &Plan, round: Round, specs: &[Spec], caps: &[pb::Budget]) -> Result<(Told, Fate, Decks)> {
+    let site = Site::start(round.ground).await?;
+    let bus = site.bus.clone();
+    let runs = create(&site.cluster.client().await?, specs, Some(caps)).await?;
+    let mut injector = Injector::new(site, runs.clone(), round);
+    let quota = (plan.faults * plan.together).div_ceil(plan.runs.max(1));
     let mut last_fault = Instant::now();
     loop {
         injector.recover().await?;
+        injector.look().await?;
         if injector.is_due() && injector.strike().await? {
             last_fault = Instant::now();
         }
@@ -181,10 +193,7 @@ async fn disturbed(
             break;
         }
         if last_fault.elapsed() > STUCK {
-            injector
-                .fate
-                .stuck
-                .push(format!("a run of round {} has not ended: {runs:?}", number + 1));
+            injector.fate.broken.push(format!("not ended: {runs:?}"));
             break;
         }
         // Once enough has struck, or after a long time, it is to end.
@@ -194,12 +203,12 @@ async fn disturbed(
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     injector.recover_all().await?;
-    let told = tell(&bus, &injector.cluster, &runs).await?;
+    let told = tell(&bus, &injector.site.cluster, &runs).await?;
     injector.take_outputs();
-    Ok((told, injector.fate, injector.round.deck))
+    Ok((told, injector.fate, injector.round.decks))
 }
 
-async fn create(client: &Client, specs: &[Spec], caps: Option<&[pb::Budget]>) -> Result<Vec<String>> {
+async fn create(client: &Client, specs: &[Spec], caps: Option<&[pb::Budget]>) -> Result<Vec<RunId>> {
     let mut runs = Vec::new();
     for (at, spec) in specs.iter().enumerate() {
         let task = task::drawn(spec.family, 10, 12, spec.number, spec.number);
@@ -209,33 +218,35 @@ async fn create(client: &Client, specs: &[Spec], caps: Option<&[pb::Budget]>) ->
             ..task::request(task, "sipdo", &serde_json::json!({"levels": 3}), None)
         };
         let run = client.clone().create_run(request).await?.into_inner();
-        runs.push(run.summary.context("a run without a summary")?.run);
+        runs.push(RunId::new(run.summary.context("a run without a summary")?.run)?);
     }
     Ok(runs)
 }
 
 /// Whether all have ended. A server that cannot be asked says no.
-async fn all_ended(bus: &Bus, runs: &[String]) -> bool {
+async fn all_ended(bus: &Bus, runs: &[RunId]) -> bool {
     for run in runs {
-        let Ok(run) = RunId::new(run) else { return false };
-        let last = tokio::time::timeout(Duration::from_millis(500), bus.last_log(&run)).await;
-        let Ok(Ok(Some(last))) = last else { return false };
-        let state = pb::Entry::decode(last.payload)
-            .ok()
-            .and_then(|entry| entry.summary)
-            .unwrap_or_default()
-            .state();
-        if [State::Unspecified, State::Pending, State::Running, State::Paused].contains(&state) {
+        if last_summary(bus, run).await.is_none_or(|last| is_open(&last)) {
             return false;
         }
     }
     true
 }
 
-async fn tell(bus: &Bus, cluster: &Cluster, runs: &[String]) -> Result<Told> {
+/// How a run stands; none where the server cannot be asked.
+async fn last_summary(bus: &Bus, run: &RunId) -> Option<pb::Summary> {
+    let last = tokio::time::timeout(Duration::from_millis(500), bus.last_log(run)).await;
+    pb::Entry::decode(last.ok()?.ok()??.payload).ok()?.summary
+}
+
+fn is_open(run: &pb::Summary) -> bool {
+    [State::Unspecified, State::Pending, State::Running, State::Paused].contains(&run.state())
+}
+
+async fn tell(bus: &Bus, cluster: &Cluster, runs: &[RunId]) -> Result<Told> {
     let mut histories = Vec::new();
     for run in runs {
-        histories.push(History::read(bus, run).await?);
+        histories.push(History::read(bus, run.as_str()).await?);
     }
     Ok(Told {
         left: Left::read(bus, &histories).await?,

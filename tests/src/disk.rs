@@ -6,6 +6,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::Command,
+    sync::LazyLock,
 };
 
 /// Names the file that fills it.
@@ -40,6 +41,15 @@ impl SmallDisk {
         };
         eprintln!("SKIPPED: this machine mounts no file system for a test: {why}");
         Ok(None)
+    }
+
+    /// Whether this machine mounts one.
+    pub fn can_be_mounted() -> bool {
+        static CAN: LazyLock<bool> = LazyLock::new(|| {
+            let tried = tempfile::tempdir().map(|folder| SmallDisk::mount(folder.path(), 1));
+            matches!(tried, Ok(Ok(Some(_))))
+        });
+        *CAN
     }
 
     /// Where it is.

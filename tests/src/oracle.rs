@@ -11,7 +11,7 @@ use anyhow::Result;
 use money::Money;
 use prost::Message as _;
 use sipdo_bus::{Bus, RunId, RunReader, RunSubject};
-use sipdo_protocol::pb::{self, State, event::Event};
+use sipdo_protocol::pb::{self, State, event::Event, job_result::Finding};
 use std::collections::BTreeMap;
 
 /// A run's stream as it was read.
@@ -161,8 +161,18 @@ impl History {
 
     /// Results not measured.
     pub fn not_measured(&self) -> usize {
-        let missing = |fact: &&Fact| matches!(fact, Fact::Result(result) if matches!(result.finding, Some(pb::job_result::Finding::NotMeasured(_))));
+        let missing = |fact: &&Fact| matches!(fact, Fact::Result(result) if matches!(result.finding, Some(Finding::NotMeasured(_))));
         self.facts.iter().filter(missing).count()
+    }
+
+    /// Jobs that were given up because their agents died of them.
+    pub fn given_up(&self) -> usize {
+        let is_given_up = |fact: &&Fact| match fact {
+            Fact::Result(result) => matches!(&result.finding, Some(Finding::NotMeasured(why))
+                if why.detail.contains("ended with the death of their agent")),
+            _ => false,
+        };
+        self.facts.iter().filter(is_given_up).count()
     }
 
     /// The claims after the first one: `(when in ms, who led before, who leads now)`.

@@ -1,6 +1,6 @@
 //! Three nats-servers as one cluster, each a process that can be killed alone.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use sipdo_bus::local::find_binary;
 use std::{
     fs,
@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
-/// How long a server may take to answer what it is asked.
-const ANSWER: Duration = Duration::from_secs(2);
+/// How long a server may take to answer what it is asked. Without a leader it does not answer at all.
+const ANSWER: Duration = Duration::from_millis(500);
 
 /// The servers.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ struct Server {
     child: Child,
     client: SocketAddr,
     config: PathBuf,
+    frozen: bool,
 }
 
 impl Server {
@@ -74,6 +75,7 @@ impl Trio {
                 child: Server::start(&config)?,
                 client: *client,
                 config,
+                frozen: false,
             });
         }
         Ok(Trio { servers })
@@ -121,20 +123,48 @@ impl Trio {
         Ok(())
     }
 
+    /// Stops one from running, or lets it run again.
+    ///
+    /// # Errors
+    /// `kill` failed.
+    pub fn freeze(&mut self, number: usize, frozen: bool) -> Result<()> {
+        let server = self.servers.get_mut(number).context("there are three")?;
+        let (pid, signal) = (server.child.id().to_string(), if frozen { "-STOP" } else { "-CONT" });
+        let status = Command::new("kill").args([signal, &pid]).status()?;
+        ensure!(status.success(), "kill {signal} of server {number} failed");
+        server.frozen = frozen;
+        Ok(())
+    }
+
     /// The number of the server that leads a stream; none while nobody does.
     ///
     /// # Errors
     /// No server can be asked.
     pub fn leader(&self, stream: &str) -> Result<Option<usize>> {
-        let question = format!("$JS.API.STREAM.INFO.{stream}");
-        let mut answers = self
-            .servers
-            .iter()
-            .filter_map(|server| ask(server.client, &question).ok());
-        let answer = answers.next().context("no server answers")?;
-        let answer: serde_json::Value = serde_json::from_str(&answer)?;
-        let leader = answer.pointer("/cluster/leader").and_then(serde_json::Value::as_str);
+        let info = self.info(stream)?;
+        let leader = info.pointer("/cluster/leader").and_then(serde_json::Value::as_str);
         Ok(leader.and_then(|name| name.strip_prefix("server-")?.parse().ok()))
+    }
+
+    /// Whether each of these streams has a leader, and both others hold all of it: one of the three may be lost now.
+    pub fn is_whole(&self, streams: &[&str]) -> bool {
+        let current = |copy: &&serde_json::Value| copy["current"] == true && copy["offline"] != true;
+        let is_whole = |info: serde_json::Value| {
+            let copies = info.pointer("/cluster/replicas")?.as_array()?;
+            let leader = info.pointer("/cluster/leader")?.as_str()?;
+            Some(!leader.is_empty() && copies.iter().filter(current).count() == 2)
+        };
+        let mut infos = streams.iter().map(|stream| self.info(stream).ok().and_then(is_whole));
+        infos.all(|whole| whole == Some(true))
+    }
+
+    /// What the first server that answers says of a stream.
+    fn info(&self, stream: &str) -> Result<serde_json::Value> {
+        let question = format!("$JS.API.STREAM.INFO.{stream}");
+        let servers = self.servers.iter().filter(|server| !server.frozen);
+        let mut answers = servers.filter_map(|server| ask(server.client, &question).ok());
+        let answer = answers.next().context("no server answers")?;
+        Ok(serde_json::from_str(&answer)?)
     }
 }
 

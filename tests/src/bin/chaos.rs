@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use sipdo_tests::{
     bench::figure,
-    chaos::{Plan, run},
+    chaos::{Ground, Plan, run},
 };
 
 #[tokio::main]
@@ -20,11 +20,11 @@ async fn main() -> Result<()> {
         runs: usize::try_from(number("SIPDO_CHAOS_RUNS", 20))?,
         together: 4,
         pause_ms: (200, 800),
-        spoiling_round: 4,
-        away_seconds: Some(60),
+        grounds: vec![Ground::One, Ground::Three, Ground::One, Ground::Spoiling],
+        every_kind: true,
     };
     println!(
-        "chaos: seed {}, at least {} faults over at least {} runs",
+        "chaos: seed {}, at least {} faults of every kind, and at least {} runs to compare",
         plan.seed, plan.faults, plan.runs
     );
     let report = run(&plan, |line| println!("{line}")).await?;
@@ -36,6 +36,7 @@ async fn main() -> Result<()> {
     }
     let (median, slowest) = report.takeovers();
     let seconds = |ms: Option<u64>| ms.map_or("none".to_owned(), |ms| format!("{}.{:03}", ms / 1000, ms % 1000));
+    println!("kinds of faults: {}", report.by_kind.len());
     println!("attempts granted again: {}", report.granted_again);
     println!(
         "takeovers: {} after a kill, {} after a freeze, {} after the return of a server",

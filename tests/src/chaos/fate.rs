@@ -15,10 +15,13 @@ pub struct Fate {
     pub hurts: Vec<Hurt>,
     /// Coordinators that were killed or frozen.
     pub leaders: Vec<LeaderHurt>,
-    /// Times without a server, in Unix milliseconds.
+    /// Times in which no decision could be stored, in Unix milliseconds: no server, no leader among three, or no room.
     pub outages: Vec<(u64, u64)>,
-    /// What did not end.
-    pub stuck: Vec<String>,
+    /// Messages that nobody can use, by words of the reason for which they are to become dead letters. Not every one came to lie in its
+    /// stream.
+    pub poison: BTreeMap<&'static str, usize>,
+    /// What did not end, did not show, or was taken though it had to be refused.
+    pub broken: Vec<String>,
     /// The ends of the logs of all processes, for a report of what went wrong.
     pub outputs: Vec<(String, String)>,
 }
@@ -39,17 +42,6 @@ impl Fate {
     pub fn struck(&self) -> usize {
         self.faults.values().sum()
     }
-}
-
-/// The id that a coordinator has told in its log.
-pub fn coordinator_id(output: &str) -> Option<String> {
-    let start = output.find("coordinator-")?;
-    let rest = output.get(start..)?;
-    let id: String = rest
-        .chars()
-        .take_while(|c| c.is_ascii_alphanumeric() || *c == '-')
-        .collect();
-    (id.len() > "coordinator-".len() + 30).then_some(id)
 }
 
 /// Unix time in milliseconds.

@@ -1,22 +1,29 @@
-//! What strikes a cluster: one fault after the other, each with its recovery, all drawn from one seed.
+//! What strikes a site: one fault after the other, each with its recovery, all drawn from one seed. A fault counts once it is known
+//! to have struck: where that is not certain by what was done, it is waited for its sign.
+
+mod poison;
+mod process;
+mod room;
+mod server;
+mod sign;
 
 use super::{
-    fate::{Fate, LeaderHurt, coordinator_id, now_ms},
-    kind::{Deck, How, Kind, Who},
+    deck::Decks,
+    fate::{Fate, now_ms},
+    kind::{Ground, Kind, Room, Who},
+    site::Site,
 };
-use crate::{
-    cluster::{Cluster, ROLES, Setup},
-    oracle::Hurt,
-    process::Process,
-    proxy::Mode,
-    simulator::script_faults,
-};
-use anyhow::Result;
+use crate::{process::Process, proxy::Mode, simulator::script_faults};
+use anyhow::{Result, bail};
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 use serde_json::json;
+use sign::{Awaited, Sign};
+use sipdo_bus::RunId;
+use sipdo_protocol::pb;
 use sipdo_simulator::draw::Rng;
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
+    mem,
     time::{Duration, Instant},
 };
 
@@ -25,20 +32,18 @@ use std::{
 pub struct Round {
     /// Of all its choices.
     pub seed: u64,
-    /// Whether answers are spoilt too.
-    pub spoils: bool,
+    /// Where it takes place.
+    pub ground: Ground,
     /// Milliseconds from one fault to the next, least and most.
     pub pause_ms: (u64, u64),
-    /// How the cluster was made, at a price list.
-    pub setup: fn(usd: u64) -> Setup,
     /// What comes next.
-    pub deck: Deck,
+    pub decks: Decks,
 }
 
-/// Strikes a cluster.
+/// Strikes a site.
 pub struct Injector {
-    /// The cluster.
-    pub cluster: Cluster,
+    /// What it strikes.
+    pub site: Site,
     /// What has struck so far.
     pub fate: Fate,
     /// When it began.
@@ -47,14 +52,19 @@ pub struct Injector {
     pub enough: bool,
     /// The terms.
     pub round: Round,
+    runs: Vec<RunId>,
     random: Rng,
     /// USD for a million tokens, as the operator's file has it now.
     usd: u64,
     next: Instant,
     pending: Vec<(Instant, Recovery)>,
+    awaited: Vec<Awaited>,
+    /// Dead letters that were the sign of something, by words of their reason.
+    letters: BTreeMap<&'static str, usize>,
     /// Processes that were told to end and finish what they have in hand.
     leaving: Vec<Process>,
     no_server: bool,
+    no_room: bool,
     /// At most one coordinator is hurt at a time: there is always one that could take over.
     coordinators_rest: Instant,
 }
@@ -73,14 +83,45 @@ enum Recovery {
         frozen: bool,
         since_ms: u64,
     },
+    Room {
+        room: Room,
+        since_ms: u64,
+    },
+    /// Which of the three servers.
+    Nodes {
+        numbers: Vec<usize>,
+        frozen: bool,
+    },
 }
 
+/// Whether a fault has struck.
+enum Struck {
+    /// It cannot strike now.
+    No,
+    /// It has.
+    Yes,
+    /// It has when this is seen; then, so many milliseconds later, this mends it.
+    When(Sign, Option<(u64, Recovery)>),
+}
+
+impl From<bool> for Struck {
+    fn from(struck: bool) -> Self {
+        if struck { Struck::Yes } else { Struck::No }
+    }
+}
+
+/// What cannot be mended in so many tries, half a second apart, cannot be mended.
+const TRIES: usize = 60;
+const AGAIN: Duration = Duration::from_millis(500);
+
 impl Injector {
-    /// Will strike this cluster.
-    pub fn new(cluster: Cluster, round: Round) -> Self {
+    /// Will strike this site and these runs.
+    pub fn new(site: Site, runs: Vec<RunId>, mut round: Round) -> Self {
         let now = Instant::now();
+        round.decks.begin(round.ground);
         Injector {
-            cluster,
+            site,
+            runs,
             fate: Fate::default(),
             started: now,
             enough: false,
@@ -89,8 +130,11 @@ impl Injector {
             round,
             usd: 1,
             pending: Vec::new(),
+            awaited: Vec::new(),
+            letters: BTreeMap::new(),
             leaving: Vec::new(),
             no_server: false,
+            no_room: false,
             coordinators_rest: now,
         }
     }
@@ -106,27 +150,38 @@ impl Injector {
     /// A process cannot be hurt.
     pub async fn strike(&mut self) -> Result<bool> {
         let (least, most) = self.round.pause_ms;
-        let kind = self.round.deck.draw(self.round.spoils);
+        let kind = self.round.decks.draw(self.round.ground);
         let struck = match kind {
-            Kind::Provider(kind) => self.provider(kind).await?,
-            Kind::Process(how, who) => self.process(how, who)?,
-            Kind::Link(how) => self.link(how)?,
-            Kind::Server(how) => self.server(how).await?,
-            Kind::EmptyTable => self.empty_table().await?,
-            Kind::Away(seconds) => self.away(seconds).await?,
-            Kind::Prices => self.prices()?,
+            Kind::Provider(kind) => self.provider(kind).await?.into(),
+            Kind::Process(how, who) => self.process(how, who).await?.into(),
+            Kind::Link(how) => self.link(how).await?.into(),
+            Kind::Server(how) => self.server(how).await?.into(),
+            Kind::EmptyTable => self.empty_table().await?.into(),
+            Kind::Away(time) => self.away(time).await?.into(),
+            Kind::Prices => self.prices().await?.into(),
+            Kind::Poison(poison) => self.poison(poison).await?,
+            Kind::Killer(deaths) => self.killer(deaths).await?,
+            Kind::Room(room) => self.no_room(room).await?,
+            Kind::Node(node) => self.node(node)?,
         };
-        if !struck {
-            self.round.deck.put_back(kind);
-            return Ok(false);
+        match struck {
+            Struck::No => {
+                self.round.decks.put_back(self.round.ground, kind);
+                return Ok(false);
+            }
+            Struck::Yes => self.count(kind),
+            Struck::When(sign, then) => self.awaited.push(Awaited::new(kind, sign, then)),
         }
-        *self.fate.faults.entry(kind.name()).or_default() += 1;
         self.next = Instant::now() + Duration::from_millis(least + self.below(most - least + 1));
-        if let Kind::Away(seconds) = kind {
+        if let Kind::Away(time) = kind {
             // Nothing much can happen meanwhile.
-            self.next += Duration::from_secs(seconds / 2);
+            self.next += time / 2;
         }
         Ok(true)
+    }
+
+    fn count(&mut self, kind: Kind) {
+        *self.fate.faults.entry(kind.name()).or_default() += 1;
     }
 
     /// Mends what is due.
@@ -135,9 +190,7 @@ impl Injector {
     /// Something does not start.
     pub async fn recover(&mut self) -> Result<()> {
         let now = Instant::now();
-        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending)
-            .into_iter()
-            .partition(|(at, _)| *at <= now);
+        let (due, later): (Vec<_>, Vec<_>) = mem::take(&mut self.pending).into_iter().partition(|(at, _)| *at <= now);
         self.pending = later;
         for (_, recovery) in due {
             self.mend(recovery).await?;
@@ -145,70 +198,59 @@ impl Injector {
         Ok(())
     }
 
-    /// Mends everything now.
+    /// Mends everything now. What has shown no sign so far did not strike: all runs had ended before.
     ///
     /// # Errors
-    /// Something does not start.
+    /// Something cannot be mended.
     pub async fn recover_all(&mut self) -> Result<()> {
-        for (_, recovery) in std::mem::take(&mut self.pending) {
-            self.mend(recovery).await?;
+        for Awaited { kind, then, .. } in mem::take(&mut self.awaited) {
+            self.round.decks.put_back(self.round.ground, kind);
+            self.pending
+                .extend(then.map(|(_, recovery)| (Instant::now(), recovery)));
         }
-        Ok(())
+        for _ in 0..TRIES {
+            for (_, recovery) in mem::take(&mut self.pending) {
+                self.mend(recovery).await?;
+            }
+            if self.pending.is_empty() {
+                return self.whole().await;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        bail!("cannot be mended: {:?}", self.pending)
     }
 
     /// Keeps the ends of all logs.
     pub fn take_outputs(&mut self) {
-        let agents = self
-            .cluster
-            .agents
-            .iter()
-            .map(|(role, process)| ((*role).to_owned(), process.output()));
-        let coordinators = self
-            .cluster
-            .coordinators
-            .iter()
-            .map(|(process, _)| ("coordinator".to_owned(), process.output()));
+        let cluster = &self.site.cluster;
+        let agents = cluster.agents.iter();
+        let agents = agents.map(|(role, process)| ((*role).to_owned(), process.output()));
+        let coordinators = cluster.coordinators.iter();
+        let coordinators = coordinators.map(|(process, _)| ("coordinator".to_owned(), process.output()));
         self.fate.outputs = agents.chain(coordinators).collect();
     }
 
     async fn mend(&mut self, recovery: Recovery) -> Result<()> {
         match recovery {
-            Recovery::Coordinator => self.cluster.launch_coordinator().await,
-            Recovery::Agent(role) => self.cluster.start_agent(role, &[]).await,
-            Recovery::Thaw { pid, hurt } => {
-                let Some(process) = self.running(pid) else {
-                    return Ok(());
-                };
-                process.signal("CONT")?;
-                if let Some(hurt) = hurt.and_then(|hurt| self.fate.hurts.get_mut(hurt)) {
-                    hurt.until_ms = Some(now_ms());
-                }
-                Ok(())
-            }
-            Recovery::Mend(pid) => {
-                // Killed meanwhile, it has no link any more.
-                drop(self.cluster.set_link(pid, Mode::Open));
-                Ok(())
-            }
+            Recovery::Coordinator => self.site.cluster.launch_coordinator().await?,
+            Recovery::Agent(role) => self.site.cluster.start_agent(role, &[]).await?,
+            Recovery::Thaw { pid, hurt } => self.thaw(pid, hurt)?,
+            // Killed meanwhile, it has no link any more.
+            Recovery::Mend(pid) => drop(self.site.cluster.set_link(pid, Mode::Open)),
             Recovery::Server { frozen, since_ms } => {
+                let nats = &mut self.site.cluster.nats;
                 if frozen {
-                    self.cluster.nats.resume().await?;
+                    nats.resume().await?;
                 } else {
-                    self.cluster.nats.start_again().await?;
+                    nats.start_again().await?;
                 }
                 self.no_server = false;
                 self.fate.outages.push((since_ms, now_ms()));
-                Ok(())
             }
+            Recovery::Nodes { numbers, frozen } => self.bring_back(&numbers, frozen)?,
+            Recovery::Room { room, since_ms } => self.make_room(room, since_ms).await?,
         }
-    }
-
-    fn running(&self, pid: u32) -> Option<&Process> {
-        let coordinators = self.cluster.coordinators.iter().map(|(process, _)| process);
-        coordinators
-            .chain(self.cluster.agents.iter().map(|(_, process)| process))
-            .chain(&self.leaving)
-            .find(|process| process.pid() == pid)
+        Ok(())
     }
 
     async fn provider(&mut self, kind: &str) -> Result<bool> {
@@ -221,205 +263,17 @@ impl Injector {
                 _ => {}
             }
         }
-        script_faults(self.cluster.models, &json!([fault])).await?;
+        script_faults(self.site.cluster.models, &json!([fault])).await?;
         Ok(true)
     }
 
-    fn process(&mut self, how: How, who: Who) -> Result<bool> {
-        let Some((pid, at)) = self.pick(who) else {
-            return Ok(false);
-        };
-        let at_ms = now_ms();
-        match how {
-            How::Kill => {
-                self.note_leader(at, who, None);
-                // Stands still for a moment, so that it is known which calls die with it.
-                let ports = self.stop(pid)?;
-                self.hurt(who, at_ms, None, ports);
-                self.take(who, at).kill()?;
-                let back = 200 + self.below(1_300);
-                self.start_later(who, back);
-            }
-            How::Freeze => {
-                let time = match who {
-                    Who::Coordinator => 3_000 + self.below(4_000),
-                    Who::Agent(_) => 500 + self.below(4_000),
-                };
-                self.note_leader(at, who, Some(at_ms + time));
-                let ports = self.stop(pid)?;
-                let hurt = self.hurt(who, at_ms, Some(at_ms + time), ports);
-                self.later(time, Recovery::Thaw { pid, hurt });
-                self.rest(who, time);
-            }
-            How::Restart => {
-                let process = self.take(who, at);
-                process.signal("TERM")?;
-                self.leaving.push(process);
-                self.start_later(who, 0);
-            }
+    /// The summaries of the runs that have not ended; none where the server cannot be asked.
+    async fn open_runs(&self) -> Vec<pb::Summary> {
+        let mut open = Vec::new();
+        for run in self.runs.iter().filter(|_| !self.no_server) {
+            open.extend(super::last_summary(&self.site.bus, run).await.filter(super::is_open));
         }
-        Ok(true)
-    }
-
-    fn link(&mut self, how: &str) -> Result<bool> {
-        let who = self.anybody();
-        let Some((pid, _)) = self.pick(who) else {
-            return Ok(false);
-        };
-        let time = 300 + self.below(3_500);
-        let mode = match how {
-            "cut" => Mode::Cut,
-            "drop" => Mode::Drop,
-            _ => Mode::Delay(Duration::from_millis(20 + self.below(200))),
-        };
-        self.cluster.set_link(pid, mode)?;
-        self.later(time, Recovery::Mend(pid));
-        self.rest(who, time);
-        Ok(true)
-    }
-
-    async fn server(&mut self, how: &str) -> Result<bool> {
-        if self.no_server {
-            return Ok(false);
-        }
-        let since_ms = now_ms();
-        match how {
-            "kill" => self.cluster.nats.kill().await?,
-            "restart" => self.cluster.nats.terminate().await?,
-            _ => self.cluster.nats.pause().await?,
-        }
-        self.no_server = true;
-        let time = 100 + self.below(2_500);
-        let frozen = how == "freeze";
-        self.later(time, Recovery::Server { frozen, since_ms });
-        Ok(true)
-    }
-
-    /// The server comes back before any of its clients, who find it one after the other within two seconds.
-    async fn empty_table(&mut self) -> Result<bool> {
-        if self.no_server {
-            return Ok(false);
-        }
-        let since_ms = now_ms();
-        let coordinators = self.cluster.coordinators.iter().map(|(process, _)| process.pid());
-        let agents = self.cluster.agents.iter().map(|(_, process)| process.pid());
-        let all: Vec<u32> = coordinators.chain(agents).collect();
-        for pid in &all {
-            self.cluster.set_link(*pid, Mode::Cut)?;
-        }
-        self.cluster.nats.kill().await?;
-        self.cluster.nats.start_again().await?;
-        for pid in all {
-            let time = self.below(2_000);
-            self.later(time, Recovery::Mend(pid));
-        }
-        self.fate.outages.push((since_ms, now_ms() + 2_000));
-        self.rest(Who::Coordinator, 2_000);
-        Ok(true)
-    }
-
-    async fn away(&mut self, seconds: u64) -> Result<bool> {
-        if self.no_server {
-            return Ok(false);
-        }
-        let since_ms = now_ms();
-        self.cluster.nats.kill().await?;
-        self.no_server = true;
-        let frozen = false;
-        self.later(seconds * 1_000, Recovery::Server { frozen, since_ms });
-        Ok(true)
-    }
-
-    /// Twice as dear, or as it was before; one agent starts anew and knows it, and so does whoever starts later.
-    fn prices(&mut self) -> Result<bool> {
-        self.usd = if self.usd == 1 { 2 } else { 1 };
-        self.cluster.set_operator(&(self.round.setup)(self.usd))?;
-        let number = self.below(ROLES.len() as u64);
-        let role = ROLES.get(usize::try_from(number).unwrap_or(0)).copied();
-        self.process(How::Restart, Who::Agent(role.unwrap_or("learner")))
-    }
-
-    fn anybody(&mut self) -> Who {
-        let number = usize::try_from(self.below(9)).unwrap_or(0);
-        ROLES.get(number).copied().map_or(Who::Coordinator, Who::Agent)
-    }
-
-    /// A process of this kind, and its place. A coordinator is hurt only where all others are well.
-    fn pick(&mut self, who: Who) -> Option<(u32, usize)> {
-        if who == Who::Coordinator && Instant::now() < self.coordinators_rest {
-            return None;
-        }
-        let found: Vec<(u32, usize)> = match who {
-            Who::Coordinator => self
-                .cluster
-                .coordinators
-                .iter()
-                .enumerate()
-                .map(|(at, (process, _))| (process.pid(), at))
-                .collect(),
-            Who::Agent(role) => {
-                let of_role = self
-                    .cluster
-                    .agents
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, (is, _))| *is == role);
-                of_role.map(|(at, (_, process))| (process.pid(), at)).collect()
-            }
-        };
-        let number = self.below(found.len().max(1) as u64);
-        found.get(usize::try_from(number).unwrap_or(0)).copied()
-    }
-
-    fn take(&mut self, who: Who, at: usize) -> Process {
-        match who {
-            Who::Coordinator => self.cluster.coordinators.remove(at).0,
-            Who::Agent(_) => self.cluster.agents.remove(at).1,
-        }
-    }
-
-    fn note_leader(&mut self, at: usize, who: Who, frozen_until_ms: Option<u64>) {
-        let Who::Coordinator = who else { return };
-        let Some((process, _)) = self.cluster.coordinators.get(at) else {
-            return;
-        };
-        if let Some(id) = coordinator_id(&process.output()) {
-            self.fate.leaders.push(LeaderHurt {
-                id,
-                at_ms: now_ms(),
-                frozen_until_ms,
-            });
-        }
-    }
-
-    /// Stops a process, and says which ports it has open.
-    fn stop(&self, pid: u32) -> Result<Option<BTreeSet<u16>>> {
-        let Some(process) = self.running(pid) else {
-            return Ok(None);
-        };
-        process.signal("STOP")?;
-        Ok(process.ports())
-    }
-
-    /// Notes that an agent could bring nothing to safety, and where that is noted.
-    fn hurt(&mut self, who: Who, from_ms: u64, until_ms: Option<u64>, ports: Option<BTreeSet<u16>>) -> Option<usize> {
-        let Who::Agent(role) = who else { return None };
-        self.fate.hurts.push(Hurt {
-            role: role.to_owned(),
-            from_ms,
-            until_ms,
-            ports,
-        });
-        Some(self.fate.hurts.len() - 1)
-    }
-
-    fn start_later(&mut self, who: Who, ms: u64) {
-        let recovery = match who {
-            Who::Coordinator => Recovery::Coordinator,
-            Who::Agent(role) => Recovery::Agent(role),
-        };
-        self.later(ms, recovery);
-        self.rest(who, ms);
+        open
     }
 
     fn rest(&mut self, who: Who, ms: u64) {
@@ -435,5 +289,11 @@ impl Injector {
 
     fn below(&mut self, end: u64) -> u64 {
         self.random.next_u64() % end.max(1)
+    }
+
+    /// One of these, at random.
+    fn one_of<T: Clone>(&mut self, all: &[T]) -> Option<T> {
+        let number = self.below(all.len() as u64);
+        all.get(usize::try_from(number).unwrap_or(0)).cloned()
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     Told,
     fate::{Fate, LeaderHurt},
+    kind::{GIVEN_UP, Kind},
 };
 use crate::oracle::{History, bought_again};
 use sipdo_protocol::pb::State;
@@ -96,7 +97,8 @@ impl Report {
         for (kind, count) in &fate.faults {
             *self.by_kind.entry(kind.clone()).or_default() += count;
         }
-        self.broken.extend(fate.stuck.iter().cloned());
+        self.broken.extend(fate.broken.iter().cloned());
+        self.judge_letters(told, fate);
         let mut all_compared = true;
         for (quiet, history) in alone.histories.iter().zip(&told.histories) {
             self.judge_run(history, fate);
@@ -145,6 +147,7 @@ impl Report {
             ));
         }
         self.judge_money(alone);
+        self.judge_letters(alone, &Fate::default());
     }
 
     /// Nothing was bought that no run accounts for, or that nobody had a right to; and nothing is left in the queues.
@@ -161,8 +164,27 @@ impl Report {
         if left.jobs > 0 {
             self.broken.push(format!("{} jobs are left in the queues", left.jobs));
         }
-        self.broken
-            .extend(left.dead.iter().map(|reason| format!("a dead letter: {reason}")));
+    }
+
+    /// Poison becomes a dead letter, and nothing else does. A job is given up that kills its agents again and again.
+    fn judge_letters(&mut self, told: &Told, fate: &Fate) {
+        let mut poison = fate.poison.clone();
+        for reason in &told.left.dead {
+            let meant = poison
+                .iter_mut()
+                .find(|(words, left)| **left > 0 && reason.contains(**words));
+            match meant {
+                Some((_, left)) => *left -= 1,
+                None => self.broken.push(format!("a dead letter: {reason}")),
+            }
+        }
+        let killers = fate.faults.get(&Kind::Killer(GIVEN_UP).name()).copied().unwrap_or(0);
+        let given_up: usize = told.histories.iter().map(History::given_up).sum();
+        if given_up < killers {
+            self.broken.push(format!(
+                "{killers} jobs killed {GIVEN_UP} agents each, and {given_up} were given up"
+            ));
+        }
     }
 
     fn judge_run(&mut self, history: &History, fate: &Fate) {
@@ -190,6 +212,10 @@ impl Report {
                 .rfind(|hurt| hurt.id == before && hurt.at_ms <= claimed_ms);
             let Some(hurt) = hurt else { continue };
             let back_ms = returned(hurt, claimed_ms, fate);
+            // While nothing could be stored, a takeover says nothing of the time that one takes.
+            if back_ms.is_some_and(|back| back > claimed_ms) {
+                continue;
+            }
             let took = claimed_ms.saturating_sub(back_ms.unwrap_or(hurt.at_ms));
             match hurt.frozen_until_ms {
                 // It came round again, and lost the run for another reason.
