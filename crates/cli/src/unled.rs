@@ -6,7 +6,7 @@ use std::{env, time::Duration};
 use clap::Parser;
 use prost::Message as _;
 use sipdo_agent::settings::{AgentFlags, Settings};
-use sipdo_bus::{Bus, BusSettings, NewMessage, RunId};
+use sipdo_bus::{Bus, BusSettings, NewMessage, RunId, RunReader, RunSubject};
 use sipdo_protocol::{
     pb::{self, control::Kind},
     schema,
@@ -14,6 +14,7 @@ use sipdo_protocol::{
 
 use crate::{
     args::Global,
+    commands::runs::Caps,
     failure::{Exit, Failure, Outcome},
     follow::user,
     output,
@@ -36,6 +37,18 @@ pub async fn silence(global: &Global, run: &str) -> Option<Failure> {
 /// # Errors
 /// No NATS is named, or it does not answer; there is no such run, or it has ended.
 pub async fn ask(name: &str, kind: Kind, silence: Failure) -> Outcome {
+    leave(name, kind, None, silence).await
+}
+
+/// As [`ask`], for new caps. A run that met its cap may have them too.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn set_budget(name: &str, caps: &Caps, silence: Failure) -> Outcome {
+    leave(name, Kind::SetBudget, Some(caps), silence).await
+}
+
+async fn leave(name: &str, kind: Kind, caps: Option<&Caps>, silence: Failure) -> Outcome {
     let Some(settings) = nats()? else {
         return Err(Failure {
             hint: "a request can be left for the next coordinator where the deployment's NATS is known: name it in the operator's \
@@ -52,24 +65,32 @@ pub async fn ask(name: &str, kind: Kind, silence: Failure) -> Outcome {
         .hint(format!("[nats] url or SIPDO_NATS_URL names {servers} of its servers"))
     })?;
     let run = named(&bus, name).await?;
-    let state = summary(&bus, &run).await?.state();
-    if is_over(state) {
+    let summary = summary(&bus, &run).await?;
+    let state = summary.state();
+    let revives = kind == Kind::SetBudget && state == pb::State::BudgetExhausted;
+    if is_over(state) && !revives {
         return Err(Failure::new(
             Exit::Failure,
             format!("run {run} has ended ({})", state_name(state)),
         ));
     }
+    let budget = match caps {
+        // A cap that is not named stays as it is.
+        Some(caps) => Some(caps.over(last_asked(&bus, &run, summary).await?.into()).into()),
+        None => None,
+    };
     let control = pb::Control {
         kind: kind.into(),
-        budget: None,
+        budget,
         by: user(),
         id: uuid::Uuid::now_v7().to_string(),
     };
     bus.control(&run, NewMessage::encode(&control, schema::CONTROL), &control.id)
         .await
         .map_err(unusable)?;
+    let when = if revives { "starts" } else { "is back" };
     output::note(&format!(
-        "{run}: asked; no coordinator answers now, so it takes effect when one is back"
+        "{run}: asked; no coordinator answers now, so it takes effect when one {when}"
     ));
     Ok(Exit::Ok)
 }
@@ -112,6 +133,23 @@ async fn summary(bus: &Bus, run: &RunId) -> Result<pb::Summary, Failure> {
     let entry = pb::Entry::decode(last.payload)
         .map_err(|error| Failure::new(Exit::Failure, format!("the end of run {run} cannot be read: {error}")))?;
     Ok(entry.summary.unwrap_or_default())
+}
+
+/// The caps that a run will have when all is done that was asked of it.
+async fn last_asked(bus: &Bus, run: &RunId, summary: pb::Summary) -> Result<pb::Budget, Failure> {
+    let mut caps = summary.budget.unwrap_or_default();
+    let mut reader = RunReader::open(bus, run, 0).await.map_err(unusable)?;
+    loop {
+        let chunk = reader.next_chunk().await.map_err(unusable)?;
+        let asked = chunk.messages.into_iter().filter(|it| it.kind == RunSubject::Control);
+        let asked = asked.filter_map(|message| pb::Control::decode(message.payload).ok());
+        let asked = asked.filter(|control| control.kind() == Kind::SetBudget);
+        let asked = asked.map(|control| control.budget.unwrap_or_default());
+        caps = asked.last().unwrap_or(caps);
+        if chunk.caught_up {
+            return Ok(caps);
+        }
+    }
 }
 
 fn unusable(error: sipdo_bus::BusError) -> Failure {

@@ -415,6 +415,9 @@ async fn budget(global: &Global, args: &BudgetArgs) -> Outcome {
         return Err(Failure::usage("no cap is given")
             .hint("give --budget-calls, --budget-tokens, --budget-usd or --budget-seconds"));
     }
+    if let Some(silence) = unled::silence(global, &args.run).await {
+        return unled::set_budget(&args.run, &args.caps, silence).await;
+    }
     global
         .with_api(Some(&args.run), async |api| {
             let run = get_run(api, &args.run).await?;
