@@ -45,3 +45,31 @@ async fn a_run_does_not_wait_for_requests_that_hang_and_pays_for_them_within_its
     );
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cap_of_one_call_for_each_answer_suffices_though_a_second_one_is_reserved_while_there_is_room() -> Result<()>
+{
+    const ANSWERS: usize = 12;
+    let cluster = Cluster::start(&Setup {
+        operator: "timeout_seconds = 300\nhedge_after_seconds = 100.0".into(),
+        ..Setup::default()
+    })
+    .await?;
+    let (bus, client) = (cluster.bus().await?, cluster.client().await?);
+    let none = serde_json::Value::Null;
+    let tight = request(counting(2, ANSWERS), "eval", &none, Some(ANSWERS as u64));
+    let run = create(&client, tight).await?;
+    let ended = ended(&client, &run, RUN).await?;
+    clean(&bus, &run).await?;
+    let score = ended
+        .outcome
+        .and_then(|outcome| outcome.arms.first()?.score)
+        .context("a score")?;
+    assert_eq!(
+        (score.right + score.wrong) as usize,
+        ANSWERS,
+        "every question is answered"
+    );
+    assert_eq!(cluster.ledger().await?.totals.calls as usize, ANSWERS);
+    Ok(())
+}

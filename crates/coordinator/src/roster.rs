@@ -25,15 +25,49 @@ pub struct Worst {
     pub amount: Amount,
     /// Completions that the agent may buy.
     pub max_calls: u32,
-    /// A million input tokens at most, in billionths of a US dollar.
-    input_price: u64,
-    /// A million output tokens at most.
-    output_price: u64,
+    /// Tokens of the first request and of each answer at most.
+    input: u64,
+    output: u64,
+    /// The dearest of those that may do it.
+    price: Price,
     /// Whether the price of every model is known that may do it.
     pub priced: bool,
 }
 
 impl Worst {
+    /// Of so many completions. Repairs send the whole conversation again.
+    fn of(max_calls: u32, (input, output): (u64, u64), price: Price, priced: bool) -> Self {
+        let calls = u64::from(max_calls);
+        let repairs: u64 = (0..calls).map(|repair| repair * (output + REPAIR)).sum();
+        let (input_tokens, output_tokens) = (input * calls + repairs, output * calls);
+        let cost = |tokens: u64, per_million: u64| u128::from(tokens) * u128::from(per_million) / 1_000_000 + 1;
+        let nano_usd = cost(input_tokens, price.input) + cost(output_tokens, price.output);
+        Worst {
+            amount: Amount {
+                calls,
+                tokens: input_tokens + output_tokens,
+                nano_usd: u64::try_from(nano_usd).unwrap_or(u64::MAX),
+            },
+            max_calls,
+            input,
+            output,
+            price,
+            priced,
+        }
+    }
+
+    /// The same job with at most so many completions, of which it needs one. What is not reserved is not done: a repair, or a request
+    /// that is sent a second time.
+    pub fn within(self, calls: u64) -> Self {
+        let most = u32::try_from(calls).unwrap_or(u32::MAX).max(1);
+        Worst::of(
+            self.max_calls.min(most),
+            (self.input, self.output),
+            self.price,
+            self.priced,
+        )
+    }
+
     /// The prices that a reservation covers: those of now, or lower ones in proportion where less was reserved before a price rose.
     pub fn prices(&self, reserved: Amount) -> pb::Prices {
         let (part, whole) = (reserved.nano_usd.min(self.amount.nano_usd), self.amount.nano_usd.max(1));
@@ -42,8 +76,8 @@ impl Worst {
             u64::try_from(covered).unwrap_or(u64::MAX)
         };
         pb::Prices {
-            input: covered(self.input_price),
-            output: covered(self.output_price),
+            input: covered(self.price.input),
+            output: covered(self.price.output),
         }
     }
 }
@@ -125,33 +159,18 @@ impl Roster {
     /// The worst case of a job with this many bytes of payload, over all agents that may take it; none while there is no agent.
     /// `choice` is what registry and run lay over the agents' own models.
     ///
-    /// A token is at least one byte of text, so bytes bound tokens: dear, but it makes the cap hard. Repairs send the whole
-    /// conversation again.
+    /// A token is at least one byte of text, so bytes bound tokens: dear, but it makes the cap hard.
     pub fn worst(&self, pool: &Pool, payload_bytes: usize, choice: Option<&pb::ModelChoice>) -> Option<Worst> {
         let cards = self.of(pool);
-        let most = |value: fn(&pb::AgentCard) -> u64| cards.iter().map(value).max();
-        let max_calls = most(|card| u64::from(card.max_calls.max(1)))?;
+        let max_calls = cards.iter().map(|card| card.max_calls.max(1)).max()?;
         let output = choice
             .and_then(|choice| choice.max_tokens.map(u64::from))
-            .or_else(|| most(|card| u64::from(card.max_tokens)))?;
+            .or_else(|| cards.iter().map(|card| u64::from(card.max_tokens)).max())?;
         let input = payload_bytes as u64 + INSTRUCTIONS;
-        let repairs: u64 = (0..max_calls).map(|repair| repair * (output + REPAIR)).sum();
-        let (input_tokens, output_tokens) = (input * max_calls + repairs, output * max_calls);
-        let cost = |tokens: u64, per_million: u64| u128::from(tokens) * u128::from(per_million) / 1_000_000 + 1;
         let prices = cards.iter().map(|card| Used::by(card, choice).price);
         let price = prices.clone().flatten().reduce(Price::max).unwrap_or_default();
-        let nano_usd = cost(input_tokens, price.input) + cost(output_tokens, price.output);
-        Some(Worst {
-            amount: Amount {
-                calls: max_calls,
-                tokens: input_tokens + output_tokens,
-                nano_usd: u64::try_from(nano_usd).unwrap_or(u64::MAX),
-            },
-            max_calls: u32::try_from(max_calls).unwrap_or(u32::MAX),
-            input_price: price.input,
-            output_price: price.output,
-            priced: prices.clone().all(|price| price.is_some()),
-        })
+        let priced = prices.clone().all(|price| price.is_some());
+        Some(Worst::of(max_calls, (input, output), price, priced))
     }
 
     /// Models that may answer a pool's jobs and whose price nobody knows, as `pool endpoint/model`.
@@ -184,7 +203,7 @@ fn trouble<'a>(card: &'a pb::AgentCard, used: &Used<'_>) -> Option<&'a str> {
 }
 
 /// The price of a million tokens in billionths of a US dollar.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Price {
     input: u64,
     output: u64,
@@ -273,6 +292,11 @@ mod tests {
         assert_eq!(worst.max_calls, 3);
         assert_eq!(worst.amount.tokens, input + 300);
         assert_eq!(worst.amount.nano_usd, input * 2_000 + 300 * 2_000 + 2);
+        let plain = roster.worst(&Role::Checker.into(), 1_000, None).unwrap().within(1);
+        assert_eq!((plain.max_calls, plain.amount.calls), (1, 1));
+        assert_eq!(plain.amount.tokens, 1_000 + INSTRUCTIONS + 100);
+        assert_eq!(plain.amount.nano_usd, plain.amount.tokens * 2_000 + 2);
+        assert_eq!((worst.within(9), worst.within(0)), (worst, plain));
         assert_eq!(roster.worst(&Role::Learner.into(), 1, None), None, "no agent, no price");
     }
 
@@ -299,7 +323,7 @@ mod tests {
         let pool = Role::Checker.into();
         let prices = |choice: Option<&pb::ModelChoice>| {
             let worst = roster.worst(&pool, 0, choice).unwrap();
-            worst.priced.then_some((worst.input_price, worst.output_price))
+            worst.priced.then_some((worst.price.input, worst.price.output))
         };
         assert_eq!(prices(None), Some((1_000_000_000, 1_000_000_000)));
         assert_eq!(prices(Some(&chosen("", "dear"))), Some((9_000_000_000, 30_000_000_000)));

@@ -5,7 +5,7 @@ use crate::{
     fold::{RunState, attempt_key, telling_hash},
     roster::{Roster, Worst},
 };
-use sipdo_domain::{Pool, Role};
+use sipdo_domain::{Ledger, Pool, Role};
 use sipdo_protocol::pb::{self, event::Event};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -105,13 +105,14 @@ impl Desk {
                 continue;
             };
             if issued.max_calls == 0 {
-                match worst(state, roster, models, &issued.pool, &issued.ask) {
-                    Some(worst) => issued.reserved(&worst, state, &attempt_key(&job, open.attempt)),
-                    None => {
-                        later.push(job);
-                        continue;
-                    }
-                }
+                let Some(worst) = worst(state, roster, models, &issued.pool, &issued.ask) else {
+                    later.push(job);
+                    continue;
+                };
+                // Another leader reserved for it, and perhaps less than would be now.
+                let key = attempt_key(&job, open.attempt);
+                let reserved = state.ledger.reserved_for(&key).unwrap_or_default();
+                issued.reserved(&worst.within(reserved.calls), state, &key);
             }
             plan.publish.push(issued.publication(&job, open.attempt, open.died > 0));
         }
@@ -138,7 +139,7 @@ impl Desk {
             let next = attempt + 1;
             if died >= MAX_ATTEMPTS {
                 plan.give_up.push((job, role, attempt));
-            } else if state.ledger.reserve(&attempt_key(&job, next), worst.amount).is_ok() {
+            } else if let Ok(worst) = reserve(state, &attempt_key(&job, next), worst) {
                 issued.reserved(&worst, state, &attempt_key(&job, next));
                 plan.events.push(issued.event(&job, next, worst.amount));
                 plan.publish.push(issued.publication(&job, next, died > 0));
@@ -177,8 +178,8 @@ impl Desk {
                     self.queues.entry(pool).or_default().push_front(request);
                     break;
                 };
-                match state.ledger.reserve(&attempt_key(&request.job, 1), worst.amount) {
-                    Ok(()) => {
+                match reserve(state, &attempt_key(&request.job, 1), worst) {
+                    Ok(worst) => {
                         let job = request.job.clone();
                         self.issue(request);
                         if let Some(issued) = self.issued.get_mut(&job) {
@@ -252,6 +253,16 @@ fn worst(
 ) -> Option<Worst> {
     let worst = roster.worst(pool, size(ask), models.get(&pool.to_string()))?;
     (worst.priced || state.ledger.cap().nano_usd.is_none()).then_some(worst)
+}
+
+/// Reserves an attempt at its worst case and gives what is reserved, or names the cap that stands in the way. Where nothing in flight
+/// can still make room for the worst case, one completion will do: so the last that a cap allows is asked too.
+fn reserve(state: &mut RunState, key: &str, worst: Worst) -> Result<Worst, &'static str> {
+    let take = |ledger: &mut Ledger, worst: Worst| ledger.reserve(key, worst.amount).map(|()| worst);
+    match take(&mut state.ledger, worst) {
+        Err(_) if state.ledger.in_flight() == 0 => take(&mut state.ledger, worst.within(1)),
+        taken => taken,
+    }
 }
 
 /// Bytes of an ask.
