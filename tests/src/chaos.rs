@@ -20,6 +20,7 @@ use crate::{
     Ledger,
     cluster::{Client, Cluster, Setup},
     oracle::{History, Left},
+    process::eventually_within,
     simulator, task,
 };
 use anyhow::{Context as _, Result, bail};
@@ -115,8 +116,12 @@ pub async fn run(plan: &Plan, say: impl Fn(&str)) -> Result<Report> {
         };
         let (told, fate, rest) = disturbed(plan, terms, &specs, &caps).await?;
         decks = rest;
+        let before = report.broken.len();
         report.judge(&alone, &told, &fate, ground == Ground::Spoiling);
         round += 1;
+        for broken in report.broken.iter_mut().skip(before) {
+            *broken = format!("round {round}: {broken}");
+        }
         say(&format!("round {round} ({ground:?}): {}", report.line()));
     }
     Ok(report)
@@ -203,8 +208,11 @@ async fn disturbed(plan: &Plan, round: Round, specs: &[Spec], caps: &[pb::Budget
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     injector.recover_all().await?;
-    let told = tell(&bus, &injector.site.cluster, &runs).await?;
-    injector.take_outputs();
+    // Three servers that agree may do so anew, and are asked again.
+    let told = eventually_within(STUCK, "what the servers hold", || async {
+        Ok(tell(&bus, &injector.site.cluster, &runs).await.ok())
+    });
+    let told = told.await?;
     Ok((told, injector.fate, injector.round.decks))
 }
 

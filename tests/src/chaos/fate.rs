@@ -22,8 +22,6 @@ pub struct Fate {
     pub poison: BTreeMap<&'static str, usize>,
     /// What did not end, did not show, or was taken though it had to be refused.
     pub broken: Vec<String>,
-    /// The ends of the logs of all processes, for a report of what went wrong.
-    pub outputs: Vec<(String, String)>,
 }
 
 /// A coordinator that was killed or frozen.

@@ -220,16 +220,6 @@ impl Injector {
         bail!("cannot be mended: {:?}", self.pending)
     }
 
-    /// Keeps the ends of all logs.
-    pub fn take_outputs(&mut self) {
-        let cluster = &self.site.cluster;
-        let agents = cluster.agents.iter();
-        let agents = agents.map(|(role, process)| ((*role).to_owned(), process.output()));
-        let coordinators = cluster.coordinators.iter();
-        let coordinators = coordinators.map(|(process, _)| ("coordinator".to_owned(), process.output()));
-        self.fate.outputs = agents.chain(coordinators).collect();
-    }
-
     async fn mend(&mut self, recovery: Recovery) -> Result<()> {
         match recovery {
             Recovery::Coordinator => self.site.cluster.launch_coordinator().await?,

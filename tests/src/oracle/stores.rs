@@ -27,8 +27,9 @@ impl Left {
     /// # Errors
     /// The server cannot be asked.
     pub async fn read(bus: &Bus, histories: &[History]) -> Result<Self> {
+        // A server that cannot be asked for a moment is asked again, as in `watch`.
         let emptied = eventually_within(QUEUES, "empty queues", || async {
-            Ok((bus.open_jobs().await? == 0).then_some(()))
+            Ok(bus.open_jobs().await.is_ok_and(|jobs| jobs == 0).then_some(()))
         });
         let jobs = match emptied.await {
             Ok(()) => 0,
