@@ -34,7 +34,8 @@ pub struct Report {
     pub killed_ms: Vec<u64>,
     /// The same for a frozen leader.
     pub frozen_ms: Vec<u64>,
-    /// The same where the server was away meanwhile, from its return: then everybody is first given the time to come back.
+    /// The same where no decision could be stored meanwhile, from the return of the server or of room: then everybody is first given the
+    /// time to come back.
     pub returned_ms: Vec<u64>,
     /// Broken rules, in words.
     pub broken: Vec<String>,
@@ -250,7 +251,7 @@ impl Report {
     }
 }
 
-/// When the server came back that was away between the hurt and the claim, if it was.
+/// When decisions could be stored again that could not be between the hurt and the claim, if so.
 fn returned(hurt: &LeaderHurt, claimed_ms: u64, fate: &Fate) -> Option<u64> {
     let away = fate.outages.iter();
     let away = away.filter(|(from, until)| *from <= claimed_ms && *until >= hurt.at_ms);
