@@ -2,6 +2,7 @@
 
 use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::message::PublishMessage;
+use futures::StreamExt as _;
 
 use crate::connection::Bus;
 use crate::error::BusError;
@@ -122,13 +123,21 @@ impl Bus {
             .map_err(|error| BusError::failed(doing, error))
     }
 
-    /// How many jobs of all runs nobody has acknowledged yet.
+    /// How many jobs of all runs nobody has acknowledged yet. The queues are asked, not the stream: a server that was killed may have
+    /// kept messages that it had been told are done, which nobody is given again.
     ///
     /// # Errors
     /// The server cannot be asked.
     pub async fn open_jobs(&self) -> Result<u64, BusError> {
-        let stream = self.jetstream().get_stream(JOB_STREAM).await;
-        let stream = stream.map_err(|error| BusError::failed("counting the jobs in the queue", error))?;
-        Ok(stream.cached_info().state.messages)
+        const DOING: &str = "counting the jobs in the queues";
+        let stream = self.jetstream().get_stream_no_info(JOB_STREAM).await;
+        let stream = stream.map_err(|error| BusError::failed(DOING, error))?;
+        let mut queues = stream.consumers();
+        let mut open = 0;
+        while let Some(queue) = queues.next().await {
+            let queue = queue.map_err(|error| BusError::failed(DOING, error))?;
+            open += queue.num_pending + queue.num_ack_pending as u64;
+        }
+        Ok(open)
     }
 }
