@@ -5,7 +5,7 @@ use std::{fmt, process::ExitCode};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::output::clean_line;
+use crate::text::clean_line;
 
 /// What a command comes to. The numbers are the process's exit codes and part of the command's interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,6 +18,7 @@ pub mod progress;
 pub mod report;
 pub mod session;
 pub mod stack;
+pub mod text;
 pub mod unled;
 pub mod words;
 
