@@ -88,6 +88,11 @@ impl Collector {
         all
     }
 
+    /// Turns away the next exports of spans: they are to come again.
+    pub fn turn_away(&self, exports: usize) {
+        self.heard.lock().turns_away = exports;
+    }
+
     /// How many exports came compressed, and how many did not.
     pub fn compressed(&self) -> (usize, usize) {
         let all = self.heard.lock();
@@ -174,9 +179,14 @@ fn routes(heard: Heard) -> Router {
     Router::new()
         .route(
             "/v1/traces",
-            post(|State(heard): State<Heard>, headers: HeaderMap, body: Bytes| {
-                heard.posted(headers, body, Heard::traces)
-            }),
+            post(
+                |State(heard): State<Heard>, headers: HeaderMap, body: Bytes| async move {
+                    match heard.turned_away() {
+                        true => Err(StatusCode::SERVICE_UNAVAILABLE),
+                        false => heard.posted(headers, body, Heard::traces).await,
+                    }
+                },
+            ),
         )
         .route(
             "/v1/metrics",

@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::BufMut as _;
 use flate2::{Compression, write::GzEncoder};
@@ -14,13 +15,20 @@ use tonic::codegen::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, He
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use crate::TelemetryError;
 use crate::destination::{Destination, Protocol};
 
 /// Method of the service that takes spans.
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+/// For how long a body is sent again: less than what the end of a process waits.
+const PATIENCE: Duration = Duration::from_secs(3);
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// What a collector is told about who sends.
+const NAME: &str = concat!("sipdo/", env!("CARGO_PKG_VERSION"));
 
 /// The collector that spans go to.
 #[derive(Debug)]
@@ -30,6 +38,8 @@ pub(crate) struct Post {
     gzip: bool,
     headers: HeaderMap,
     patience: Duration,
+    /// Whether the last body was not taken.
+    failing: AtomicBool,
 }
 
 /// A client that connects with its first request.
@@ -39,9 +49,40 @@ pub(crate) enum Way {
     Http(reqwest::Client),
 }
 
-/// It was not taken.
-#[derive(Debug)]
-pub(crate) struct NotTaken;
+/// Why a body was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// The collector cannot be reached, or cannot take it now: the same body may be sent again.
+    ForNow,
+    /// It is refused.
+    Ever,
+}
+
+impl NotTaken {
+    /// As the specification of OTLP parts the statuses of HTTP.
+    fn of_http(error: &reqwest::Error) -> Self {
+        match error.status().map(|status| status.as_u16()) {
+            None | Some(429 | 502 | 503 | 504) => Self::ForNow,
+            Some(_) => Self::Ever,
+        }
+    }
+
+    /// As it parts those of gRPC.
+    fn of_grpc(status: &Status) -> Self {
+        match status.code() {
+            Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Unavailable
+            | Code::DataLoss
+            | Code::ResourceExhausted
+            // What the client itself says of a connection that broke.
+            | Code::Unknown => Self::ForNow,
+            _ => Self::Ever,
+        }
+    }
+}
 
 fn unusable(error: impl std::fmt::Display) -> TelemetryError {
     TelemetryError::Exporter(error.to_string())
@@ -62,7 +103,8 @@ impl Way {
 }
 
 fn grpc(to: &Destination) -> Result<Channel, TelemetryError> {
-    let mut endpoint = Endpoint::from_shared(to.url.clone()).map_err(unusable)?;
+    let endpoint = Endpoint::from_shared(to.url.clone()).map_err(unusable)?;
+    let mut endpoint = endpoint.user_agent(NAME).map_err(unusable)?;
     if to.url.starts_with("https://") {
         let mut tls = ClientTlsConfig::new();
         tls = match &to.authority {
@@ -79,7 +121,7 @@ fn grpc(to: &Destination) -> Result<Channel, TelemetryError> {
 
 fn http(to: &Destination) -> Result<reqwest::Client, TelemetryError> {
     let _: reqwest::Url = to.url.parse().map_err(unusable)?;
-    let mut client = reqwest::Client::builder().timeout(to.patience);
+    let mut client = reqwest::Client::builder().user_agent(NAME).timeout(to.patience);
     if let Some(path) = &to.authority {
         client = client.tls_certs_only(reqwest::Certificate::from_pem_bundle(&read(path)?).map_err(unusable)?);
     }
@@ -113,56 +155,74 @@ impl Post {
             gzip: to.gzip,
             headers,
             patience: to.patience,
+            failing: AtomicBool::new(false),
         })
     }
 
-    /// Sends one body. Returns how many of its spans the collector refused although it took the rest.
+    /// Sends one body, and again while the collector cannot take it for now; where it did not take the one before, once.
+    /// Returns how many of its spans the collector refused although it took the rest.
     pub async fn send(&self, body: Vec<u8>) -> Result<u64, NotTaken> {
+        let body = Bytes::from(body);
+        let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
+        loop {
+            let sent = self.once(body.clone()).await;
+            let again = sent == Err(NotTaken::ForNow) && begun.elapsed() + pause <= PATIENCE;
+            if !again || self.failing.load(Ordering::Relaxed) {
+                self.failing.store(sent.is_err(), Ordering::Relaxed);
+                return sent;
+            }
+            tokio::time::sleep(pause).await;
+            pause = pause * 3 / 2;
+        }
+    }
+
+    async fn once(&self, body: Bytes) -> Result<u64, NotTaken> {
         let sent = async {
             match &self.way {
                 Way::Grpc(channel) => self.call(channel.clone(), body).await,
                 Way::Http(client) => self.post(client, body).await,
             }
         };
-        let reply = tokio::time::timeout(self.patience, sent)
-            .await
-            .map_err(|_| NotTaken)??;
+        let sent = tokio::time::timeout(self.patience, sent).await;
+        let reply = sent.map_err(|_| NotTaken::ForNow)??;
         // Its words are not shown, as those of an error: nobody knows what a collector writes into them.
         let partial = reply.partial_success.unwrap_or_default();
         Ok(partial.rejected_spans.try_into().unwrap_or_default())
     }
 
-    async fn post(&self, client: &reqwest::Client, body: Vec<u8>) -> Result<ExportTraceServiceResponse, NotTaken> {
+    async fn post(&self, client: &reqwest::Client, body: Bytes) -> Result<ExportTraceServiceResponse, NotTaken> {
         let mut request = client.post(&self.url).headers(self.headers.clone());
         request = request.header(CONTENT_TYPE, "application/x-protobuf");
         request = match self.gzip {
             true => request.header(CONTENT_ENCODING, "gzip").body(packed(&body)?),
             false => request.body(body),
         };
-        let reply = request.send().await.map_err(|_| NotTaken)?;
-        let reply = reply.error_for_status().map_err(|_| NotTaken)?;
+        let reply = request.send().await.and_then(reqwest::Response::error_for_status);
+        let reply = reply.map_err(|error| NotTaken::of_http(&error))?;
         // A collector that answers in words of its own has taken it all the same.
         let words = reply.bytes().await.unwrap_or_default();
         Ok(ExportTraceServiceResponse::decode(words).unwrap_or_default())
     }
 
-    async fn call(&self, channel: Channel, body: Vec<u8>) -> Result<ExportTraceServiceResponse, NotTaken> {
+    async fn call(&self, channel: Channel, body: Bytes) -> Result<ExportTraceServiceResponse, NotTaken> {
         let mut client = tonic::client::Grpc::new(channel);
         if self.gzip {
             client = client.send_compressed(CompressionEncoding::Gzip);
         }
-        client.ready().await.map_err(|_| NotTaken)?;
-        let mut request = Request::new(Bytes::from(body));
+        client.ready().await.map_err(|_| NotTaken::ForNow)?;
+        let mut request = Request::new(body);
         *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
         let reply = client.unary(request, PathAndQuery::from_static(EXPORT), AsItIs).await;
-        reply.map(tonic::Response::into_inner).map_err(|_| NotTaken)
+        reply
+            .map(tonic::Response::into_inner)
+            .map_err(|status| NotTaken::of_grpc(&status))
     }
 }
 
 fn packed(body: &[u8]) -> Result<Vec<u8>, NotTaken> {
     let mut out = GzEncoder::new(Vec::new(), Compression::fast());
-    out.write_all(body).map_err(|_| NotTaken)?;
-    out.finish().map_err(|_| NotTaken)
+    out.write_all(body).map_err(|_| NotTaken::Ever)?;
+    out.finish().map_err(|_| NotTaken::Ever)
 }
 
 /// Requests as bytes.

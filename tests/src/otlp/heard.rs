@@ -96,6 +96,8 @@ pub(super) struct Everything {
     /// Exports that came compressed, and those that did not.
     pub packed: usize,
     pub plain: usize,
+    /// Exports of spans to turn away for now.
+    pub turns_away: usize,
 }
 
 impl Seen {
@@ -112,6 +114,14 @@ impl Seen {
 impl Heard {
     pub fn lock(&self) -> MutexGuard<'_, Everything> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this export of spans is to come again.
+    pub fn turned_away(&self) -> bool {
+        let turns_away = &mut self.lock().turns_away;
+        let turned = *turns_away > 0;
+        *turns_away = turns_away.saturating_sub(1);
+        turned
     }
 
     /// One export over HTTP.
@@ -199,6 +209,9 @@ impl TraceService for Heard {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        if self.turned_away() {
+            return Err(Status::unavailable("for now"));
+        }
         self.came(&request.metadata().clone().into_headers());
         Ok(Response::new(self.traces(request.into_inner())))
     }
