@@ -26,7 +26,7 @@ use sipdo_bus::{AgentId, BusError, Delivery, Liveness, NewMessage};
 use sipdo_domain::{NotMeasured, Provenance, Reason};
 use sipdo_llm::ChatRequest;
 use sipdo_protocol::{JobOutcome, pb, schema};
-use sipdo_telemetry::propagation;
+use sipdo_telemetry::{Trace, propagation};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use steps::{Came, Life, OUTAGE, Owner, Port, Record};
@@ -76,7 +76,7 @@ impl Agent {
             },
             Ok(Plan::Program(asked)) => {
                 let span = observe::invoke(self, &work.wire, work.ask.operation(), None);
-                let finding = span.scope(program::check(&self.settings.programs, &asked)).await;
+                let finding = program::check(&self.settings.programs, &asked).await;
                 if let Err(why) = &finding {
                     span.fail(why.reason.name());
                 }
@@ -143,7 +143,7 @@ impl Purchase<'_> {
         }
     }
 
-    async fn ask_model(&self, leave: &Leave<'_>) -> (Called, Duration) {
+    async fn ask_model(&self, leave: &Leave<'_>, trace: &Trace) -> (Called, Duration) {
         let (agent, work) = (self.agent, &self.work);
         let reserved = match work.wire.max_calls {
             0 => agent.max_calls(),
@@ -170,6 +170,7 @@ impl Purchase<'_> {
                 run: work.run.as_str(),
                 job: work.job.as_str(),
                 role: agent.settings.role.name(),
+                trace,
             },
         };
         let clock = Instant::now();
@@ -339,7 +340,7 @@ impl<'a> Port for Purchase<'a> {
             Some(self.target),
         );
         let leave = Leave::new(self.agent, &self.work, &self.key);
-        let (called, took) = span.scope(self.ask_model(&leave)).await;
+        let (called, took) = self.ask_model(&leave, &span.trace()).await;
         if let End::Found(Err(why)) = &called.end {
             span.fail(why.reason.name());
         }

@@ -188,6 +188,8 @@ pub(crate) struct Caller<'a> {
     pub run: &'a str,
     pub job: &'a str,
     pub role: &'static str,
+    /// Where the agent is at work.
+    pub trace: &'a Trace,
 }
 
 impl Caller<'_> {
@@ -241,7 +243,7 @@ impl Caller<'_> {
         };
         let span = Start::new(format!("{CHAT} {name}"), Kind::Client, self.run)
             .inference("LLM")
-            .parent(&Trace::current())
+            .parent(self.trace)
             .at(attempt.started)
             .with(names::GEN_AI_OPERATION, CHAT)
             .with(names::GEN_AI_PROVIDER, model.endpoint().provider().as_str())
@@ -297,7 +299,7 @@ fn answered(span: &Span, completion: &Completion, cost: Option<u64>) {
         span.set(names::GEN_AI_RESPONSE_ID, id.clone());
     }
     if let Some(reason) = finish(&completion.finish) {
-        span.set_attribute(list(names::GEN_AI_FINISH_REASONS, [reason.to_owned()]));
+        span.set(names::GEN_AI_FINISH_REASONS, list([reason.to_owned()]));
     }
     if let Some(nano) = cost {
         let usd = nano as f64 / 1e9;

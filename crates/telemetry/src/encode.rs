@@ -1,13 +1,12 @@
-//! Spans as OTLP has them (opentelemetry-proto, `trace/v1/trace.proto` and `common/v1/common.proto`), written straight from what the
-//! SDK recorded. The SDK's own way builds every message in memory first, on another thread than the one that frees it: that was most
-//! of what tracing cost.
+//! Spans as OTLP has them (opentelemetry-proto, `trace/v1/trace.proto` and `common/v1/common.proto`). The fields of a protobuf message
+//! may come in any order, so a span is written as it goes. The SDK's way is to record it in memory, to build the messages from that, and
+//! to encode those, on another thread than the one that frees them: that was most of what tracing cost.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status};
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind};
 use opentelemetry::{Array, KeyValue, Value};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::SpanData;
 
 /// Wire types of protobuf.
 const VARINT: u32 = 0;
@@ -41,57 +40,67 @@ pub(crate) fn request(resource: &Resource, scope: &str, spans: &[u8]) -> Vec<u8>
 }
 
 /// One more span, as a field of `ScopeSpans`.
-pub(crate) fn span(out: &mut Vec<u8>, span: &SpanData) {
-    nested(out, 2, |out| {
-        place(out, &span.span_context);
-        if span.parent_span_id != SpanId::INVALID {
-            bytes(out, 4, &span.parent_span_id.to_bytes());
+pub(crate) fn span(out: &mut Vec<u8>, span: &[u8]) {
+    bytes(out, 2, span);
+}
+
+/// What is known of a span when it begins.
+pub(crate) fn head(
+    out: &mut Vec<u8>,
+    place: &SpanContext,
+    parent: Option<&SpanContext>,
+    name: &str,
+    kind: &SpanKind,
+    start: SystemTime,
+) {
+    self::place(out, place);
+    if let Some(parent) = parent.filter(|parent| parent.span_id() != SpanId::INVALID) {
+        bytes(out, 4, &parent.span_id().to_bytes());
+    }
+    text(out, 5, name);
+    let kind = match kind {
+        SpanKind::Internal => 1,
+        SpanKind::Server => 2,
+        SpanKind::Client => 3,
+        SpanKind::Producer => 4,
+        SpanKind::Consumer => 5,
+    };
+    count(out, 6, kind);
+    time(out, 7, start);
+    flags(out, 16, place, parent.is_some_and(SpanContext::is_remote));
+}
+
+/// One more attribute of a span.
+pub(crate) fn attribute(out: &mut Vec<u8>, key: &str, value: &Value) {
+    nested(out, 9, |out| pair(out, key, value));
+}
+
+/// Something that happened in a span.
+pub(crate) fn event(out: &mut Vec<u8>, name: &str, at: SystemTime, attributes: &[KeyValue]) {
+    nested(out, 11, |out| {
+        time(out, 1, at);
+        text(out, 2, name);
+        for KeyValue { key, value, .. } in attributes {
+            nested(out, 3, |out| pair(out, key.as_str(), value));
         }
-        text(out, 5, &span.name);
-        let kind = match span.span_kind {
-            SpanKind::Internal => 1,
-            SpanKind::Server => 2,
-            SpanKind::Client => 3,
-            SpanKind::Producer => 4,
-            SpanKind::Consumer => 5,
-        };
-        count(out, 6, kind);
-        time(out, 7, span.start_time);
-        time(out, 8, span.end_time);
-        pairs(out, 9, &span.attributes);
-        count(out, 10, span.dropped_attributes_count);
-        for event in span.events.iter() {
-            nested(out, 11, |out| happened(out, event));
-        }
-        count(out, 12, span.events.dropped_count);
-        for link in span.links.iter() {
-            nested(out, 13, |out| linked(out, link));
-        }
-        count(out, 14, span.links.dropped_count);
-        nested(out, 15, |out| match &span.status {
-            Status::Unset => {}
-            Status::Ok => count(out, 3, 1),
-            Status::Error { description } => {
-                text(out, 2, description);
-                count(out, 3, 2);
-            }
-        });
-        flags(out, 16, &span.span_context, span.parent_span_is_remote);
     });
 }
 
-fn happened(out: &mut Vec<u8>, event: &Event) {
-    time(out, 1, event.timestamp);
-    text(out, 2, &event.name);
-    pairs(out, 3, &event.attributes);
-    count(out, 4, event.dropped_attributes_count);
+/// A link to another span.
+pub(crate) fn link(out: &mut Vec<u8>, to: &SpanContext) {
+    nested(out, 13, |out| {
+        place(out, to);
+        flags(out, 6, to, to.is_remote());
+    });
 }
 
-fn linked(out: &mut Vec<u8>, link: &Link) {
-    place(out, &link.span_context);
-    pairs(out, 4, &link.attributes);
-    count(out, 5, link.dropped_attributes_count);
-    flags(out, 6, &link.span_context, link.span_context.is_remote());
+/// What is known of a span when it ends.
+pub(crate) fn tail(out: &mut Vec<u8>, end: SystemTime, dropped_events: u32, failed: bool) {
+    time(out, 8, end);
+    count(out, 12, dropped_events);
+    if failed {
+        nested(out, 15, |out| count(out, 3, 2));
+    }
 }
 
 /// Trace, span and state, which have the same numbers wherever they stand.
@@ -105,12 +114,6 @@ fn flags(out: &mut Vec<u8>, field: u32, context: &SpanContext, remote: bool) {
     let flags = u32::from(context.trace_flags().to_u8()) | KNOWS_REMOTE | if remote { IS_REMOTE } else { 0 };
     number(out, field, FIXED32);
     out.extend(flags.to_le_bytes());
-}
-
-fn pairs(out: &mut Vec<u8>, field: u32, pairs: &[KeyValue]) {
-    for KeyValue { key, value, .. } in pairs {
-        nested(out, field, |out| pair(out, key.as_str(), value));
-    }
 }
 
 fn pair(out: &mut Vec<u8>, key: &str, value: &Value) {
@@ -215,91 +218,199 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opentelemetry::trace::{
-        SpanBuilder, TraceContextExt as _, TraceFlags, TraceId, TraceState, Tracer as _, TracerProvider as _,
-    };
+    use crate::record::{Draft, Recorder};
+    use crate::sender::Queue;
+    use opentelemetry::trace::{TraceContextExt as _, TraceFlags, TraceId, TraceState};
     use opentelemetry::{Context, StringValue};
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-    use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
-    use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
-    use opentelemetry_sdk::error::OTelSdkResult;
-    use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter};
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue as Pair, any_value};
+    use opentelemetry_proto::tonic::trace::v1::{Span, Status, span};
     use prost::Message as _;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
+    use std::time::Duration;
 
-    /// Keeps what it gets.
-    #[derive(Debug, Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<SpanData>>>);
+    /// What the collector reads of all that `work` ends.
+    fn received(work: impl FnOnce(&Recorder)) -> Vec<Span> {
+        let queue = Arc::new(Queue::default());
+        work(&Recorder::new(Arc::clone(&queue), false));
+        let resource = Resource::builder_empty()
+            .with_attributes([KeyValue::new("service.name", "t"), KeyValue::new("n", 1_i64)])
+            .build();
+        let body = request(&resource, "sipdo", &queue.all());
+        let read = ExportTraceServiceRequest::decode(body.as_slice()).unwrap();
+        let [from] = <[_; 1]>::try_from(read.resource_spans).unwrap();
+        let of = from.resource.unwrap();
+        assert_eq!(of.attributes.len(), 2);
+        assert!(of.attributes.contains(&pair_of("n", any_value::Value::IntValue(1))));
+        let [by] = <[_; 1]>::try_from(from.scope_spans).unwrap();
+        assert_eq!(by.scope.unwrap().name, "sipdo");
+        by.spans
+    }
 
-    impl SpanExporter for Kept {
-        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-            self.0.lock().unwrap().extend(batch);
-            Ok(())
+    fn pair_of(key: &str, value: any_value::Value) -> Pair {
+        Pair {
+            key: key.into(),
+            value: Some(AnyValue { value: Some(value) }),
+            ..Pair::default()
         }
     }
 
-    /// Spans with something of everything: all kinds of values, long ones too, events, links, an error, a remote parent.
-    fn recorded(resource: &Resource) -> Vec<SpanData> {
-        let exporter = Kept::default();
-        let provider = SdkTracerProvider::builder()
-            .with_resource(resource.clone())
-            .with_simple_exporter(exporter.clone())
-            .build();
-        let tracer = provider.tracer("sipdo");
+    fn far() -> SpanContext {
         let state = TraceState::from_key_value([("vendor", "a")]).unwrap();
-        let far = SpanContext::new(
+        SpanContext::new(
             TraceId::from(5_u128),
             SpanId::from(6_u64),
             TraceFlags::SAMPLED,
             true,
             state,
-        );
-        let parent = Context::new().with_remote_span_context(far.clone());
-        for (kind, length) in [
-            (SpanKind::Internal, 0),
-            (SpanKind::Server, 126),
-            (SpanKind::Client, 130),
-            (SpanKind::Producer, 16_400),
-            (SpanKind::Consumer, 3_000_000),
-        ] {
-            let values = [
-                KeyValue::new("text", "é".repeat(length / 2)),
-                KeyValue::new("shared", StringValue::from(Arc::<str>::from("s"))),
-                KeyValue::new("whole", -7_i64),
-                KeyValue::new("zero", 0_i64),
-                KeyValue::new("real", 0.25),
-                KeyValue::new("not", false),
-                KeyValue::new("list", Value::Array(Array::String(vec!["a".into(), "".into()]))),
-                KeyValue::new("numbers", Value::Array(Array::I64(vec![1, 300]))),
-            ];
-            let builder = SpanBuilder::from_name(format!("span {length}"))
-                .with_kind(kind)
-                .with_attributes(values.clone())
-                .with_links(vec![Link::new(far.clone(), values.to_vec(), 3)]);
-            let span = Context::new().with_span(tracer.build_with_context(builder, &parent));
-            span.span().add_event("happened", values.to_vec());
-            span.span().set_status(Status::error("why"));
-            let child = tracer.start_with_context("child", &span);
-            drop(child);
-            span.span().end();
-        }
-        drop(tracer.start("root"));
-        exporter.0.lock().unwrap().clone()
+        )
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    /// Values of every kind, long ones too, and what they are to the collector.
+    fn values(length: usize) -> Vec<(Value, any_value::Value)> {
+        use any_value::Value as Read;
+        let text = "é".repeat(length / 2);
+        let list = |values: Vec<Read>| {
+            let values = values
+                .into_iter()
+                .map(|value| AnyValue { value: Some(value) })
+                .collect();
+            Read::ArrayValue(ArrayValue { values })
+        };
+        vec![
+            (text.clone().into(), Read::StringValue(text)),
+            (
+                StringValue::from(Arc::<str>::from("s")).into(),
+                Read::StringValue("s".into()),
+            ),
+            ((-7_i64).into(), Read::IntValue(-7)),
+            (0_i64.into(), Read::IntValue(0)),
+            (0.25.into(), Read::DoubleValue(0.25)),
+            (false.into(), Read::BoolValue(false)),
+            (
+                Value::Array(Array::String(vec!["a".into(), "".into()])),
+                list(vec![Read::StringValue("a".into()), Read::StringValue(String::new())]),
+            ),
+            (
+                Value::Array(Array::I64(vec![1, 300])),
+                list(vec![Read::IntValue(1), Read::IntValue(300)]),
+            ),
+        ]
     }
 
     #[test]
-    fn what_is_written_reads_as_what_the_sdk_would_have_sent() {
-        let resource = Resource::builder_empty()
-            .with_attributes([KeyValue::new("service.name", "t"), KeyValue::new("n", 1_i64)])
-            .build();
-        let spans = recorded(&resource);
-        assert_eq!(spans.len(), 11);
-        let mut written = Vec::new();
-        spans.iter().for_each(|recorded| span(&mut written, recorded));
-        let ours = ExportTraceServiceRequest::decode(request(&resource, "sipdo", &written).as_slice()).unwrap();
-        let theirs = ExportTraceServiceRequest {
-            resource_spans: group_spans_by_resource_and_scope(spans, &ResourceAttributesWithSchema::from(&resource)),
-        };
-        assert_eq!(ours, theirs);
+    fn a_collector_reads_what_was_written() {
+        let kinds = [
+            (SpanKind::Internal, 0, 1),
+            (SpanKind::Server, 126, 2),
+            (SpanKind::Client, 130, 3),
+            (SpanKind::Producer, 16_400, 4),
+            (SpanKind::Consumer, 3_000_000, 5),
+        ];
+        for (kind, length, number) in kinds {
+            let mut begun = None;
+            let spans = received(|recorder| {
+                let mut draft = Draft::new(format!("span {length}").into(), kind);
+                draft.begin_at(at(7));
+                draft.link(&far());
+                for (value, _) in values(length) {
+                    draft.set("early", &value);
+                }
+                let parent = Context::new().with_remote_span_context(far());
+                let span = recorder.begin(draft, Some(&parent));
+                for (value, _) in values(length) {
+                    span.set("late", &value);
+                    span.event("happened", &[KeyValue::new("with", value)]);
+                }
+                span.fail();
+                recorder.end(&span, at(9));
+                // Ended is ended.
+                span.set("too", &"late".into());
+                recorder.end(&span, at(10));
+                begun = Some(span.place().clone());
+            });
+            let [read] = <[_; 1]>::try_from(spans).unwrap();
+            let place = begun.unwrap();
+            let pairs = |name| values(length).into_iter().map(move |(_, value)| pair_of(name, value));
+            assert_eq!(read.events.len(), values(length).len());
+            for (event, pair) in read.events.iter().zip(pairs("with")) {
+                assert_eq!((event.name.as_str(), &event.attributes), ("happened", &vec![pair]));
+                assert!(event.time_unix_nano > 0);
+            }
+            let expected = Span {
+                trace_id: 5_u128.to_be_bytes().to_vec(),
+                span_id: place.span_id().to_bytes().to_vec(),
+                parent_span_id: 6_u64.to_be_bytes().to_vec(),
+                trace_state: "vendor=a".into(),
+                flags: 0x301,
+                name: format!("span {length}"),
+                kind: number,
+                start_time_unix_nano: 7_000_000_000,
+                end_time_unix_nano: 9_000_000_000,
+                attributes: pairs("early").chain(pairs("late")).collect(),
+                events: read.events.clone(),
+                links: vec![span::Link {
+                    trace_id: 5_u128.to_be_bytes().to_vec(),
+                    span_id: 6_u64.to_be_bytes().to_vec(),
+                    trace_state: "vendor=a".into(),
+                    flags: 0x301,
+                    ..span::Link::default()
+                }],
+                status: Some(Status {
+                    code: 2,
+                    ..Status::default()
+                }),
+                ..Span::default()
+            };
+            assert_eq!(read, expected);
+        }
+    }
+
+    #[test]
+    fn a_trace_begins_without_a_parent_and_goes_on_below_one() {
+        let spans = received(|recorder| {
+            let root = recorder.begin(Draft::new("root".into(), SpanKind::Internal), None);
+            let above = Context::new().with_remote_span_context(root.place().clone());
+            let child = recorder.begin(Draft::new("child".into(), SpanKind::Internal), Some(&above));
+            recorder.end(&child, at(2));
+            recorder.end(&root, at(3));
+        });
+        let [child, root] = <[_; 2]>::try_from(spans).unwrap();
+        assert_eq!(child.trace_id, root.trace_id);
+        assert_eq!(child.parent_span_id, root.span_id);
+        assert_eq!((root.parent_span_id.len(), root.flags, child.flags), (0, 0x101, 0x101));
+        assert_eq!(root.status, None);
+    }
+
+    #[test]
+    fn what_is_not_sampled_above_is_not_below_and_events_have_a_limit() {
+        let spans = received(|recorder| {
+            let far = far();
+            let unsampled = SpanContext::new(
+                far.trace_id(),
+                far.span_id(),
+                TraceFlags::default(),
+                true,
+                TraceState::NONE,
+            );
+            let above = Context::new().with_remote_span_context(unsampled);
+            let silent = recorder.begin(Draft::new("silent".into(), SpanKind::Internal), Some(&above));
+            assert!(!silent.place().is_sampled());
+            assert_eq!(silent.place().trace_id(), far.trace_id());
+            silent.set("is", &"dropped".into());
+            recorder.end(&silent, at(1));
+            let long = recorder.begin(Draft::new("long".into(), SpanKind::Internal), None);
+            (0..4_100).for_each(|_| long.event("vote", &[]));
+            recorder.end(&long, at(2));
+        });
+        let [long] = <[_; 1]>::try_from(spans).unwrap();
+        assert_eq!(
+            (long.name.as_str(), long.events.len(), long.dropped_events_count),
+            ("long", 4_096, 4)
+        );
     }
 }

@@ -1,6 +1,5 @@
-//! Providers that send spans, metrics and log lines to a collector by OTLP. For metrics and log lines the SDK reads headers, time-out
-//! and compression itself from the standard `OTEL_*` variables, and the sampler too. Spans, of which there are far more, go a
-//! shorter way (`crate::sender`).
+//! Providers that send metrics and log lines to a collector by OTLP. The SDK reads headers, time-out and compression itself from the
+//! standard `OTEL_*` variables. Spans, of which there are far more, go a shorter way (`crate::record` and `crate::sender`).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,15 +9,10 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{LogExporter, MetricExporter, WithHttpConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
-use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::runtime::Handle;
 
-use crate::post::{Post, Way};
-use crate::sender::{Sender, Tally};
+use crate::post::Way;
 use crate::{Destination, Settings, TelemetryError, names};
-
-/// Events that one span may have where the environment sets no other limit: each vote of an iteration is one.
-const EVENTS: u32 = 4096;
 
 /// Where a process comes from.
 pub(crate) fn resource(role: &str, settings: &Settings) -> Resource {
@@ -36,22 +30,6 @@ pub(crate) fn resource(role: &str, settings: &Settings) -> Resource {
 fn started_ns() -> u128 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |since| since.as_nanos())
-}
-
-pub(crate) fn traces(
-    to: &Destination,
-    resource: &Resource,
-    limits_events: bool,
-    tally: &Arc<Tally>,
-) -> Result<(SdkTracerProvider, Sender), TelemetryError> {
-    let (sender, processor) = Sender::start(Post::new(to)?, resource.clone(), Arc::clone(tally));
-    let mut provider = SdkTracerProvider::builder()
-        .with_resource(resource.clone())
-        .with_span_processor(processor);
-    if !limits_events {
-        provider = provider.with_max_events_per_span(EVENTS);
-    }
-    Ok((provider.build(), sender))
 }
 
 pub(crate) fn metrics(to: &Destination) -> Result<MetricExporter, TelemetryError> {

@@ -17,6 +17,7 @@ pub mod names;
 mod post;
 mod prometheus;
 pub mod propagation;
+mod record;
 mod sender;
 mod settings;
 pub mod span;
@@ -25,11 +26,9 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{EnvFilter, Targets};
 use tracing_subscriber::fmt::format::JsonFields;
@@ -37,6 +36,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
+use post::Post;
+use record::Recorder;
 use sender::{Sender, Tally};
 
 pub use destination::{Destination, Protocol};
@@ -101,7 +102,7 @@ pub enum TelemetryError {
 #[must_use = "dropping the guard at once loses the last spans"]
 #[derive(Debug)]
 pub struct Guard {
-    traces: Option<(SdkTracerProvider, Sender)>,
+    traces: Option<Sender>,
     tally: Arc<Tally>,
     metrics: SdkMeterProvider,
     logs: Option<SdkLoggerProvider>,
@@ -122,9 +123,8 @@ impl Guard {
         let traced = traces.is_some();
         let traces = async {
             match traces {
-                Some((provider, sender)) => {
-                    // From here on no span is recorded; what waits is the sender's.
-                    drop(provider.shutdown());
+                Some(sender) => {
+                    span::record_no_more();
                     sender.finish(FLUSH).await
                 }
                 None => true,
@@ -179,10 +179,8 @@ pub fn init_with(role: &str, settings: &Settings) -> Result<Guard, TelemetryErro
     let resource = export::resource(role, settings);
     let lines = log_layer(settings)?;
     let tally = Arc::new(Tally::default());
-    let traces = settings.traces.as_ref();
-    let traces = traces
-        .map(|to| export::traces(to, &resource, settings.limits_events, &tally))
-        .transpose()?;
+    let post = settings.traces.as_ref().map(Post::new).transpose()?;
+    let traces = post.map(|post| Sender::start(post, resource.clone(), Arc::clone(&tally)));
     let logs = settings.logs.as_ref();
     let logs = logs.map(|to| export::logs(to, &resource)).transpose()?;
     let pushed = settings.metrics.as_ref().map(export::metrics).transpose()?;
@@ -197,8 +195,8 @@ pub fn init_with(role: &str, settings: &Settings) -> Result<Guard, TelemetryErro
     subscriber.try_init().map_err(|_| TelemetryError::Twice)?;
     let counted = traces.as_ref().map(|_| Arc::clone(&tally));
     let metrics = metrics::start(resource, pushed, counted);
-    if let Some((provider, _)) = &traces {
-        span::record_with(provider.tracer("sipdo"), settings);
+    if let Some(sender) = &traces {
+        span::record_with(Recorder::new(sender.queue(), settings.limits_events), settings);
     }
     Ok(Guard {
         traces,

@@ -1,4 +1,4 @@
-//! Sends spans: encoded where they end, kept as bytes, and posted by one task, over gRPC or HTTP.
+//! Sends spans that have ended: kept as the bytes that they are written in, and posted by one task, over gRPC or HTTP.
 //!
 //! What becomes of them is counted: sent, or lost. A lost one is said, never silently gone.
 
@@ -7,10 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use opentelemetry::Context;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
@@ -78,7 +75,7 @@ impl Tally {
 
 /// Spans on their way, shared by those who end them and the task that sends them.
 #[derive(Debug, Default)]
-struct Queue {
+pub(crate) struct Queue {
     tally: Arc<Tally>,
     batches: Mutex<VecDeque<Batch>>,
     /// A batch is full, or the process ends.
@@ -100,7 +97,8 @@ impl Batch {
 }
 
 impl Queue {
-    fn put(&self, span: &SpanData) {
+    /// One more span has ended.
+    pub fn put(&self, span: &[u8]) {
         let full = self.tally.waiting() >= QUEUE;
         self.tally.ended.fetch_add(1, Ordering::Relaxed);
         if full {
@@ -129,28 +127,13 @@ impl Queue {
         let ready = batches.front().is_some_and(|batch| all || batch.is_full());
         ready.then(|| batches.pop_front()).flatten()
     }
-}
 
-/// Puts every span that ends into the queue.
-#[derive(Debug)]
-pub(crate) struct Processor(Arc<Queue>);
-
-impl SpanProcessor for Processor {
-    fn on_start(&self, _: &mut Span, _: &Context) {}
-
-    fn on_end(&self, span: SpanData) {
-        if span.span_context.is_sampled() {
-            self.0.put(&span);
-        }
-    }
-
-    /// [`Sender::finish`] sends what is left.
-    fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
-        Ok(())
+    /// All that waits.
+    #[cfg(test)]
+    pub fn all(&self) -> Vec<u8> {
+        std::iter::from_fn(|| self.take(true))
+            .flat_map(|batch| batch.bytes)
+            .collect()
     }
 }
 
@@ -162,15 +145,19 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    /// Starts the task. The processor is for the SDK.
-    pub fn start(post: Post, resource: Resource, tally: Arc<Tally>) -> (Self, Processor) {
+    /// Starts the task.
+    pub fn start(post: Post, resource: Resource, tally: Arc<Tally>) -> Self {
         let queue = Arc::new(Queue {
             tally,
             ..Queue::default()
         });
         let task = tokio::spawn(send(Arc::clone(&queue), post, resource));
-        let processor = Processor(Arc::clone(&queue));
-        (Self { queue, task }, processor)
+        Self { queue, task }
+    }
+
+    /// Where spans that have ended are to be put.
+    pub fn queue(&self) -> Arc<Queue> {
+        Arc::clone(&self.queue)
     }
 
     /// Sends what still waits, for at most `within`. True where the task came to its end.

@@ -9,20 +9,18 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::trace::{Link, SpanBuilder, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
-use opentelemetry_sdk::trace::SdkTracer;
 
 pub use opentelemetry::trace::SpanKind as Kind;
 
+use crate::record::{Draft, Record, Recorder};
 use crate::{Settings, names};
 
-static TRACER: OnceLock<SdkTracer> = OnceLock::new();
+static RECORDER: OnceLock<Recorder> = OnceLock::new();
 static RECORDING: AtomicBool = AtomicBool::new(false);
 static CONTENT: AtomicBool = AtomicBool::new(false);
 static LANGFUSE: AtomicBool = AtomicBool::new(false);
-/// Room for the attributes of most spans, so that they are moved once.
-const ATTRIBUTES: usize = 24;
 
 /// Whether spans are recorded in this process.
 #[must_use]
@@ -42,17 +40,33 @@ pub fn for_langfuse() -> bool {
     LANGFUSE.load(Ordering::Relaxed)
 }
 
-pub(crate) fn record_with(tracer: SdkTracer, settings: &Settings) {
-    if TRACER.set(tracer).is_ok() {
+pub(crate) fn record_with(recorder: Recorder, settings: &Settings) {
+    if RECORDER.set(recorder).is_ok() {
         CONTENT.store(settings.capture_content, Ordering::Relaxed);
         LANGFUSE.store(settings.for_langfuse, Ordering::Relaxed);
         RECORDING.store(true, Ordering::Relaxed);
     }
 }
 
+/// From here on no span is begun.
+pub(crate) fn record_no_more() {
+    RECORDING.store(false, Ordering::Relaxed);
+}
+
 /// A place in a trace that a span can hang on to: of a span of this process, or read from a message. May be nowhere.
 #[derive(Debug, Clone, Default)]
-pub struct Trace(Option<Context>);
+pub struct Trace(Option<Place>);
+
+#[derive(Debug, Clone)]
+struct Place {
+    context: Context,
+    /// The span there, if it is one of this process.
+    record: Option<Arc<Record>>,
+}
+
+/// The span in whose scope work is done.
+#[derive(Debug)]
+struct Scope(Arc<Record>);
 
 impl Trace {
     /// Nowhere: a span with this parent begins a trace of its own.
@@ -68,8 +82,14 @@ impl Trace {
             return Self(None);
         }
         let context = Context::current();
-        let valid = context.span().span_context().is_valid();
-        Self(valid.then_some(context))
+        let record = context.get::<Scope>().map(|scope| Arc::clone(&scope.0));
+        Self(
+            context
+                .span()
+                .span_context()
+                .is_valid()
+                .then_some(Place { context, record }),
+        )
     }
 
     /// Whether it is nowhere.
@@ -80,31 +100,34 @@ impl Trace {
 
     /// Sets an attribute of the span there, if it is one of this process that goes on.
     pub fn set(&self, name: &'static str, value: impl Into<Value>) {
-        if let Some(context) = &self.0 {
-            context.span().set_attribute(KeyValue::new(name, value));
+        if let Some(record) = self.record() {
+            record.set(name, &value.into());
         }
     }
 
     /// Notes that something happened in the span there.
     pub fn event(&self, name: &'static str, attributes: Vec<Attribute>) {
-        if let Some(context) = &self.0 {
-            context.span().add_event(name, attributes);
+        if let Some(record) = self.record() {
+            record.event(name, &attributes);
         }
     }
 
     /// The trace's id in hexadecimal.
     #[must_use]
     pub fn id(&self) -> Option<String> {
-        let context = self.0.as_ref()?;
-        Some(context.span().span_context().trace_id().to_string())
+        Some(self.context()?.span().span_context().trace_id().to_string())
     }
 
     pub(crate) fn of(context: Context) -> Self {
-        Self(Some(context))
+        Self(Some(Place { context, record: None }))
     }
 
     pub(crate) fn context(&self) -> Option<&Context> {
-        self.0.as_ref()
+        Some(&self.0.as_ref()?.context)
+    }
+
+    fn record(&self) -> Option<&Arc<Record>> {
+        self.0.as_ref()?.record.as_ref()
     }
 }
 
@@ -116,10 +139,10 @@ pub fn attribute(name: &'static str, value: impl Into<Value>) -> Attribute {
     KeyValue::new(name, value)
 }
 
-/// An attribute that is a list of texts.
-pub fn list(name: &'static str, values: impl IntoIterator<Item = String>) -> Attribute {
+/// A value that is a list of texts.
+pub fn list(values: impl IntoIterator<Item = String>) -> Value {
     let values: Vec<StringValue> = values.into_iter().map(StringValue::from).collect();
-    KeyValue::new(name, Value::Array(Array::String(values)))
+    Value::Array(Array::String(values))
 }
 
 /// A text that stands in several places and is kept once.
@@ -134,8 +157,7 @@ pub fn shared(text: &str) -> Shared {
 /// A span about to be started.
 #[derive(Debug)]
 pub struct Start {
-    builder: SpanBuilder,
-    attributes: Vec<KeyValue>,
+    draft: Draft,
     parent: Trace,
     inference: &'static str,
     run: Shared,
@@ -144,24 +166,22 @@ pub struct Start {
 impl Start {
     /// A span of this name and kind that belongs to `run`. Ask [`recording`] first: names and attributes cost memory.
     pub fn new(name: impl Into<Cow<'static, str>>, kind: Kind, run: &str) -> Self {
-        let run = shared(run);
-        let mut attributes = Vec::with_capacity(ATTRIBUTES);
-        if for_langfuse() {
-            attributes.push(KeyValue::new(names::LANGFUSE_RELEASE, env!("CARGO_PKG_VERSION")));
-            attributes.push(KeyValue::new(names::LANGFUSE_RUN, run.clone()));
-        }
-        attributes.extend([
-            KeyValue::new(names::RUN_ID, run.clone()),
-            KeyValue::new(names::CONVERSATION_ID, run.clone()),
-            KeyValue::new(names::SESSION_ID, run.clone()),
-        ]);
-        Self {
-            builder: SpanBuilder::from_name(name).with_kind(kind),
-            attributes,
+        let start = Self {
+            draft: Draft::new(name.into(), kind),
             parent: Trace::none(),
             inference: "CHAIN",
-            run,
+            run: shared(run),
+        };
+        let start = start
+            .with_run(names::RUN_ID)
+            .with_run(names::CONVERSATION_ID)
+            .with_run(names::SESSION_ID);
+        if !for_langfuse() {
+            return start;
         }
+        start
+            .with(names::LANGFUSE_RELEASE, env!("CARGO_PKG_VERSION"))
+            .with_run(names::LANGFUSE_RUN)
     }
 
     /// With the run's id under this name too.
@@ -188,10 +208,8 @@ impl Start {
     /// With a link to this place, if there is one.
     #[must_use]
     pub fn link(mut self, to: &Trace) -> Self {
-        if let Some(context) = &to.0 {
-            self.builder = self
-                .builder
-                .with_links(vec![Link::with_context(context.span().span_context().clone())]);
+        if let Some(context) = to.context() {
+            self.draft.link(context.span().span_context());
         }
         self
     }
@@ -199,14 +217,14 @@ impl Start {
     /// Begun at this time, not now.
     #[must_use]
     pub fn at(mut self, start: SystemTime) -> Self {
-        self.builder = self.builder.with_start_time(start);
+        self.draft.begin_at(start);
         self
     }
 
     /// With this attribute.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
-        self.attributes.push(KeyValue::new(name, value));
+        self.draft.set(name, &value.into());
         self
     }
 
@@ -219,30 +237,27 @@ impl Start {
         }
     }
 
-    /// With these attributes.
-    #[must_use]
-    pub fn with_all(mut self, attributes: impl IntoIterator<Item = Attribute>) -> Self {
-        self.attributes.extend(attributes);
-        self
-    }
-
     /// Starts it.
     #[must_use]
-    pub fn start(mut self) -> Span {
-        let Some(tracer) = TRACER.get() else {
+    pub fn start(self) -> Span {
+        let Some(recorder) = RECORDER.get().filter(|_| recording()) else {
             return Span::none();
         };
-        self.attributes
-            .push(KeyValue::new(names::OPENINFERENCE_KIND, self.inference));
-        let parent = self.parent.0.unwrap_or_default();
-        let span = tracer.build_with_context(self.builder.with_attributes(self.attributes), &parent);
-        Span(Some(parent.with_span(span)))
+        let start = self;
+        let inference = start.inference;
+        let Self { draft, parent, .. } = start.with(names::OPENINFERENCE_KIND, inference);
+        let record = recorder.begin(draft, parent.context());
+        let context = Context::new().with_remote_span_context(record.place().clone());
+        Span(Some(Place {
+            context,
+            record: Some(Arc::new(record)),
+        }))
     }
 }
 
 /// A span that goes on, or nothing where nothing is recorded. Ends when it is dropped, at the latest.
 #[derive(Debug, Default)]
-pub struct Span(Option<Context>);
+pub struct Span(Option<Place>);
 
 impl Span {
     /// Nothing.
@@ -265,62 +280,64 @@ impl Span {
 
     /// Sets an attribute.
     pub fn set(&self, name: &'static str, value: impl Into<Value>) {
-        if let Some(context) = &self.0 {
-            context.span().set_attribute(KeyValue::new(name, value));
-        }
-    }
-
-    /// Sets an attribute that was made before.
-    pub fn set_attribute(&self, attribute: Attribute) {
-        if let Some(context) = &self.0 {
-            context.span().set_attribute(attribute);
+        if let Some(record) = self.record() {
+            record.set(name, &value.into());
         }
     }
 
     /// Notes that something happened now.
     pub fn event(&self, name: &'static str, attributes: Vec<Attribute>) {
-        if let Some(context) = &self.0 {
-            context.span().add_event(name, attributes);
+        if let Some(record) = self.record() {
+            record.event(name, &attributes);
         }
     }
 
     /// The work failed, in a way of this name. The words of an error stay in the logs: they may hold anything.
     pub fn fail(&self, error_type: impl Into<Cow<'static, str>>) {
-        if let Some(context) = &self.0 {
-            let span = context.span();
-            span.set_attribute(KeyValue::new(names::ERROR_TYPE, error_type.into()));
-            span.set_status(Status::error(""));
+        if let Some(record) = self.record() {
+            record.set(names::ERROR_TYPE, &error_type.into().into());
+            record.fail();
         }
     }
 
     /// Ends it now.
-    pub fn end(self) {
-        if let Some(context) = &self.0 {
-            context.span().end();
-        }
-    }
+    pub fn end(self) {}
 
     /// Ends it as of this time.
     pub fn end_at(self, end: SystemTime) {
-        if let Some(context) = &self.0 {
-            context.span().end_with_timestamp(end);
-        }
+        self.end_as_of(end);
     }
 
     /// Does `work` inside the span: what is started there without another parent can ask for it by [`Trace::current`].
     pub async fn scope<F: Future>(&self, work: F) -> F::Output {
         match &self.0 {
-            Some(context) => work.with_context(context.clone()).await,
-            None => work.await,
+            Some(Place {
+                context,
+                record: Some(record),
+            }) => {
+                let scope = Scope(Arc::clone(record));
+                work.with_context(context.with_value(scope)).await
+            }
+            _ => work.await,
+        }
+    }
+
+    fn record(&self) -> Option<&Arc<Record>> {
+        self.0.as_ref()?.record.as_ref()
+    }
+
+    fn end_as_of(&self, end: SystemTime) {
+        if let (Some(record), Some(recorder)) = (self.record(), RECORDER.get()) {
+            recorder.end(record, end);
         }
     }
 }
 
 impl Drop for Span {
     fn drop(&mut self) {
-        // Children keep the context alive, and with it the span: without this it would end with the last of them.
-        if let Some(context) = &self.0 {
-            context.span().end();
+        // Children keep the record alive: without this the span would never end. Ended before, it stays so.
+        if self.0.is_some() {
+            self.end_as_of(SystemTime::now());
         }
     }
 }
