@@ -368,6 +368,12 @@ pub fn next_message(stream: &str, consumer: &str) -> String {
     format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
 }
 
+/// Where a consumer is removed.
+#[must_use]
+pub fn forget_consumer(stream: &str, consumer: &str) -> String {
+    format!("$JS.API.CONSUMER.DELETE.{stream}.{consumer}")
+}
+
 /// Names of headers. Ours begin with `Sipdo-`; trace context keeps its W3C names, in lower case.
 pub mod header {
     /// Schema of the payload, for example `job.v1`.

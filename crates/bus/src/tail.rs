@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::connection::{Bus, Link};
 use crate::error::BusError;
 use crate::message::{DeliveryInfo, Headers, Stored, time_of};
-use crate::subjects::{header, next_message};
+use crate::subjects::{self, header, next_message};
 
 /// Messages asked for at a time. Half of them may be on their way when the next are asked for.
 const BATCH: usize = 1000;
@@ -30,6 +30,7 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_secs(2);
 /// The server removes a consumer that nobody has asked for this long.
 const FORGET: Duration = Duration::from_secs(10);
+const LISTING: &str = "listing messages of a stream";
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -285,23 +286,31 @@ impl Bus {
         filter: &str,
         start: DeliverPolicy,
     ) -> Result<Vec<Stored>, BusError> {
-        const DOING: &str = "listing messages of a stream";
         let name = format!("list-{}", self.unique());
         let waiting = match make_reader(self, stream, &name, filter, start).await {
             Ok(waiting) => waiting,
-            Err(NotOpened::Gone) => return Err(BusError::failed(DOING, format!("there is no stream {stream}"))),
-            Err(NotOpened::Other(reason)) => return Err(BusError::failed(DOING, reason)),
+            Err(NotOpened::Gone) => return Err(BusError::failed(LISTING, format!("there is no stream {stream}"))),
+            Err(NotOpened::Other(reason)) => return Err(BusError::failed(LISTING, reason)),
         };
+        let found = match waiting {
+            0 => Ok(Vec::new()),
+            _ => self.collect_from(stream, &name).await,
+        };
+        // The server would forget it by itself, but coordinators list every second. Whether it did is not worth waiting for.
+        let forget = subjects::forget_consumer(stream, &name);
+        let sent = self.client().publish(forget, Bytes::new()).await;
+        sent.map_err(|error| BusError::failed(LISTING, error))?;
+        found
+    }
+
+    async fn collect_from(&self, stream: &str, consumer: &str) -> Result<Vec<Stored>, BusError> {
         let mut found = Vec::new();
-        if waiting == 0 {
-            return Ok(found);
-        }
         let inbox = self.client().new_inbox();
         let mut messages = self
             .client()
             .subscribe(inbox.clone())
             .await
-            .map_err(|error| BusError::failed(DOING, error))?;
+            .map_err(|error| BusError::failed(LISTING, error))?;
         let mut asked = 0;
         loop {
             if asked == 0 {
@@ -310,13 +319,13 @@ impl Bus {
                 let ask = pull_request_now(BATCH);
                 let sent = self
                     .client()
-                    .publish_with_reply(next_message(stream, &name), inbox.clone(), ask)
+                    .publish_with_reply(next_message(stream, consumer), inbox.clone(), ask)
                     .await;
-                sent.map_err(|error| BusError::failed(DOING, error))?;
+                sent.map_err(|error| BusError::failed(LISTING, error))?;
                 asked = BATCH;
             }
             let Ok(Some(message)) = tokio::time::timeout(SILENCE, messages.next()).await else {
-                return Err(BusError::failed(DOING, "no answer"));
+                return Err(BusError::failed(LISTING, "no answer"));
             };
             match message.status {
                 None | Some(StatusCode::OK) => {
@@ -326,7 +335,7 @@ impl Bus {
                     }
                 }
                 Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => return Ok(found),
-                Some(status) => return Err(BusError::failed(DOING, format!("the server says {status}"))),
+                Some(status) => return Err(BusError::failed(LISTING, format!("the server says {status}"))),
             }
         }
     }

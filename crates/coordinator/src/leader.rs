@@ -36,8 +36,10 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-/// A job without a result for this long is published again; its agents know whether it is still at work.
+/// A job without a result for this long is published again, in case its message was lost; its agents know whether it is at work.
 const OVERDUE: Duration = Duration::from_secs(120);
+/// Each time it may take twice as long, so many times: in an outage of hours copies would fill the queue that nobody can do.
+const MOST_DOUBLED: u32 = 5;
 /// How often the leader looks at its agents and at its clock.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -88,6 +90,15 @@ type Registry = watch::Receiver<BTreeMap<String, sipdo_bus::Entry>>;
 type Ack = BoxFuture<'static, (String, Result<Published, BusError>)>;
 type Told = oneshot::Sender<Result<(), Stop>>;
 
+/// A job's last sending.
+struct Sent {
+    at: Instant,
+    /// How often it was sent before, for whatever reason: the server tells sendings apart by it.
+    repeat: u32,
+    /// How often it was sent again because it was overdue.
+    overdue: u32,
+}
+
 /// Why the loop goes no further.
 enum Halt {
     Led(Led),
@@ -114,7 +125,7 @@ struct Leader<'a> {
     seed: u64,
     leadership: Leadership,
     asking: Asking,
-    published: HashMap<String, (Instant, u32)>,
+    published: HashMap<String, Sent>,
     full: Vec<String>,
     acks: FuturesUnordered<Ack>,
     recalls: FuturesUnordered<Recalling>,
@@ -288,6 +299,7 @@ impl<'a> Leader<'a> {
                     self.desk.settled(*result);
                 }
                 Fact::Lost(job) => {
+                    self.published.remove(&job);
                     self.observer.lost(&job);
                     self.desk.attempt_lost(&job);
                     // Its owner is gone, or has another price than was known.
@@ -334,15 +346,47 @@ impl<'a> Leader<'a> {
         for job in self.full.drain(..) {
             self.desk.publish_again(&job);
         }
-        let overdue = self
-            .published
-            .iter()
-            .filter(|(_, (at, _))| at.elapsed() > OVERDUE)
-            .map(|(job, _)| job.clone());
-        for job in overdue.collect::<Vec<_>>() {
-            self.desk.publish_again(&job);
+        for (job, sent) in &mut self.published {
+            if sent.at.elapsed() > overdue(sent.overdue) {
+                sent.overdue += 1;
+                self.desk.publish_again(job);
+            }
         }
     }
 }
 
+/// When a job is overdue that was so many times before.
+fn overdue(times: u32) -> Duration {
+    OVERDUE * (1 << times.min(MOST_DOUBLED))
+}
+
 type Strategy = JoinHandle<Result<Outcome, Stop>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often a job is published again that waits for so long.
+    fn copies(outage: Duration) -> usize {
+        let times = (0..).scan(Duration::ZERO, |at, times| {
+            *at += overdue(times);
+            Some(*at)
+        });
+        times.take_while(|at| *at < outage).count()
+    }
+
+    #[test]
+    fn an_outage_of_hours_does_not_fill_the_queue_with_copies() {
+        assert_eq!(
+            copies(Duration::from_mins(3)),
+            1,
+            "a message that was lost is soon replaced"
+        );
+        assert_eq!(copies(Duration::from_hours(1)), 4);
+        assert!(
+            copies(Duration::from_hours(24)) < 30,
+            "{}",
+            copies(Duration::from_hours(24))
+        );
+    }
+}

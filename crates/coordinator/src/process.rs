@@ -179,12 +179,11 @@ async fn serve(args: Args) -> Result<()> {
     let presence = bus
         .announce(&id, move || card.card(started).encode_to_vec().into())
         .await?;
-    let (supervisor, want) = Supervisor::new(context.clone());
-    let supervised = tokio::spawn(supervisor.run(stop.clone()));
-
     write_port(args.port_file.as_deref(), &api)?;
     readiness.ready(bus.clone());
     tracing::info!(api = %api.local_addr()?, id = %id, "ready");
+    let (supervisor, want) = Supervisor::new(context.clone());
+    let supervised = tokio::spawn(supervisor.run(stop.clone()));
     serve_api(api, Runs::new(context, want), token, tls, stop.clone()).await?;
     // The runs are anybody's from here on: whoever asks after this process hears that it is gone.
     drop(presence);

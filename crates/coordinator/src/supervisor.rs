@@ -122,7 +122,7 @@ impl Supervisor {
             }
         };
         let listed = u32::try_from(runs.len()).unwrap_or(u32::MAX);
-        self.others.clear();
+        let known = std::mem::take(&mut self.others);
         for (run, last) in runs {
             let Ok(entry) = pb::Entry::decode(last.payload) else {
                 continue;
@@ -130,10 +130,14 @@ impl Supervisor {
             let summary = entry.summary.unwrap_or_default();
             // A run that met its cap may have been given more while nobody was there to see it.
             let look_again = first && summary.state() == State::BudgetExhausted;
-            if (!is_end(summary.state()) || look_again) && !self.leading.contains(&run) {
-                self.others
-                    .insert(run, if look_again { String::new() } else { summary.coordinator });
+            if (is_end(summary.state()) && !look_again) || self.leading.contains(&run) {
+                continue;
             }
+            let leader = if look_again { String::new() } else { summary.coordinator };
+            if !leader.is_empty() && known.get(&run) != Some(&leader) {
+                tracing::info!(%run, leader, "standing by");
+            }
+            self.others.insert(run, leader);
         }
         Some(listed)
     }

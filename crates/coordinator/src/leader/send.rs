@@ -1,6 +1,6 @@
 //! Publishing jobs, and giving up those that nobody can do.
 
-use super::{Halt, Leader};
+use super::{Halt, Leader, Sent};
 use crate::{context::now_ms, desk::Publication};
 use sipdo_bus::{BusError, JobId, JobMessage, NewMessage, Role as BusRole};
 use sipdo_domain::{NotMeasured, Provenance, Reason, Role};
@@ -45,8 +45,10 @@ impl Leader<'_> {
             at_most,
         };
         let whose = pool.role;
-        let repeat = self.published.get(&job).map_or(0, |(_, repeat)| repeat + 1);
-        self.published.insert(job.clone(), (Instant::now(), repeat));
+        let before = self.published.get(&job);
+        let (repeat, overdue) = before.map_or((0, 0), |sent| (sent.repeat + 1, sent.overdue));
+        let at = Instant::now();
+        self.published.insert(job.clone(), Sent { at, repeat, overdue });
         let message = NewMessage::encode(&message, schema::JOB).traced(&sending.trace());
         let sent = async {
             let (role, id) = (BusRole::new(pool.to_string())?, JobId::new(&job)?);
