@@ -13,6 +13,7 @@ mod judge;
 mod kind;
 mod site;
 
+pub use fate::now_ms;
 pub use judge::Report;
 pub use kind::Ground;
 

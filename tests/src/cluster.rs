@@ -98,10 +98,11 @@ pub struct Cluster {
     pub agents: Vec<(&'static str, Process)>,
     /// Folder with the coordinators and agents to start from now on; none: those of this build.
     pub programs: Option<PathBuf>,
+    /// Where the processes that are started from now on find their server; none: the cluster's own.
+    pub servers: Option<String>,
     slots: u32,
     started: usize,
     proxied: bool,
-    servers: Option<String>,
     token: Option<Token>,
     nats_login: Option<String>,
     /// The proxies by process id.

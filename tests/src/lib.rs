@@ -14,6 +14,7 @@ pub mod otlp;
 pub mod overhead;
 pub mod process;
 pub mod proxy;
+pub mod repeater;
 pub mod runs;
 pub mod simulator;
 pub mod spec;

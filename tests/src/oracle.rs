@@ -10,7 +10,7 @@ pub use stores::Left;
 use anyhow::Result;
 use money::Money;
 use prost::Message as _;
-use sipdo_bus::{Bus, RunId, RunReader, RunSubject};
+use sipdo_bus::{Bus, RunId, RunMessage, RunReader, RunSubject};
 use sipdo_protocol::pb::{self, State, event::Event, job_result::Finding};
 use std::collections::BTreeMap;
 
@@ -55,28 +55,24 @@ impl History {
     /// # Errors
     /// The server cannot be asked.
     pub async fn read(bus: &Bus, run: &str) -> Result<Self> {
+        Self::follow(bus, run, |_| true).await
+    }
+
+    /// Reads a run up to its present end, and on until there is `enough`.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub async fn follow(bus: &Bus, run: &str, enough: impl Fn(&History) -> bool) -> Result<Self> {
         let mut reader = RunReader::open(bus, &RunId::new(run)?, 0).await?;
-        let mut facts = Vec::new();
+        let mut history = History {
+            run: run.to_owned(),
+            facts: Vec::new(),
+        };
         loop {
             let chunk = reader.next_chunk().await?;
-            for message in chunk.messages {
-                let payload = message.payload;
-                facts.push(match message.kind {
-                    RunSubject::Log => {
-                        pb::Entry::decode(payload).map_or(Fact::Other, |entry| Fact::Entry(Box::new(entry)))
-                    }
-                    RunSubject::Result { .. } => {
-                        pb::JobResult::decode(payload).map_or(Fact::Other, |result| Fact::Result(Box::new(result)))
-                    }
-                    RunSubject::Lost { .. } => pb::AttemptLost::decode(payload).map_or(Fact::Other, Fact::Lost),
-                    _ => Fact::Other,
-                });
-            }
-            if chunk.caught_up {
-                return Ok(History {
-                    run: run.to_owned(),
-                    facts,
-                });
+            history.facts.extend(chunk.messages.into_iter().map(Fact::from));
+            if chunk.caught_up && enough(&history) {
+                return Ok(history);
             }
         }
     }
@@ -245,6 +241,19 @@ impl History {
                 }
                 next = told.number + 1;
             }
+        }
+    }
+}
+
+impl From<RunMessage> for Fact {
+    fn from(RunMessage { kind, payload, .. }: RunMessage) -> Self {
+        match kind {
+            RunSubject::Log => pb::Entry::decode(payload).map_or(Fact::Other, |entry| Fact::Entry(Box::new(entry))),
+            RunSubject::Result { .. } => {
+                pb::JobResult::decode(payload).map_or(Fact::Other, |result| Fact::Result(Box::new(result)))
+            }
+            RunSubject::Lost { .. } => pb::AttemptLost::decode(payload).map_or(Fact::Other, Fact::Lost),
+            _ => Fact::Other,
         }
     }
 }

@@ -55,6 +55,12 @@ impl Proxy {
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
+
+    /// Whether there is no connection.
+    pub fn is_idle(&self) -> bool {
+        // Whoever accepts connections listens too, and each connection.
+        self.mode.receiver_count() <= 1
+    }
 }
 
 impl Drop for Proxy {

@@ -1,8 +1,13 @@
-//! Three nats-servers as one cluster, each a process that can be killed alone.
+//! Three nats-servers as one cluster, each a process that can be killed, stopped and cut off alone.
 
+use crate::{
+    process::eventually,
+    proxy::{Mode, Proxy},
+};
 use anyhow::{Context as _, Result, ensure};
 use sipdo_bus::local::find_binary;
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -18,6 +23,8 @@ const ANSWER: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Trio {
     servers: Vec<Server>,
+    /// What stands between two servers, by the one that speaks first and the one that is spoken to; empty where nothing does.
+    links: BTreeMap<(usize, usize), Proxy>,
 }
 
 #[derive(Debug)]
@@ -55,40 +62,134 @@ impl Trio {
     /// # Errors
     /// As [`Trio::start`].
     pub fn start_synced(folder: &Path, sync: &str) -> Result<Self> {
-        let addresses = free(6)?;
-        let (clients, routes) = addresses.split_at(3);
-        let known: Vec<String> = routes.iter().map(|route| format!("\"nats://{route}\"")).collect();
+        Self::launch(folder, sync, "", &free(3)?, BTreeMap::new())
+    }
+
+    /// As [`Trio::start`], with these lines in the configuration of each server.
+    ///
+    /// # Errors
+    /// As [`Trio::start`].
+    pub fn start_with(folder: &Path, lines: &str) -> Result<Self> {
+        Self::launch(folder, "always", lines, &free(3)?, BTreeMap::new())
+    }
+
+    /// As [`Trio::start`], but each can be cut off from the others by [`Trio::isolate`], and clients stay with the server they were
+    /// given.
+    ///
+    /// # Errors
+    /// As [`Trio::start`].
+    pub async fn start_linked(folder: &Path) -> Result<Self> {
+        let routes = free(3)?;
+        let mut links = BTreeMap::new();
+        for from in 0..routes.len() {
+            for (to, route) in routes.iter().enumerate().filter(|(to, _)| *to != from) {
+                links.insert((from, to), Proxy::start(*route).await?);
+            }
+        }
+        Self::launch(folder, "always", "", &routes, links)
+    }
+
+    fn launch(
+        folder: &Path,
+        sync: &str,
+        lines: &str,
+        routes: &[SocketAddr],
+        links: BTreeMap<(usize, usize), Proxy>,
+    ) -> Result<Self> {
+        // Where a link stands between two servers they must not tell each other of a way around it.
+        let discreet = match links.is_empty() {
+            true => "",
+            false => ", no_advertise: true, advertise: \"127.0.0.1:1\"",
+        };
         let mut servers = Vec::new();
-        for (number, (client, route)) in clients.iter().zip(routes).enumerate() {
+        for (number, (client, route)) in free(3)?.into_iter().zip(routes).enumerate() {
+            let known = routes.iter().enumerate().map(|(other, route)| {
+                let address = links.get(&(number, other)).map_or(*route, Proxy::address);
+                format!("\"nats://{address}\"")
+            });
+            let known: Vec<String> = known.collect();
             let folder = folder.join(format!("server-{number}"));
             fs::create_dir_all(&folder)?;
             let config = folder.join("nats.conf");
             let text = format!(
                 "server_name: server-{number}\nlisten: \"{client}\"\nlog_file: \"{0}/log\"\n\
                  jetstream {{ store_dir: \"{0}\", sync_interval: {sync} }}\n\
-                 cluster {{ name: trio, listen: \"{route}\", routes: [{1}] }}\n",
+                 cluster {{ name: trio, listen: \"{route}\", routes: [{1}]{discreet} }}\n{lines}\n",
                 folder.display(),
                 known.join(", ")
             );
             fs::write(&config, text)?;
             servers.push(Server {
                 child: Server::start(&config)?,
-                client: *client,
+                client,
                 config,
                 frozen: false,
             });
         }
-        Ok(Trio { servers })
+        Ok(Trio { servers, links })
     }
 
     /// Where clients connect, all three.
     pub fn urls(&self) -> String {
-        let urls: Vec<String> = self
+        self.urls_of("")
+    }
+
+    /// As [`Trio::urls`], with this user, `name:password@`.
+    pub fn urls_of(&self, user: &str) -> String {
+        let urls = self
             .servers
             .iter()
-            .map(|server| format!("nats://{}", server.client))
-            .collect();
-        urls.join(",")
+            .map(|server| format!("nats://{user}{}", server.client));
+        urls.collect::<Vec<_>>().join(",")
+    }
+
+    /// Where clients of one of them connect.
+    ///
+    /// # Errors
+    /// There are three.
+    pub fn url(&self, number: usize) -> Result<String> {
+        let server = self.servers.get(number).context("there are three")?;
+        Ok(format!("nats://{}", server.client))
+    }
+
+    /// Cuts one off from the other two, in this way. It stays there for its own clients.
+    pub fn isolate(&self, number: usize, how: Mode) {
+        self.between(number).for_each(|link| link.set(how));
+    }
+
+    /// Lets one that was cut off find the others again.
+    ///
+    /// # Errors
+    /// An old connection does not end.
+    pub async fn join(&self, number: usize) -> Result<()> {
+        // A connection that has lost something of what was said is of no use.
+        self.isolate(number, Mode::Cut);
+        eventually("the old connections to end", || async {
+            Ok(self.between(number).all(Proxy::is_idle).then_some(()))
+        })
+        .await?;
+        self.isolate(number, Mode::Open);
+        Ok(())
+    }
+
+    fn between(&self, number: usize) -> impl Iterator<Item = &Proxy> {
+        let own = self
+            .links
+            .iter()
+            .filter(move |((from, to), _)| [*from, *to].contains(&number));
+        own.map(|(_, link)| link)
+    }
+
+    /// Ends one as an operator does, and starts it again on the same data.
+    ///
+    /// # Errors
+    /// It cannot be told, or does not start.
+    pub fn restart(&mut self, number: usize) -> Result<()> {
+        let server = self.servers.get_mut(number).context("there are three")?;
+        let told = Command::new("kill").arg(server.child.id().to_string()).status()?;
+        ensure!(told.success(), "server {number} cannot be told to end");
+        server.child.wait()?;
+        self.start_again(number)
     }
 
     /// Kills one.
@@ -169,7 +270,10 @@ impl Trio {
 }
 
 /// One request and its answer, in the protocol's own words: a test of the cluster should not depend on the client under test.
-fn ask(server: SocketAddr, subject: &str) -> Result<String> {
+///
+/// # Errors
+/// The server does not answer.
+pub fn ask(server: SocketAddr, subject: &str) -> Result<String> {
     let mut stream = TcpStream::connect(server)?;
     stream.set_read_timeout(Some(ANSWER))?;
     write!(

@@ -50,3 +50,26 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
     };
     Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
+
+/// Files and connections that a process has open.
+///
+/// # Errors
+/// /proc cannot be read.
+pub fn open_files(pid: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+/// Memory that a process has in use, in bytes.
+///
+/// # Errors
+/// /proc cannot be read.
+pub fn resident(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB"));
+    Ok(kilobytes
+        .context("unreadable /proc/pid/status")?
+        .trim()
+        .parse::<u64>()?
+        * 1024)
+}

@@ -4,7 +4,7 @@ use crate::{
     Cluster,
     cluster::Client,
     oracle::History,
-    process::{eventually, eventually_within},
+    process::{DEADLINE, eventually_within},
     task::request,
 };
 use anyhow::{Context as _, Result};
@@ -49,18 +49,32 @@ pub async fn optimize(cluster: &Cluster, task: pb::Task, most: u32) -> Result<St
     create(&cluster.client().await?, request(task, "sipdo", &levels(most), None)).await
 }
 
+/// Follows a run until its history is as wanted.
+///
+/// # Errors
+/// Where it does not become so in time.
+pub async fn reached(
+    bus: &Bus,
+    run: &str,
+    within: Duration,
+    what: &str,
+    wanted: impl Fn(&History) -> bool,
+) -> Result<History> {
+    let follow = eventually_within(within, what, || async {
+        // Servers that elect a leader answer nobody for a moment: that is not the run's failure, so it is asked again.
+        Ok(History::follow(bus, run, &wanted).await.ok())
+    });
+    let followed = tokio::time::timeout(within, follow).await;
+    followed.with_context(|| format!("not in {within:?}: {what}"))?
+}
+
 /// Waits until the run's summary is as wanted.
 ///
 /// # Errors
 /// Where it does not become so in time.
 pub async fn summary(bus: &Bus, run: &str, what: &str, wanted: impl Fn(&pb::Summary) -> bool) -> Result<pb::Summary> {
-    let wanted = &wanted;
-    eventually_within(RECOVERY, what, || async move {
-        // Servers that elect a leader answer nobody for a moment: that is not the run's failure, so it is asked again.
-        let history = History::read(bus, run).await.ok();
-        Ok(history.map(|history| history.summary()).filter(wanted))
-    })
-    .await
+    let history = reached(bus, run, RECOVERY, what, |history| wanted(&history.summary())).await?;
+    Ok(history.summary())
 }
 
 /// Waits until a run has so many results.
@@ -68,12 +82,18 @@ pub async fn summary(bus: &Bus, run: &str, what: &str, wanted: impl Fn(&pb::Summ
 /// # Errors
 /// Where they do not come.
 pub async fn results(bus: &Bus, run: &str, at_least: usize) -> Result<()> {
-    eventually(&format!("{at_least} results"), || async move {
-        // As in `summary`.
-        let history = History::read(bus, run).await.ok();
-        Ok(history.filter(|history| history.results() >= at_least).map(drop))
-    })
-    .await
+    let there = |history: &History| history.results() >= at_least;
+    let what = format!("{at_least} results");
+    reached(bus, run, DEADLINE, &what, there).await.map(drop)
+}
+
+/// Waits until a run has so many more results than it has now.
+///
+/// # Errors
+/// Where they do not come.
+pub async fn more_results(bus: &Bus, run: &str, more: usize) -> Result<()> {
+    let now = reached(bus, run, DEADLINE, "its history", |_| true).await?;
+    results(bus, run, now.results() + more).await
 }
 
 /// Waits until a run has been claimed for the n-th time, counted from 0.
@@ -81,15 +101,13 @@ pub async fn results(bus: &Bus, run: &str, at_least: usize) -> Result<()> {
 /// # Errors
 /// Where nobody claims it.
 pub async fn claimed(bus: &Bus, run: &str, n: usize) -> Result<()> {
-    eventually(&format!("claim {n}"), || async move {
-        let history = History::read(bus, run).await?;
-        let claims = history
-            .events()
-            .filter(|(_, event)| matches!(event, Event::Claimed(_)))
-            .count();
-        Ok((claims > n).then_some(()))
-    })
-    .await
+    let claims = |history: &History| {
+        let claims = history.events().filter(|(_, event)| matches!(event, Event::Claimed(_)));
+        claims.count() > n
+    };
+    reached(bus, run, DEADLINE, &format!("claim {n}"), claims)
+        .await
+        .map(drop)
 }
 
 /// The history of a run that finished with nothing lost and nothing broken.

@@ -10,6 +10,7 @@ use sipdo_tests::{
     disk::SmallDisk,
     process::{eventually, eventually_within},
     task::{counting, request},
+    trio::Trio,
     watch::{RUN, clean, levels, optimize, results},
 };
 use std::{
@@ -91,13 +92,7 @@ async fn a_run_stops_short_of_its_streams_limit_and_goes_on_when_it_is_raised() 
     let runs = &usage.stores[0];
     assert!(runs.bytes <= 100_000, "answers in flight had room: {runs:?}");
 
-    let mut limits = Limits::default();
-    limits.max_bytes_of("runs=50MB").map_err(anyhow::Error::msg)?;
-    let operator = BusSettings {
-        limits,
-        ..BusSettings::new(cluster.nats.url())
-    };
-    Bus::connect(operator).await?.apply_limits().await?;
+    limited(&cluster.nats.url(), "runs=50MB").await?;
     ends_with_every_answer_bought_once(&cluster, &bus, &run).await?;
     assert!(cluster.ledger().await?.calls.len() > made, "it was in the middle");
     assert_eq!(waiting(&cluster, &run).await?, "");
@@ -120,6 +115,61 @@ async fn fill(bus: &Bus) -> Result<Vec<RunId>> {
     Ok(ballast)
 }
 
+/// What an agent says that stops it, as soon as one does.
+async fn trouble(cluster: &Cluster) -> Result<String> {
+    eventually("an agent to say what stops it", || async {
+        let mut client = cluster.client().await?;
+        let agents = client.list_agents(pb::ListAgentsRequest { wait_ms: 200 }).await?;
+        let agents = agents.into_inner().agents;
+        let stuck = |card: &pb::AgentCard| card.role != "coordinator" && !card.trouble.is_empty();
+        Ok(agents.into_iter().find(stuck).map(|card| card.trouble))
+    })
+    .await
+}
+
+/// Connects as an operator who sets these limits.
+async fn limited(urls: &str, max_bytes: &str) -> Result<Bus> {
+    let mut limits = Limits::default();
+    limits.max_bytes_of(max_bytes).map_err(anyhow::Error::msg)?;
+    let operator = BusSettings {
+        limits,
+        urls: urls.split(',').map(str::to_owned).collect(),
+        ..BusSettings::default()
+    };
+    let bus = Bus::connect(operator).await?;
+    bus.apply_limits().await?;
+    Ok(bus)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_stream_of_three_servers_loses_no_answer_and_all_goes_on_when_it_is_raised() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let trio = Trio::start(folder.path())?;
+    let cluster = Cluster::start(&Setup {
+        servers: Some(trio.urls()),
+        simulator: vec!["--latency-ms".into(), "300-400".into()],
+        ..setup()
+    })
+    .await?;
+    let run = optimize(&cluster, counting(20, 20), 2).await?;
+    let bus = limited(&trio.urls(), "runs=600kB").await?;
+    results(&bus, &run, 3).await?;
+    // In one go, so that nobody sees it coming.
+    fill(&bus).await?;
+    let trouble = trouble(&cluster).await?;
+    assert!(trouble.contains("cannot be brought to the bus"), "{trouble}");
+    calls_cease(&cluster).await?;
+    assert!(
+        walk(cluster.folder.path()) > 0,
+        "answers that could not be brought are kept"
+    );
+    assert!(!waiting(&cluster, &run).await?.is_empty());
+    limited(&trio.urls(), "runs=50MB").await?;
+    ends_with_every_answer_bought_once(&cluster, &bus, &run).await?;
+    assert_eq!(walk(cluster.folder.path()), 0, "the spool is empty");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_room_loses_no_answer_and_buys_none_and_all_goes_on_when_there_is_room() -> Result<()> {
     let cluster = Cluster::start(&Setup {
@@ -134,14 +184,7 @@ async fn a_server_without_room_loses_no_answer_and_buys_none_and_all_goes_on_whe
     results(&bus, &run, 3).await?;
     let ballast = fill(&bus).await?;
     waits_for(&cluster, &run, "insufficient resources").await?;
-    let trouble = eventually("an agent to say what stops it", || async {
-        let mut client = cluster.client().await?;
-        let agents = client.list_agents(pb::ListAgentsRequest { wait_ms: 200 }).await?;
-        let agents = agents.into_inner().agents;
-        let stuck = |card: &pb::AgentCard| card.role != "coordinator" && !card.trouble.is_empty();
-        Ok(agents.into_iter().find(stuck).map(|card| card.trouble))
-    })
-    .await?;
+    let trouble = trouble(&cluster).await?;
     assert!(trouble.contains("cannot be brought to the bus"), "{trouble}");
     let made = calls_cease(&cluster).await?;
     let spooled = walk(cluster.folder.path());

@@ -16,6 +16,7 @@ use sipdo_bus::{NewMessage, RunId};
 use sipdo_domain::{Reason, Reply, Role};
 use sipdo_protocol::pb;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use support::{ACK_WAIT, Job, Mode, Plain, Provider, Running, Shaped, World, eventually};
 
 fn said(reply: &Reply) -> &str {
@@ -270,6 +271,9 @@ async fn the_same_request_of_another_run_costs_nothing_where_chance_does_not_cou
     assert_ne!(seeds[1], seeds[2]);
 }
 
+/// How long a call takes: so long that the second delivery is handed back and comes again, and that a silent agent would be given up.
+const LONG_CALL: Duration = ACK_WAIT.saturating_mul(2);
+
 #[tokio::test]
 async fn a_job_that_a_living_agent_has_in_hand_is_left_to_it() {
     let world = World::start().await;
@@ -285,8 +289,7 @@ async fn a_job_that_a_living_agent_has_in_hand_is_left_to_it() {
             ..job.clone()
         })
         .await;
-    // Longer than it takes to hand the second delivery back and get it again, and than a silent agent would be believed.
-    tokio::time::sleep(2 * ACK_WAIT).await;
+    tokio::time::sleep(LONG_CALL).await;
     provider.open_gate();
     assert_eq!(said(&world.result(&job).await.finding.unwrap()), "from behind the gate");
     world.until_done(&job, 2).await;

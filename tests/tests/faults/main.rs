@@ -3,6 +3,7 @@
 mod agents;
 mod budget;
 mod coordinators;
+mod copies;
 mod poison;
 mod prices;
 mod providers;

@@ -9,9 +9,20 @@ use sipdo_tests::{
     process::eventually,
     proxy::Mode,
     task::counting,
-    watch::{RUN, clean, optimize, results},
+    watch::{RUN, clean, more_results, optimize, results},
 };
 use std::{fs, path::Path, time::Duration};
+
+/// How long a server that was killed is away, and one that nobody waits for any more: six times the queue's patience, and beyond every
+/// time limit of a request; `make chaos` has a whole minute of it.
+const AWAY: Duration = Duration::from_millis(700);
+const LONG_AWAY: Duration = Duration::from_secs(12);
+/// How long it hangs: longer than the 2.5 s in which a publish is to be acknowledged.
+const HANG: Duration = Duration::from_secs(3);
+/// How long it takes one client after the other to find it again.
+const COME_BACK: Duration = Duration::from_millis(400);
+/// How long a client is cut off, or unheard, or slow.
+const CUT_OFF: Duration = Duration::from_secs(2);
 
 /// A run under way, with so many results.
 async fn under_way(setup: &Setup, at_least: usize) -> Result<(Cluster, Bus, String)> {
@@ -33,7 +44,7 @@ async fn a_server_that_is_killed_and_comes_back_costs_nothing() -> Result<()> {
     for before in [5, 25, 45] {
         results(&bus, &run, before).await?;
         cluster.nats.kill().await?;
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        tokio::time::sleep(AWAY).await;
         cluster.nats.start_again().await?;
     }
     ended(&cluster.client().await?, &run, RUN).await?;
@@ -47,6 +58,28 @@ async fn a_server_that_is_killed_and_comes_back_costs_nothing() -> Result<()> {
     Ok(())
 }
 
+/// As one whose disk takes seconds for each write: nobody hears in time whether something was stored, and it mostly was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_answers_later_than_anybody_waits_costs_nothing() -> Result<()> {
+    let setup = Setup {
+        simulator: latency("50-150"),
+        coordinators: 2,
+        ..Setup::default()
+    };
+    let (cluster, bus, run) = under_way(&setup, 5).await?;
+    for _ in 0..3 {
+        cluster.nats.pause().await?;
+        tokio::time::sleep(HANG).await;
+        cluster.nats.resume().await?;
+        more_results(&bus, &run, 1).await?;
+    }
+    ended(&cluster.client().await?, &run, RUN).await?;
+    let history = clean(&bus, &run).await?;
+    assert_eq!(history.not_measured(), 0);
+    assert_eq!(cluster.ledger().await?.bought_twice(), Vec::new());
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_away_for_longer_than_every_patience_fails_no_run() -> Result<()> {
     let setup = Setup {
@@ -57,8 +90,7 @@ async fn a_server_away_for_longer_than_every_patience_fails_no_run() -> Result<(
     };
     let (mut cluster, bus, run) = under_way(&setup, 20).await?;
     cluster.nats.kill().await?;
-    // Six times the queue's patience, and beyond every time limit of a request; `make chaos` has a whole minute of it.
-    tokio::time::sleep(Duration::from_secs(12)).await;
+    tokio::time::sleep(LONG_AWAY).await;
     cluster.nats.start_again().await?;
     ended(&cluster.client().await?, &run, RUN).await?;
     let history = clean(&bus, &run).await?;
@@ -86,7 +118,7 @@ async fn a_server_that_comes_back_and_knows_nobody_makes_no_one_dead() -> Result
     cluster.nats.kill().await?;
     cluster.nats.start_again().await?;
     for pid in coordinators.iter().rev().chain(&agents) {
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        tokio::time::sleep(COME_BACK).await;
         cluster.set_link(*pid, Mode::Open)?;
     }
     ended(&cluster.client().await?, &run, RUN).await?;
@@ -178,7 +210,7 @@ async fn a_client_that_is_cut_off_comes_back_and_nothing_is_lost() -> Result<()>
         for pid in all().map(Process::pid).collect::<Vec<_>>() {
             cluster.set_link(pid, mode)?;
         }
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(CUT_OFF).await;
         for pid in all().map(Process::pid).collect::<Vec<_>>() {
             cluster.set_link(pid, Mode::Open)?;
         }

@@ -1,4 +1,4 @@
-//! Three nats-servers as one cluster: one may die, whichever it is, and all may come back.
+//! Three nats-servers as one cluster: one may die or be cut off, whichever it is, and all may come back.
 
 use crate::latency;
 use anyhow::Result;
@@ -6,12 +6,17 @@ use sipdo_bus::{Bus, BusSettings};
 use sipdo_protocol::pb::State;
 use sipdo_tests::{
     Cluster, Setup,
-    oracle::History,
-    process::eventually,
+    cluster::ROLES,
+    oracle::bought_again,
+    process::{eventually, eventually_within},
+    proxy::Mode,
     task::counting,
     trio::Trio,
-    watch::{clean, optimize, results, summary},
+    watch::{RECOVERY, claimed, clean, more_results, optimize, results, summary},
 };
+
+/// The streams through which a job in flight passes: the one of results and decisions, and the work queue.
+const STREAMS: [&str; 2] = ["SIPDO_RUN", "SIPDO_JOB"];
 
 /// A run under way on three servers, with so many results.
 async fn under_way(trio: &Trio) -> Result<(Cluster, Bus, String)> {
@@ -22,14 +27,26 @@ async fn under_way(trio: &Trio) -> Result<(Cluster, Bus, String)> {
         ..Setup::default()
     };
     let cluster = Cluster::start(&setup).await?;
-    let settings = BusSettings {
-        urls: trio.urls().split(',').map(str::to_owned).collect(),
-        ..BusSettings::default()
-    };
-    let bus = Bus::connect(settings).await?;
+    let bus = connect(&trio.urls()).await?;
     let run = optimize(&cluster, counting(12, 20), 3).await?;
     results(&bus, &run, 20).await?;
     Ok((cluster, bus, run))
+}
+
+async fn connect(urls: &str) -> Result<Bus> {
+    let settings = BusSettings {
+        urls: urls.split(',').map(str::to_owned).collect(),
+        ..BusSettings::default()
+    };
+    Ok(Bus::connect(settings).await?)
+}
+
+/// As an operator waits after a server has come back: until all three have what each of them has.
+async fn whole(trio: &Trio) -> Result<()> {
+    eventually_within(RECOVERY, "three whole servers", || async {
+        Ok(trio.is_whole(&STREAMS).then_some(()))
+    })
+    .await
 }
 
 /// The run ends as if nothing had happened: no agent died, so nothing is bought twice.
@@ -55,12 +72,10 @@ async fn the_server_that_leads_the_streams_of_runs_and_jobs_may_die() -> Result<
     let folder = tempfile::tempdir()?;
     let mut trio = Trio::start(folder.path())?;
     let (cluster, bus, run) = under_way(&trio).await?;
-    // A job in flight passes through both: first the one that holds results and decisions, then the one of the work queue.
-    for stream in ["SIPDO_RUN", "SIPDO_JOB"] {
+    for stream in STREAMS {
         let led = eventually("a leader", || async { Ok(trio.leader(stream).unwrap_or_default()) }).await?;
-        let before = eventually("a history", || async { Ok(History::read(&bus, &run).await.ok()) }).await?;
         trio.kill(led)?;
-        results(&bus, &run, before.results() + 5).await?;
+        more_results(&bus, &run, 5).await?;
         trio.start_again(led)?;
     }
     unharmed(&cluster, &bus, &run).await
@@ -81,4 +96,52 @@ async fn three_servers_killed_at_once_come_back_with_all_that_was_stored() -> Re
         trio.start_again(number)?;
     }
     unharmed(&cluster, &bus, &run).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_of_the_servers_under_load_costs_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut trio = Trio::start(folder.path())?;
+    let (cluster, bus, run) = under_way(&trio).await?;
+    for number in 0..3 {
+        trio.restart(number)?;
+        whole(&trio).await?;
+    }
+    unharmed(&cluster, &bus, &run).await
+}
+
+/// One server is on the smaller side with half of all programs, the leader of the run among them: they can store nothing, hear nothing
+/// from the others, and may read what is no longer so. The other half takes their work, and when both sides meet again there is one
+/// story.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_falls_apart_goes_on_with_one_half_and_nothing_finished_is_bought_again() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let trio = Trio::start_linked(folder.path()).await?;
+    let setup = Setup {
+        simulator: latency("100-300"),
+        slots: 4,
+        ack_wait: 2,
+        servers: Some(trio.url(0)?),
+        ..Setup::default()
+    };
+    let mut cluster = Cluster::start(&setup).await?;
+    cluster.servers = Some(trio.url(1)?);
+    cluster.start_coordinator().await?;
+    for role in ROLES {
+        cluster.start_agent(role, &[]).await?;
+    }
+    // Nobody cuts off whoever looks on.
+    let bus = connect(&trio.url(2)?).await?;
+    let run = optimize(&cluster, counting(12, 20), 4).await?;
+    results(&bus, &run, 10).await?;
+    trio.isolate(0, Mode::Drop);
+    claimed(&bus, &run, 1).await?;
+    more_results(&bus, &run, 10).await?;
+    trio.join(0).await?;
+    summary(&bus, &run, "an end", |summary| summary.state() == State::Finished).await?;
+    let history = clean(&bus, &run).await?;
+    assert_eq!(history.not_measured(), 0);
+    let again = bought_again(&cluster.ledger().await?, &[]);
+    assert_eq!(again.finished, Vec::<String>::new());
+    cluster.agents_answer(2 * ROLES.len()).await
 }

@@ -10,6 +10,8 @@ use crate::kit::{self, ACK_WAIT, bus, job, job_id, publish, role, run, text};
 
 /// Long enough that a job which is going to come has come.
 const A_WHILE: Duration = Duration::from_millis(250);
+/// How long a server hangs.
+const HANG: Duration = Duration::from_millis(250);
 
 async fn next(queue: &mut JobQueue) -> Delivery {
     kit::soon("a job", queue.next()).await.unwrap()
@@ -84,6 +86,25 @@ async fn a_job_in_work_stays_here_and_one_dropped_comes_again() {
         dropped.elapsed()
     );
     again.ack_confirmed().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_job_is_kept_and_delivered_again_for_as_long_as_it_takes() {
+    let (server, bus) = bus().await;
+    let _queue = JobQueue::join(&bus, &role(), 1).await.unwrap();
+    let client = async_nats::connect(server.nats.url()).await.unwrap();
+    let jetstream = async_nats::jetstream::new(client);
+    let mut jobs = jetstream.get_stream("SIPDO_JOB").await.unwrap();
+    let kept = jobs.info().await.unwrap().config.clone();
+    assert_eq!(
+        (kept.max_age, kept.max_messages, kept.max_bytes),
+        (Duration::ZERO, -1, -1)
+    );
+    let consumer = jobs.consumer_info(role().as_str()).await.unwrap().config;
+    assert_eq!(
+        (consumer.max_deliver, consumer.inactive_threshold),
+        (-1, Duration::ZERO)
+    );
 }
 
 #[tokio::test]
@@ -254,7 +275,7 @@ async fn all_jobs_are_done_over_killed_and_paused_servers() {
             }
             140 => {
                 server.nats.pause().await.unwrap();
-                tokio::time::sleep(A_WHILE).await;
+                tokio::time::sleep(HANG).await;
                 server.nats.resume().await.unwrap();
             }
             _ => {}
