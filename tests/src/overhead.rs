@@ -16,7 +16,7 @@ use std::{
 
 /// Pairs of turns, and jobs of each turn.
 const PAIRS: u64 = 9;
-const JOBS: usize = 1_500;
+const JOBS: usize = 6_000;
 /// Jobs of the loop that times telemetry switched off.
 const LOOP: u32 = 200_000;
 

@@ -84,13 +84,21 @@ pub(crate) struct Queue {
 }
 
 /// Spans that are sent together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Batch {
     spans: usize,
     bytes: Vec<u8>,
 }
 
 impl Batch {
+    /// With room for most batches: one that grows is copied again and again.
+    fn new() -> Self {
+        Self {
+            spans: 0,
+            bytes: Vec::with_capacity(BATCH_BYTES),
+        }
+    }
+
     fn is_full(&self) -> bool {
         self.spans >= BATCH || self.bytes.len() >= BATCH_BYTES
     }
@@ -106,7 +114,7 @@ impl Queue {
         }
         let mut batches = self.lock();
         if batches.back().is_none_or(Batch::is_full) {
-            batches.push_back(Batch::default());
+            batches.push_back(Batch::new());
         }
         if let Some(batch) = batches.back_mut() {
             encode::span(&mut batch.bytes, span);
