@@ -5,16 +5,17 @@ use crate::{
     proxy::{Mode, Proxy},
 };
 use anyhow::{Context as _, Result, ensure};
-use sipdo_bus::local::find_binary;
+use sipdo_bus::local::{find_binary, free_port};
 use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
+use tokio::net::TcpSocket;
 
 /// How long a server may take to answer what it is asked. Without a leader it does not answer at all.
 const ANSWER: Duration = Duration::from_millis(500);
@@ -25,12 +26,14 @@ pub struct Trio {
     servers: Vec<Server>,
     /// What stands between two servers, by the one that speaks first and the one that is spoken to; empty where nothing does.
     links: BTreeMap<(usize, usize), Proxy>,
+    /// Where they meet.
+    _routes: Vec<Place>,
 }
 
 #[derive(Debug)]
 struct Server {
     child: Child,
-    client: SocketAddr,
+    client: Place,
     config: PathBuf,
     frozen: bool,
 }
@@ -62,7 +65,7 @@ impl Trio {
     /// # Errors
     /// As [`Trio::start`].
     pub fn start_synced(folder: &Path, sync: &str) -> Result<Self> {
-        Self::launch(folder, sync, "", &free(3)?, BTreeMap::new())
+        Self::launch(folder, sync, "", places(3)?, BTreeMap::new())
     }
 
     /// As [`Trio::start`], with these lines in the configuration of each server.
@@ -70,7 +73,7 @@ impl Trio {
     /// # Errors
     /// As [`Trio::start`].
     pub fn start_with(folder: &Path, lines: &str) -> Result<Self> {
-        Self::launch(folder, "always", lines, &free(3)?, BTreeMap::new())
+        Self::launch(folder, "always", lines, places(3)?, BTreeMap::new())
     }
 
     /// As [`Trio::start`], but each can be cut off from the others by [`Trio::isolate`], and clients stay with the server they were
@@ -79,21 +82,21 @@ impl Trio {
     /// # Errors
     /// As [`Trio::start`].
     pub async fn start_linked(folder: &Path) -> Result<Self> {
-        let routes = free(3)?;
+        let routes = places(3)?;
         let mut links = BTreeMap::new();
         for from in 0..routes.len() {
             for (to, route) in routes.iter().enumerate().filter(|(to, _)| *to != from) {
-                links.insert((from, to), Proxy::start(*route).await?);
+                links.insert((from, to), Proxy::start(route.address).await?);
             }
         }
-        Self::launch(folder, "always", "", &routes, links)
+        Self::launch(folder, "always", "", routes, links)
     }
 
     fn launch(
         folder: &Path,
         sync: &str,
         lines: &str,
-        routes: &[SocketAddr],
+        routes: Vec<Place>,
         links: BTreeMap<(usize, usize), Proxy>,
     ) -> Result<Self> {
         // Where a link stands between two servers they must not tell each other of a way around it.
@@ -102,9 +105,9 @@ impl Trio {
             false => ", no_advertise: true, advertise: \"127.0.0.1:1\"",
         };
         let mut servers = Vec::new();
-        for (number, (client, route)) in free(3)?.into_iter().zip(routes).enumerate() {
+        for (number, (client, route)) in places(3)?.into_iter().zip(&routes).enumerate() {
             let known = routes.iter().enumerate().map(|(other, route)| {
-                let address = links.get(&(number, other)).map_or(*route, Proxy::address);
+                let address = links.get(&(number, other)).map_or(route.address, Proxy::address);
                 format!("\"nats://{address}\"")
             });
             let known: Vec<String> = known.collect();
@@ -112,11 +115,13 @@ impl Trio {
             fs::create_dir_all(&folder)?;
             let config = folder.join("nats.conf");
             let text = format!(
-                "server_name: server-{number}\nlisten: \"{client}\"\nlog_file: \"{0}/log\"\n\
+                "server_name: server-{number}\nlisten: \"{2}\"\nlog_file: \"{0}/log\"\n\
                  jetstream {{ store_dir: \"{0}\", sync_interval: {sync} }}\n\
-                 cluster {{ name: trio, listen: \"{route}\", routes: [{1}]{discreet} }}\n{lines}\n",
+                 cluster {{ name: trio, listen: \"{3}\", routes: [{1}]{discreet} }}\n{lines}\n",
                 folder.display(),
-                known.join(", ")
+                known.join(", "),
+                client.address,
+                route.address,
             );
             fs::write(&config, text)?;
             servers.push(Server {
@@ -126,7 +131,11 @@ impl Trio {
                 frozen: false,
             });
         }
-        Ok(Trio { servers, links })
+        Ok(Trio {
+            servers,
+            links,
+            _routes: routes,
+        })
     }
 
     /// Where clients connect, all three.
@@ -139,7 +148,7 @@ impl Trio {
         let urls = self
             .servers
             .iter()
-            .map(|server| format!("nats://{user}{}", server.client));
+            .map(|server| format!("nats://{user}{}", server.client.address));
         urls.collect::<Vec<_>>().join(",")
     }
 
@@ -149,7 +158,7 @@ impl Trio {
     /// There are three.
     pub fn url(&self, number: usize) -> Result<String> {
         let server = self.servers.get(number).context("there are three")?;
-        Ok(format!("nats://{}", server.client))
+        Ok(format!("nats://{}", server.client.address))
     }
 
     /// Cuts one off from the other two, in this way. It stays there for its own clients.
@@ -263,7 +272,7 @@ impl Trio {
     fn info(&self, stream: &str) -> Result<serde_json::Value> {
         let question = format!("$JS.API.STREAM.INFO.{stream}");
         let servers = self.servers.iter().filter(|server| !server.frozen);
-        let mut answers = servers.filter_map(|server| ask(server.client, &question).ok());
+        let mut answers = servers.filter_map(|server| ask(server.client.address, &question).ok());
         let answer = answers.next().context("no server answers")?;
         Ok(serde_json::from_str(&answer)?)
     }
@@ -297,10 +306,21 @@ impl Drop for Trio {
     }
 }
 
-/// Addresses of this machine that nobody listens at, all different.
-fn free(count: usize) -> Result<Vec<SocketAddr>> {
-    let held: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<Result<_, _>>()?;
-    held.iter().map(|listener| Ok(listener.local_addr()?)).collect()
+/// An address of this machine that stays free for one server, also while it is down.
+#[derive(Debug)]
+struct Place {
+    address: SocketAddr,
+    _reserved: TcpSocket,
+}
+
+/// Places for so many servers.
+fn places(count: usize) -> Result<Vec<Place>> {
+    let place = || {
+        let (port, socket) = free_port()?;
+        Ok(Place {
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            _reserved: socket,
+        })
+    };
+    (0..count).map(|_| place()).collect()
 }

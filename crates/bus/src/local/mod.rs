@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -82,7 +82,7 @@ pub enum LocalError {
 pub struct NatsServerOptions {
     /// The folder for its data, configuration, log and pid. Made if missing; kept when the server ends.
     pub folder: PathBuf,
-    /// Its port; 0 takes a free one and keeps it over restarts.
+    /// Its port; 0 takes a free one and keeps it over restarts ([`free_port`]).
     pub port: u16,
     /// The binary; found by [`find_binary`] if not given.
     pub binary: Option<PathBuf>,
@@ -121,6 +121,8 @@ pub struct NatsServer {
     options: NatsServerOptions,
     binary: PathBuf,
     port: u16,
+    /// Keeps a port that was not given.
+    _reserved: Option<TcpSocket>,
     child: Option<Child>,
 }
 
@@ -143,8 +145,16 @@ impl NatsServer {
             None => find_binary()?,
         };
         check_version(&binary).await?;
+        let (port, reserved) = match options.port {
+            0 => {
+                let (port, socket) = free_port().map_err(|error| io("finding a free port".to_owned(), error))?;
+                (port, Some(socket))
+            }
+            port => (port, None),
+        };
         let mut server = Self {
-            port: options.port,
+            port,
+            _reserved: reserved,
             options,
             binary,
             child: None,
@@ -168,11 +178,7 @@ impl NatsServer {
         let config = folder.join("nats.conf");
         std::fs::write(&config, self.config()).map_err(|error| io(format!("writing {}", config.display()), error))?;
         let mut command = Command::new(&self.binary);
-        command
-            .arg("--config")
-            .arg(&config)
-            .arg("--ports_file_dir")
-            .arg(&folder);
+        command.arg("--config").arg(&config);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.kill_on_drop(self.options.end_with_us);
         // A Ctrl-C meant for the program must not reach its server, which has to outlive the program's last messages.
@@ -180,12 +186,10 @@ impl NatsServer {
         let child = command
             .spawn()
             .map_err(|error| io(format!("starting {}", self.binary.display()), error))?;
-        let pid = child.id();
         self.child = Some(child);
-        let started = timeout(START, self.wait_until_up(pid)).await;
+        let started = timeout(START, self.wait_until_up()).await;
         let reason = match started {
-            Ok(Ok(port)) => {
-                self.port = port;
+            Ok(Ok(())) => {
                 let file = folder.join(URL_FILE);
                 return std::fs::write(&file, self.url())
                     .map_err(|error| io(format!("writing {}", file.display()), error));
@@ -285,7 +289,7 @@ impl NatsServer {
 
     fn config(&self) -> String {
         let folder = self.options.folder.display();
-        let port = if self.port == 0 { -1 } else { i32::from(self.port) };
+        let port = self.port;
         let sync = if self.options.sync_always { "always" } else { "5s" };
         let jetstream = if self.options.jetstream {
             let most = self.options.max_store;
@@ -308,30 +312,28 @@ impl NatsServer {
         )
     }
 
-    /// Waits until the server has told its port and greets there.
-    async fn wait_until_up(&mut self, pid: Option<u32>) -> Result<u16, String> {
-        let ports_file = self
-            .options
-            .folder
-            .join(format!("{BINARY}_{}.ports", pid.unwrap_or_default()));
-        loop {
+    /// Waits until the server greets.
+    async fn wait_until_up(&mut self) -> Result<(), String> {
+        while !greets(self.port).await {
             if let Some(ended) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
                 return Err(format!("it ended at once ({ended})"));
             }
-            let told = std::fs::read_to_string(&ports_file)
-                .ok()
-                .and_then(|text| told_port(&text));
-            let port = if self.port == 0 { told } else { Some(self.port) };
-            match port {
-                Some(port) if greets(port).await => {
-                    // Its only use; each start would leave another one.
-                    drop(std::fs::remove_file(&ports_file));
-                    return Ok(port);
-                }
-                _ => sleep(LOOK_AGAIN).await,
-            }
+            sleep(LOOK_AGAIN).await;
         }
+        Ok(())
     }
+}
+
+/// A free port of the loopback. The system gives it to nobody else as long as the socket is there, which does not listen: a server is
+/// told to use it, and may be away for a while. Clients that look for it meanwhile must not find another one.
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> std::io::Result<(u16, TcpSocket)> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(([127, 0, 0, 1], 0).into())?;
+    Ok((socket.local_addr()?.port(), socket))
 }
 
 /// The process id and URL of the server that runs in `folder`, if one does, whoever has started it.
@@ -424,12 +426,6 @@ async fn signal(pid: u32, name: &str) -> Result<(), LocalError> {
     ))
 }
 
-fn told_port(text: &str) -> Option<u16> {
-    let ports: serde_json::Value = serde_json::from_str(text).ok()?;
-    let url = ports.get("nats")?.get(0)?.as_str()?;
-    url.rsplit(':').next()?.parse().ok()
-}
-
 /// Whether a NATS server greets at this port.
 async fn greets(port: u16) -> bool {
     let Ok(stream) = TcpStream::connect(("127.0.0.1", port)).await else {
@@ -453,10 +449,18 @@ fn io(doing: String, error: std::io::Error) -> LocalError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::net::TcpListener;
 
-    #[test]
-    fn the_port_is_read_from_what_the_server_writes() {
-        assert_eq!(told_port(r#"{"nats": ["nats://127.0.0.1:41234"]}"#), Some(41234));
-        assert_eq!(told_port(""), None, "the file may be seen before it is written");
+    #[tokio::test]
+    async fn a_free_port_may_be_listened_at_again_and_again_and_is_given_to_nobody_else() {
+        let (port, _reserved) = free_port().unwrap();
+        let mut others = Vec::new();
+        for _ in 0..100 {
+            let server = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+            drop(server);
+            let other = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            assert_ne!(other.local_addr().unwrap().port(), port);
+            others.push(other);
+        }
     }
 }
