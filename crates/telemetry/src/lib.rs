@@ -17,6 +17,7 @@ pub mod names;
 mod post;
 mod prometheus;
 pub mod propagation;
+mod push;
 mod record;
 mod sender;
 mod settings;
@@ -37,6 +38,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
 use post::Post;
+use push::Pusher;
 use record::Recorder;
 use sender::{Sender, Tally};
 
@@ -104,7 +106,7 @@ pub enum TelemetryError {
 pub struct Guard {
     traces: Option<Sender>,
     tally: Arc<Tally>,
-    metrics: SdkMeterProvider,
+    metrics: (SdkMeterProvider, Option<Pusher>),
     logs: Option<SdkLoggerProvider>,
 }
 
@@ -130,7 +132,14 @@ impl Guard {
                 None => true,
             }
         };
-        let metrics = blocking(Some(metrics), |provider| provider.shutdown_with_timeout(FLUSH));
+        let metrics = async {
+            let (provider, pusher) = metrics;
+            let pushed = match pusher {
+                Some(pusher) => pusher.finish(FLUSH).await,
+                None => true,
+            };
+            blocking(Some(provider), |provider| provider.shutdown_with_timeout(FLUSH)).await && pushed
+        };
         let logs = blocking(logs, |provider| provider.shutdown_with_timeout(FLUSH));
         let all = async { tokio::join!(traces, metrics, logs) };
         match tokio::time::timeout(FLUSH + Duration::from_millis(500), all).await {
@@ -184,6 +193,7 @@ pub fn init_with(role: &str, settings: &Settings) -> Result<Guard, TelemetryErro
     let logs = settings.logs.as_ref();
     let logs = logs.map(|to| export::logs(to, &resource)).transpose()?;
     let pushed = settings.metrics.as_ref().map(export::metrics).transpose()?;
+    let pushed = pushed.map(|exporter| (exporter, settings.push_every));
     let bridge = logs.as_ref().map(|provider| {
         // Only our own lines: the exporter itself speaks HTTP, and would otherwise report about its reports.
         // By targets and not by a function: a function tells no highest level, and then every trace line of every library is

@@ -8,10 +8,12 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider as _, UpDownCounter};
 use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter as _;
+use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 
 use crate::names;
 use crate::prometheus::Page;
+use crate::push::Pusher;
 use crate::sender::Tally;
 
 pub use crate::prometheus::prometheus_name;
@@ -130,14 +132,24 @@ impl Instruments {
     }
 }
 
-pub(crate) fn start(resource: Resource, pushed: Option<MetricExporter>, spans: Option<Arc<Tally>>) -> SdkMeterProvider {
+/// Begins to count. What is pushed goes to the exporter, every so often.
+pub(crate) fn start(
+    resource: Resource,
+    pushed: Option<(MetricExporter, Duration)>,
+    spans: Option<Arc<Tally>>,
+) -> (SdkMeterProvider, Option<Pusher>) {
     let page = Page::default();
     let mut provider = SdkMeterProvider::builder()
         .with_resource(resource)
         .with_reader(page.reader());
-    if let Some(exporter) = pushed {
-        // Every minute, or as often as OTEL_METRIC_EXPORT_INTERVAL says.
-        provider = provider.with_periodic_exporter(exporter);
+    let mut pusher = None;
+    match pushed {
+        Some((exporter, every)) if exporter.temporality() == Temporality::Cumulative => {
+            pusher = Some(Pusher::start(page.reader(), exporter, every));
+        }
+        // Somebody wants differences, of which the page shows nothing: they have sums of their own.
+        Some((exporter, _)) => provider = provider.with_periodic_exporter(exporter),
+        None => {}
     }
     let provider = provider.build();
     let meter = provider.meter("sipdo");
@@ -147,7 +159,7 @@ pub(crate) fn start(resource: Resource, pushed: Option<MetricExporter>, spans: O
         count_spans(&meter, spans);
     }
     drop(PAGE.set(page));
-    provider
+    (provider, pusher)
 }
 
 /// Spans are counted where they are sent; whoever looks reads the counts.

@@ -1,10 +1,15 @@
 //! What the environment asks of telemetry: read in one place, from a function, so that tests need no real environment.
 
+use std::time::Duration;
+
 use crate::TelemetryError;
 use crate::destination::{Destination, destination};
 
 /// The filter in force when nobody asks for another: our own progress, and only trouble from the libraries.
 const DEFAULT_FILTER: &str = "info,async_nats=warn,h2=warn,hyper=warn,tower=warn,opentelemetry=warn";
+
+/// How often metrics are sent where the environment says nothing that can be read, as the specification has it.
+const PUSH_EVERY: Duration = Duration::from_secs(60);
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +43,8 @@ pub struct Settings {
     pub names_service: bool,
     /// Whether the environment limits the events of a span itself, so that we do not.
     pub limits_events: bool,
+    /// How often metrics are sent.
+    pub push_every: Duration,
     /// Whether spans also carry what Langfuse alone reads.
     pub for_langfuse: bool,
 }
@@ -84,6 +91,10 @@ impl Settings {
             capture_content: content.is_some_and(|value| value.eq_ignore_ascii_case("true")),
             names_service: named_by_resource || get("OTEL_SERVICE_NAME").is_some(),
             limits_events: get("OTEL_SPAN_EVENT_COUNT_LIMIT").is_some(),
+            push_every: get("OTEL_METRIC_EXPORT_INTERVAL")
+                .and_then(|text| text.trim().parse().ok())
+                .filter(|millis| *millis > 0)
+                .map_or(PUSH_EVERY, Duration::from_millis),
             for_langfuse,
         })
     }
@@ -141,6 +152,15 @@ mod tests {
         let only_logs = ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://localhost:4317");
         assert_eq!(sent(&[only_logs]), [false, false, true]);
         assert!(read(&[endpoint, ("OTEL_TRACES_EXPORTER", "zipkin")], false).is_err());
+        let every = |text| {
+            read(&[("OTEL_METRIC_EXPORT_INTERVAL", text)], false)
+                .unwrap()
+                .push_every
+        };
+        assert_eq!(
+            ["5000", " ", "0", "often"].map(every),
+            [5, 60, 60, 60].map(Duration::from_secs)
+        );
         let named = [("OTEL_RESOURCE_ATTRIBUTES", "a=b, service.name=x")];
         assert!(read(&named, false).unwrap().names_service);
     }
