@@ -6,17 +6,20 @@
 //! forced to disk: it is there to survive the death of the process, whatever the bus does at that moment; the rare loss of power costs
 //! at most the calls of the last seconds, and forcing each file would cost every job several milliseconds.
 
+mod space;
+
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use sipdo_domain::Role;
 use sipdo_protocol::pb;
+use space::{PART, Space};
 use std::collections::HashMap;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{
     fs,
-    io::{self, Read as _, Seek as _},
+    io::{self, Read as _},
 };
 
 /// A role's folder of the spool.
@@ -34,17 +37,6 @@ pub(crate) struct Spool {
 pub(crate) struct Room {
     space: Option<Space>,
     free: Arc<Mutex<Vec<Space>>>,
-}
-
-/// A file of this process, deleted with it while it holds no answer.
-#[derive(Debug)]
-struct Space {
-    /// Its name while it holds none.
-    path: PathBuf,
-    /// Locked as long as this process lives: who opens the spool can tell what nobody needs any more.
-    file: fs::File,
-    /// What it has room for.
-    bytes: u64,
 }
 
 /// One answer as it is kept.
@@ -66,16 +58,8 @@ struct Beside {
     traceparent: Option<String>,
 }
 
-/// Begins the last field of a file, number 1001, whose value is whatever still stands in the file behind the answer: its tag, and its
-/// length in five bytes of a varint.
-const REST: [u8; 2] = [0xca, 0x3e];
-/// The length of tag and length.
-const REST_HEAD: u64 = 7;
-
 /// Ends the name of a file that is whole.
 const WHOLE: &str = ".result";
-/// Ends the name of a file that is not.
-const PART: &str = ".part";
 /// Stands in the name for an answer without a key.
 const NO_KEY: &str = "none";
 
@@ -206,48 +190,6 @@ impl Spool {
     }
 }
 
-impl Space {
-    fn new(folder: &Path) -> io::Result<Self> {
-        let path = folder.join(format!("{}{PART}", uuid::Uuid::new_v4().simple()));
-        let file = fs::File::create_new(&path)?;
-        let space = Self { path, file, bytes: 0 };
-        space.file.try_lock()?;
-        Ok(space)
-    }
-
-    fn grow(&mut self, bytes: u64) -> io::Result<()> {
-        if self.bytes < bytes {
-            allocate(&self.file, bytes)?;
-            self.bytes = bytes;
-        }
-        Ok(())
-    }
-
-    /// Writes an answer, and makes what stands behind it part of the file's last field.
-    fn fill(&mut self, mut content: Vec<u8>) -> io::Result<()> {
-        match self.bytes.checked_sub(content.len() as u64 + REST_HEAD) {
-            Some(rest) => {
-                content.extend(REST);
-                content.extend((0..4).map(|place| 0x80 | (rest >> (7 * place)) as u8));
-                content.push((rest >> 28) as u8 & 0x7f);
-                self.file.write_all_at(&content, 0)
-            }
-            None => {
-                self.bytes = content.len() as u64;
-                self.file.write_all_at(&content, 0)?;
-                self.file.set_len(self.bytes)
-            }
-        }
-    }
-}
-
-impl Drop for Space {
-    fn drop(&mut self) {
-        // Filled, it has another name.
-        drop(fs::remove_file(&self.path));
-    }
-}
-
 impl Drop for Room {
     fn drop(&mut self) {
         if let Some(space) = self.space.take() {
@@ -282,20 +224,6 @@ fn delete(path: &Path) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Takes room on the disk; where its file system cannot do that, by writing.
-fn allocate(file: &fs::File, bytes: u64) -> io::Result<()> {
-    use rustix::{fs::FallocateFlags, io::Errno};
-    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
-        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
-            let mut file = file;
-            file.rewind()?;
-            io::copy(&mut io::repeat(0).take(bytes), &mut file)?;
-            Ok(())
-        }
-        taken => Ok(taken?),
-    }
 }
 
 /// The part of a file's name that tells the job. Names of runs and jobs may be too long for it; the content tells them.
