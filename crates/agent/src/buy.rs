@@ -275,7 +275,9 @@ impl<'a> Port for Purchase<'a> {
             .agent
             .bus
             .create_attempt(&work.run, &self.agent.name, &work.job, work.wire.attempt, message);
-        match created.await {
+        let created = created.await;
+        self.agent.intake.recorded(&created);
+        match created {
             Ok(created) if created.is_new() => Ok(Record::New),
             Ok(_) => Ok(Record::There),
             Err(BusError::Unsettled { .. }) => Ok(Record::Unsure),

@@ -1,6 +1,7 @@
 //! Whether this agent may buy at all. Not while what it has bought cannot be brought to the bus, and not where the spool could not
 //! keep another answer: what cannot be kept is not paid for. It hands its jobs back, says why in its card, and goes on by itself.
 
+use sipdo_bus::BusError;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What stops this agent from buying.
@@ -16,6 +17,8 @@ struct State {
     refused: String,
     /// Why the spool has no room.
     spool: Option<String>,
+    /// Why the bus has none for the records of attempts.
+    records: Option<String>,
 }
 
 /// Counts an answer as waiting until it is dropped.
@@ -33,7 +36,8 @@ impl Intake {
                 state.refused
             ));
         }
-        state.spool.clone()
+        let records = |why| format!("no attempt can be recorded: {why}");
+        state.spool.clone().or_else(|| state.records.clone().map(records))
     }
 
     /// Whether answers wait to be brought.
@@ -64,6 +68,15 @@ impl Intake {
             _ => {}
         }
         state.spool = lacks;
+    }
+
+    /// Whether the bus took the record of an attempt. Without room for it nothing is bought, and no leader would know why.
+    pub fn recorded<T>(&self, taken: &Result<T, BusError>) {
+        let full = taken
+            .as_ref()
+            .err()
+            .filter(|error| matches!(error, BusError::Full { .. }));
+        self.lock().records = full.map(ToString::to_string);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -103,6 +116,14 @@ mod tests {
         intake.spool(Some("no space".into()));
         assert_eq!(intake.trouble().as_deref(), Some("no space"));
         intake.spool(None);
+        assert_eq!(intake.trouble(), None);
+        let full = BusError::Full {
+            doing: "record of an attempt",
+            reason: "server full".into(),
+        };
+        intake.recorded(&Err::<(), _>(full));
+        assert!(intake.trouble().is_some_and(|words| words.contains("server full")));
+        intake.recorded(&Ok(()));
         assert_eq!(intake.trouble(), None);
     }
 }

@@ -332,10 +332,13 @@ impl<'a> Leader<'a> {
 
     fn take_ack(&mut self, job: String, published: Result<Published, BusError>) {
         match published {
-            Ok(Published::Queued | Published::Repeated) => {}
+            Ok(Published::Queued | Published::Repeated) => self.context.storage.taken(&self.run),
             Ok(Published::WindowFull) => self.full.push(job),
             Err(error) => {
                 tracing::warn!(run = %self.run, job, %error, "a job could not be published; it will be tried again");
+                if let BusError::Full { .. } = error {
+                    self.context.storage.refused(&self.run, error.to_string());
+                }
                 self.full.push(job);
             }
         }

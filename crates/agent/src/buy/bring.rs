@@ -41,7 +41,9 @@ impl Agent {
         let created = self
             .bus
             .create_lost(&work.run, &self.name, &work.job, work.wire.attempt, message);
-        created.await.map(drop)
+        let created = created.await;
+        self.intake.recorded(&created);
+        created.map(drop)
     }
 
     pub(super) async fn publish_unbought(

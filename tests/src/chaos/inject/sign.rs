@@ -1,7 +1,10 @@
 //! By what it is known that a fault has struck.
 
 use super::{
-    super::{fate::now_ms, kind::Kind},
+    super::{
+        fate::now_ms,
+        kind::{Kind, Room},
+    },
     Injector, Recovery,
 };
 use crate::client::connect;
@@ -45,6 +48,9 @@ pub(super) struct Awaited {
 const LOOK: Duration = Duration::from_millis(200);
 /// What has not been seen so long after is wrong: longer than any patience.
 const UNSEEN: Duration = Duration::from_secs(120);
+/// A full server that nobody has met so long after has not struck: no run had
+/// anything to write, or not every agent of a role.
+const UNMET: Duration = Duration::from_secs(60);
 /// A process that stands still does not answer.
 const ANSWER: Duration = Duration::from_secs(1);
 /// More dead letters than any round makes.
@@ -77,12 +83,16 @@ impl Injector {
             }
             awaited.looked = Instant::now();
             let seen = self.shows(&mut awaited.sign).await?;
-            if !seen && awaited.since.elapsed() < UNSEEN {
+            let waited = awaited.since.elapsed();
+            let unmet = matches!(awaited.kind, Kind::Room(Room::Server)) && waited > UNMET;
+            if !seen && !unmet && waited < UNSEEN {
                 self.awaited.push(awaited);
                 continue;
             }
             if seen {
                 self.count(awaited.kind);
+            } else if unmet {
+                self.round.decks.put_back(self.round.ground, awaited.kind);
             } else {
                 let (name, sign) = (awaited.kind.name(), &awaited.sign);
                 self.fate.broken.push(format!("no sign of {name}: {sign:?}"));
