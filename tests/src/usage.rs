@@ -64,12 +64,21 @@ pub fn open_files(pid: u32) -> Result<usize> {
 /// # Errors
 /// /proc cannot be read.
 pub fn resident(pid: u32) -> Result<u64> {
+    memory(pid, "VmRSS:")
+}
+
+/// The most memory that a process has had in use, in bytes.
+///
+/// # Errors
+/// /proc cannot be read.
+pub fn peak(pid: u32) -> Result<u64> {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, which: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(which));
     let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB"));
-    Ok(kilobytes
-        .context("unreadable /proc/pid/status")?
-        .trim()
-        .parse::<u64>()?
-        * 1024)
+    let kilobytes = kilobytes.context("unreadable /proc/pid/status")?;
+    Ok(kilobytes.trim().parse::<u64>()? * 1024)
 }

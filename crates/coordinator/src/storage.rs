@@ -61,10 +61,10 @@ impl Storage {
         refused.or(known.tight.as_ref()).cloned()
     }
 
-    /// A decision of this run could not be stored.
+    /// A decision or a job of this run could not be stored.
     pub fn refused(&self, run: &RunId, reason: String) {
         if self.lock().refused.insert(run.clone(), reason.clone()).is_none() {
-            tracing::warn!(%run, reason, "a decision cannot be stored; the run waits");
+            tracing::warn!(%run, reason, "there is no room for the next decision or job; the run waits");
         }
     }
 

@@ -220,8 +220,8 @@ mod tests {
     use super::*;
     use crate::record::{Draft, Recorder};
     use crate::sender::Queue;
-    use opentelemetry::trace::{TraceContextExt as _, TraceFlags, TraceId, TraceState};
-    use opentelemetry::{Context, StringValue};
+    use opentelemetry::StringValue;
+    use opentelemetry::trace::{TraceFlags, TraceId, TraceState};
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue as Pair, any_value};
     use opentelemetry_proto::tonic::trace::v1::{Span, Status, span};
@@ -320,8 +320,7 @@ mod tests {
                 for (value, _) in values(length) {
                     draft.set("early", &value);
                 }
-                let parent = Context::new().with_remote_span_context(far());
-                let span = recorder.begin(draft, Some(&parent));
+                let span = recorder.begin(draft, Some(&far()));
                 for (value, _) in values(length) {
                     span.set("late", &value);
                     span.event("happened", &[KeyValue::new("with", value)]);
@@ -374,8 +373,7 @@ mod tests {
     fn a_trace_begins_without_a_parent_and_goes_on_below_one() {
         let spans = received(|recorder| {
             let root = recorder.begin(Draft::new("root".into(), SpanKind::Internal), None);
-            let above = Context::new().with_remote_span_context(root.place().clone());
-            let child = recorder.begin(Draft::new("child".into(), SpanKind::Internal), Some(&above));
+            let child = recorder.begin(Draft::new("child".into(), SpanKind::Internal), Some(root.place()));
             recorder.end(&child, at(2));
             recorder.end(&root, at(3));
         });
@@ -397,8 +395,7 @@ mod tests {
                 true,
                 TraceState::NONE,
             );
-            let above = Context::new().with_remote_span_context(unsampled);
-            let silent = recorder.begin(Draft::new("silent".into(), SpanKind::Internal), Some(&above));
+            let silent = recorder.begin(Draft::new("silent".into(), SpanKind::Internal), Some(&unsampled));
             assert!(!silent.place().is_sampled());
             assert_eq!(silent.place().trace_id(), far.trace_id());
             silent.set("is", &"dropped".into());

@@ -14,9 +14,7 @@ use crate::span::{Trace, recording};
 /// The place in its trace as `(name, value)` pairs handed to `set`; none if nothing is recorded. The SDK's propagator writes the same,
 /// at several times the price, and every message of a run carries it.
 pub fn inject(trace: &Trace, mut set: impl FnMut(&'static str, String)) {
-    let Some(context) = trace.context() else { return };
-    let span = context.span();
-    let place = span.span_context();
+    let Some(place) = trace.place() else { return };
     set(TRACEPARENT, traceparent(place));
     let state = place.trace_state().header();
     // An empty state says nothing, and would cost a header on every message.
@@ -64,16 +62,19 @@ pub fn extract<'a>(get: impl Fn(&'static str) -> Option<&'a str>) -> Trace {
     if !recording() {
         return Trace::none();
     }
-    read(get).map_or_else(Trace::none, Trace::of)
+    read(get)
 }
 
-fn read<'a>(get: impl Fn(&'static str) -> Option<&'a str>) -> Option<Context> {
+fn read<'a>(get: impl Fn(&'static str) -> Option<&'a str>) -> Trace {
+    let Some(traceparent) = get(TRACEPARENT) else {
+        return Trace::none();
+    };
     let found = Found {
-        traceparent: get(TRACEPARENT)?,
+        traceparent,
         tracestate: get(TRACESTATE),
     };
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &found);
-    context.span().span_context().is_valid().then_some(context)
+    Trace::far(context.span().span_context())
 }
 
 struct Found<'a> {
@@ -105,7 +106,7 @@ mod tests {
     #[test]
     fn what_is_read_is_written_again() {
         for parent in [PARENT, "00-000000000000000000000000000000a1-00000000000000b2-00"] {
-            let trace = Trace::of(read(|name| (name == TRACEPARENT).then_some(parent)).unwrap());
+            let trace = read(|name| (name == TRACEPARENT).then_some(parent));
             let mut pairs = HashMap::new();
             inject(&trace, |name, value| drop(pairs.insert(name, value)));
             assert_eq!(

@@ -69,17 +69,18 @@ impl Recorder {
     }
 
     /// Begins a span below `parent`, or a trace where there is none.
-    pub fn begin(&self, draft: Draft, parent: Option<&Context>) -> Record {
+    pub fn begin(&self, draft: Draft, parent: Option<&SpanContext>) -> Record {
         let Draft {
             name,
             kind,
             start,
             mut body,
         } = draft;
-        let above = parent.map(|parent| parent.span().span_context().clone());
         let ids = &self.sdk.id_generator;
-        let trace = above.as_ref().map_or_else(|| ids.new_trace_id(), SpanContext::trace_id);
-        let sampled = self.sdk.sampler.should_sample(parent, trace, &name, &kind, &[], &[]);
+        let trace = parent.map_or_else(|| ids.new_trace_id(), SpanContext::trace_id);
+        let above = parent.map(|parent| Context::new().with_remote_span_context(parent.clone()));
+        let sampler = &self.sdk.sampler;
+        let sampled = sampler.should_sample(above.as_ref(), trace, &name, &kind, &[], &[]);
         let sampling = sampled.decision == SamplingDecision::RecordAndSample;
         let flags = if sampling {
             TraceFlags::SAMPLED
@@ -89,7 +90,7 @@ impl Recorder {
         let place = SpanContext::new(trace, ids.new_span_id(), flags, false, sampled.trace_state);
         if sampling {
             let start = start.unwrap_or_else(SystemTime::now);
-            encode::head(&mut body.bytes, &place, above.as_ref(), &name, &kind, start);
+            encode::head(&mut body.bytes, &place, parent, &name, &kind, start);
         }
         Record {
             place,

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
 
 pub use opentelemetry::trace::SpanKind as Kind;
@@ -58,10 +58,11 @@ pub(crate) fn record_no_more() {
 pub struct Trace(Option<Place>);
 
 #[derive(Debug, Clone)]
-struct Place {
-    context: Context,
-    /// The span there, if it is one of this process.
-    record: Option<Arc<Record>>,
+enum Place {
+    /// A span of this process.
+    Here(Arc<Record>),
+    /// One of another.
+    Far(SpanContext),
 }
 
 /// The span in whose scope work is done.
@@ -81,15 +82,10 @@ impl Trace {
         if !recording() {
             return Self(None);
         }
-        let context = Context::current();
-        let record = context.get::<Scope>().map(|scope| Arc::clone(&scope.0));
-        Self(
-            context
-                .span()
-                .span_context()
-                .is_valid()
-                .then_some(Place { context, record }),
-        )
+        Context::map_current(|context| match context.get::<Scope>() {
+            Some(scope) => Self(Some(Place::Here(Arc::clone(&scope.0)))),
+            None => Self::far(context.span().span_context()),
+        })
     }
 
     /// Whether it is nowhere.
@@ -115,19 +111,26 @@ impl Trace {
     /// The trace's id in hexadecimal.
     #[must_use]
     pub fn id(&self) -> Option<String> {
-        Some(self.context()?.span().span_context().trace_id().to_string())
+        Some(self.place()?.trace_id().to_string())
     }
 
-    pub(crate) fn of(context: Context) -> Self {
-        Self(Some(Place { context, record: None }))
+    /// In another process; nowhere where it is no place at all.
+    pub(crate) fn far(place: &SpanContext) -> Self {
+        Self(place.is_valid().then(|| Place::Far(place.clone())))
     }
 
-    pub(crate) fn context(&self) -> Option<&Context> {
-        Some(&self.0.as_ref()?.context)
+    pub(crate) fn place(&self) -> Option<&SpanContext> {
+        self.0.as_ref().map(|place| match place {
+            Place::Here(record) => record.place(),
+            Place::Far(place) => place,
+        })
     }
 
-    fn record(&self) -> Option<&Arc<Record>> {
-        self.0.as_ref()?.record.as_ref()
+    fn record(&self) -> Option<&Record> {
+        match self.0.as_ref()? {
+            Place::Here(record) => Some(record),
+            Place::Far(_) => None,
+        }
     }
 }
 
@@ -208,8 +211,8 @@ impl Start {
     /// With a link to this place, if there is one.
     #[must_use]
     pub fn link(mut self, to: &Trace) -> Self {
-        if let Some(context) = to.context() {
-            self.draft.link(context.span().span_context());
+        if let Some(place) = to.place() {
+            self.draft.link(place);
         }
         self
     }
@@ -243,21 +246,15 @@ impl Start {
         let Some(recorder) = RECORDER.get().filter(|_| recording()) else {
             return Span::none();
         };
-        let start = self;
-        let inference = start.inference;
-        let Self { draft, parent, .. } = start.with(names::OPENINFERENCE_KIND, inference);
-        let record = recorder.begin(draft, parent.context());
-        let context = Context::new().with_remote_span_context(record.place().clone());
-        Span(Some(Place {
-            context,
-            record: Some(Arc::new(record)),
-        }))
+        let inference = self.inference;
+        let Self { draft, parent, .. } = self.with(names::OPENINFERENCE_KIND, inference);
+        Span(Some(Arc::new(recorder.begin(draft, parent.place()))))
     }
 }
 
 /// A span that goes on, or nothing where nothing is recorded. Ends when it is dropped, at the latest.
 #[derive(Debug, Default)]
-pub struct Span(Option<Place>);
+pub struct Span(Option<Arc<Record>>);
 
 impl Span {
     /// Nothing.
@@ -269,7 +266,7 @@ impl Span {
     /// Its place, for children and messages.
     #[must_use]
     pub fn trace(&self) -> Trace {
-        Trace(self.0.clone())
+        Trace(self.0.clone().map(Place::Here))
     }
 
     /// Whether it is nothing.
@@ -280,21 +277,21 @@ impl Span {
 
     /// Sets an attribute.
     pub fn set(&self, name: &'static str, value: impl Into<Value>) {
-        if let Some(record) = self.record() {
+        if let Some(record) = &self.0 {
             record.set(name, &value.into());
         }
     }
 
     /// Notes that something happened now.
     pub fn event(&self, name: &'static str, attributes: Vec<Attribute>) {
-        if let Some(record) = self.record() {
+        if let Some(record) = &self.0 {
             record.event(name, &attributes);
         }
     }
 
     /// The work failed, in a way of this name. The words of an error stay in the logs: they may hold anything.
     pub fn fail(&self, error_type: impl Into<Cow<'static, str>>) {
-        if let Some(record) = self.record() {
+        if let Some(record) = &self.0 {
             record.set(names::ERROR_TYPE, &error_type.into().into());
             record.fail();
         }
@@ -311,23 +308,16 @@ impl Span {
     /// Does `work` inside the span: what is started there without another parent can ask for it by [`Trace::current`].
     pub async fn scope<F: Future>(&self, work: F) -> F::Output {
         match &self.0 {
-            Some(Place {
-                context,
-                record: Some(record),
-            }) => {
-                let scope = Scope(Arc::clone(record));
-                work.with_context(context.with_value(scope)).await
+            Some(record) => {
+                let context = Context::new().with_remote_span_context(record.place().clone());
+                work.with_context(context.with_value(Scope(Arc::clone(record)))).await
             }
-            _ => work.await,
+            None => work.await,
         }
     }
 
-    fn record(&self) -> Option<&Arc<Record>> {
-        self.0.as_ref()?.record.as_ref()
-    }
-
     fn end_as_of(&self, end: SystemTime) {
-        if let (Some(record), Some(recorder)) = (self.record(), RECORDER.get()) {
+        if let (Some(record), Some(recorder)) = (&self.0, RECORDER.get()) {
             recorder.end(record, end);
         }
     }

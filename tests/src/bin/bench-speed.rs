@@ -10,9 +10,9 @@ use sipdo_tests::{
     bench::{figure, machine, run},
     durability, long_run, overhead,
     task::counting,
-    usage::{cpu, processes},
+    usage::{self, cpu, processes},
 };
-use std::{fs, time::Instant};
+use std::time::Instant;
 
 /// Jobs of the run that is timed.
 const JOBS: usize = 10_000;
@@ -166,11 +166,5 @@ fn peak(cluster: &Cluster, name: &str) -> Result<f64> {
         .find(|(known, _)| *known == name)
         .context("no such process")?
         .1;
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .context("no VmHWM")?;
-    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib / 1024.0)
+    Ok(usage::peak(pid)? as f64 / f64::from(1 << 20))
 }

@@ -34,8 +34,8 @@ impl RunState {
         };
         let worst = issued.reserved.map(Amount::from).unwrap_or_default();
         self.ledger.force(&attempt_key(&issued.job, issued.attempt), worst);
-        let died = self.open.get(&issued.job).map_or(0, |open| open.died);
         let first = self.open.get(&issued.job);
+        let died = first.map_or(0, |open| open.died);
         let trace = first.map_or_else(|| self.trace.clone(), |open| open.trace.clone());
         self.open.insert(
             issued.job.clone(),
