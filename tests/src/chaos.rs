@@ -20,7 +20,7 @@ pub use kind::Ground;
 use crate::{
     Ledger,
     cluster::{Client, Cluster, Setup},
-    oracle::{History, Left},
+    oracle::{History, Left, over},
     process::eventually_within,
     simulator, task,
 };
@@ -32,7 +32,7 @@ use kind::Kind;
 use prost::Message as _;
 use rand_chacha::rand_core::SeedableRng as _;
 use sipdo_bus::{Bus, BusSettings, RunId};
-use sipdo_protocol::pb::{self, State};
+use sipdo_protocol::pb;
 use sipdo_simulator::draw::Rng;
 use site::Site;
 use std::{
@@ -235,7 +235,7 @@ async fn create(client: &Client, specs: &[Spec], caps: Option<&[pb::Budget]>) ->
 /// Whether all have ended. A server that cannot be asked says no.
 async fn all_ended(bus: &Bus, runs: &[RunId]) -> bool {
     for run in runs {
-        if last_summary(bus, run).await.is_none_or(|last| is_open(&last)) {
+        if last_summary(bus, run).await.is_none_or(|last| !over(last.state())) {
             return false;
         }
     }
@@ -246,10 +246,6 @@ async fn all_ended(bus: &Bus, runs: &[RunId]) -> bool {
 async fn last_summary(bus: &Bus, run: &RunId) -> Option<pb::Summary> {
     let last = tokio::time::timeout(Duration::from_millis(500), bus.last_log(run)).await;
     pb::Entry::decode(last.ok()?.ok()??.payload).ok()?.summary
-}
-
-fn is_open(run: &pb::Summary) -> bool {
-    [State::Unspecified, State::Pending, State::Running, State::Paused].contains(&run.state())
 }
 
 async fn tell(bus: &Bus, cluster: &Cluster, runs: &[RunId]) -> Result<Told> {

@@ -3,6 +3,7 @@
 pub use crate::client::{Client, connect};
 use crate::{
     client::{Token, connect_with},
+    oracle::over,
     process::{Process, eventually, program},
     proxy::{Mode, Proxy},
     simulator::Ledger,
@@ -439,8 +440,7 @@ pub async fn ended(client: &Client, run: &str, within: Duration) -> Result<pb::R
             .await?
             .into_inner();
         let state = run.summary.as_ref().map(pb::Summary::state).unwrap_or_default();
-        let ended = ![pb::State::Pending, pb::State::Running, pb::State::Paused].contains(&state);
-        if ended {
+        if over(state) {
             return Ok(run);
         }
         if start.elapsed() > within {

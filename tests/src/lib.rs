@@ -8,6 +8,7 @@ pub mod command;
 pub mod disk;
 pub mod durability;
 pub mod http;
+pub mod leader;
 pub mod long_run;
 pub mod oracle;
 pub mod otlp;

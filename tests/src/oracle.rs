@@ -112,6 +112,15 @@ impl History {
             .unwrap_or_default()
     }
 
+    /// Who claimed it last.
+    pub fn leader(&self) -> Option<&str> {
+        let claims = self.events().filter_map(|(_, event)| match event {
+            Event::Claimed(claimed) => Some(claimed.coordinator.as_str()),
+            _ => None,
+        });
+        claims.last()
+    }
+
     /// What it came to.
     pub fn outcome(&self) -> Option<&pb::Outcome> {
         self.events()
@@ -220,10 +229,7 @@ impl History {
                 findings.broken.push(format!("entry {number} comes after the end"));
             }
             epoch = entry.epoch;
-            ended = entry
-                .summary
-                .as_ref()
-                .is_some_and(|summary| ![State::Pending, State::Running, State::Paused].contains(&summary.state()));
+            ended = entry.summary.as_ref().is_some_and(|summary| over(summary.state()));
         }
     }
 
@@ -243,6 +249,11 @@ impl History {
             }
         }
     }
+}
+
+/// Whether a run in this state is at its end.
+pub fn over(state: State) -> bool {
+    ![State::Unspecified, State::Pending, State::Running, State::Paused].contains(&state)
 }
 
 impl From<RunMessage> for Fact {

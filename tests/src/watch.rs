@@ -3,11 +3,11 @@
 use crate::{
     Cluster,
     cluster::Client,
-    oracle::History,
+    oracle::{History, over},
     process::{DEADLINE, eventually_within},
     task::request,
 };
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use sipdo_bus::{Bus, NewMessage, RunId};
 use sipdo_protocol::{
     pb::{self, State, control::Kind, event::Event},
@@ -94,6 +94,19 @@ pub async fn results(bus: &Bus, run: &str, at_least: usize) -> Result<()> {
 pub async fn more_results(bus: &Bus, run: &str, more: usize) -> Result<()> {
     let now = reached(bus, run, DEADLINE, "its history", |_| true).await?;
     results(bus, run, now.results() + more).await
+}
+
+/// Fails where a run is over. Asked when something was done to a run in its middle: had it ended before, nothing would be shown.
+///
+/// # Errors
+/// It is over, or its stream cannot be read.
+pub async fn goes_on(bus: &Bus, run: &str) -> Result<()> {
+    let summary = History::read(bus, run).await?.summary();
+    ensure!(
+        !over(summary.state()),
+        "the run was over before it was struck, it has to be longer: {summary:?}"
+    );
+    Ok(())
 }
 
 /// Waits until a run has been claimed for the n-th time, counted from 0.

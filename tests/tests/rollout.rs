@@ -11,7 +11,7 @@ use sipdo_protocol::{
 use sipdo_tests::{
     Cluster, Ledger, Setup,
     cluster::{ROLES, ended},
-    oracle::{Fact, History},
+    oracle::{Fact, History, over},
     process::eventually,
     task::counting,
     watch::{RUN, clean, optimize, results, summary},
@@ -40,10 +40,7 @@ struct Whole {
 impl Whole {
     async fn of(cluster: &Cluster, run: &str) -> Result<Self> {
         let bus = cluster.bus().await?;
-        summary(&bus, run, "the run to end", |summary| {
-            ![State::Pending, State::Running, State::Paused].contains(&summary.state())
-        })
-        .await?;
+        summary(&bus, run, "the run to end", |summary| over(summary.state())).await?;
         Ok(Whole {
             history: clean(&bus, run).await?,
             ledger: cluster.ledger().await?,

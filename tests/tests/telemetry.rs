@@ -7,10 +7,9 @@ use sipdo_tests::{
     Cluster, Collector, Setup,
     cluster::{Client, ROLES, ended},
     otlp::Seen,
-    process::eventually,
     spec::Spec,
     task::{counting, request},
-    watch::RUN,
+    watch::{RUN, create, results},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +17,7 @@ async fn run(client: &Client, levels: u32) -> Result<pb::Run> {
     // All repairs are left to the levels, so that one of them goes through every role.
     let options = serde_json::json!({"levels": levels, "repair_seed_errors": false});
     let request = request(counting(20, 12), "sipdo", &options, None);
-    let run = client.clone().create_run(request).await?.into_inner();
-    let run = run.summary.context("a run without a summary")?.run;
+    let run = create(client, request).await?;
     ended(client, &run, RUN).await
 }
 
@@ -233,38 +231,25 @@ fn events(spans: &[Seen]) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_coordinator_that_takes_over_goes_on_in_the_same_trace() -> Result<()> {
     let collector = Collector::start().await?;
-    let simulator = vec!["--latency-ms".into(), "30".into()];
+    // At two slots the run takes three seconds at least, however fast its programs are.
+    let simulator = vec!["--latency-ms".into(), "200".into()];
     let mut environment = collector.environment();
     environment.push(("SIPDO_OTEL_COMPAT".into(), "langfuse".into()));
     let price = "[endpoints.simulator.prices.sim-weak]\ninput_per_million = 1\noutput_per_million = 2\n";
     let setup = Setup {
         simulator,
+        slots: 2,
         coordinators: 2,
         environment,
         operator: price.into(),
         ..Setup::default()
     };
     let mut cluster = Cluster::start(&setup).await?;
-    let client = cluster.client().await?;
+    let bus = cluster.bus().await?;
     let request = request(counting(12, 30), "eval", &serde_json::json!({}), None);
-    let run = client
-        .clone()
-        .create_run(request)
-        .await?
-        .into_inner()
-        .summary
-        .context("summary")?
-        .run;
-    eventually("some jobs done", || {
-        let (mut client, run) = (client.clone(), run.clone());
-        async move {
-            let run = client.get_run(pb::GetRunRequest { run }).await?.into_inner();
-            Ok(run.summary.filter(|summary| summary.jobs_done >= 10).map(drop))
-        }
-    })
-    .await?;
-    let (mut leader, _) = cluster.coordinators.remove(0);
-    leader.kill()?;
+    let run = create(&cluster.client().await?, request).await?;
+    results(&bus, &run, 5).await?;
+    cluster.kill_leader(&bus, &run).await?;
     let client = cluster.client().await?;
     ended(&client, &run, RUN).await?;
     cluster.drain().await?;
@@ -277,19 +262,17 @@ async fn a_coordinator_that_takes_over_goes_on_in_the_same_trace() -> Result<()>
         !takeover.parent.is_empty(),
         "it hangs on to the root that the dead coordinator never sent: {takeover:?}"
     );
-    let processed = |span: &&Seen| span.name == "process sipdo.v1.job.learner";
-    let traces: BTreeSet<&str> = spans.iter().filter(processed).map(|span| span.trace.as_str()).collect();
-    assert!(
-        traces.contains(takeover.trace.as_str()),
-        "jobs before and after are in one trace: {traces:?}"
-    );
-    let before = spans
-        .iter()
-        .filter(processed)
-        .filter(|span| span.attributes[names::EPOCH] == "1");
-    assert!(before.clone().count() > 0);
-    for span in before {
-        assert_eq!(span.trace, takeover.trace, "{span:?}");
+    let jobs = spans.iter().filter(|span| span.name == "process sipdo.v1.job.learner");
+    let traces: BTreeSet<(&str, &str)> = jobs
+        .map(|job| Ok((job.get(names::EPOCH)?, job.trace.as_str())))
+        .collect::<Result<_>>()?;
+    let epochs: BTreeSet<&str> = traces.iter().map(|(epoch, _)| *epoch).collect();
+    assert!(epochs.len() > 1, "jobs of both coordinators were done: {traces:?}");
+    for (epoch, trace) in &traces {
+        assert_eq!(
+            *trace, takeover.trace,
+            "jobs before and after are in one trace, but those of epoch {epoch}"
+        );
     }
     langfuse(&spans, &run)
 }

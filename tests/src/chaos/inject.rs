@@ -13,7 +13,7 @@ use super::{
     kind::{Ground, Kind, Room, Who},
     site::Site,
 };
-use crate::{process::Process, proxy::Mode, simulator::script_faults};
+use crate::{oracle::over, process::Process, proxy::Mode, simulator::script_faults};
 use anyhow::{Result, bail};
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 use serde_json::json;
@@ -261,7 +261,11 @@ impl Injector {
     async fn open_runs(&self) -> Vec<pb::Summary> {
         let mut open = Vec::new();
         for run in self.runs.iter().filter(|_| !self.no_server) {
-            open.extend(super::last_summary(&self.site.bus, run).await.filter(super::is_open));
+            open.extend(
+                super::last_summary(&self.site.bus, run)
+                    .await
+                    .filter(|last| !over(last.state())),
+            );
         }
         open
     }

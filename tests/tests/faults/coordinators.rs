@@ -3,13 +3,14 @@
 use crate::latency;
 use anyhow::{Context as _, Result};
 use sipdo_bus::{Bus, BusSettings};
-use sipdo_protocol::pb::{CancelRunRequest, State, control::Kind, event::Event};
+use sipdo_protocol::pb::{CancelRunRequest, State, control::Kind};
 use sipdo_tests::{
     Cluster, Setup,
     chaos::now_ms,
     cluster::{connect, ended},
+    leader::leader,
     oracle::History,
-    process::{eventually, eventually_within},
+    process::eventually,
     task::{counting, drawn, request},
     trio::Trio,
     watch::{RECOVERY, RUN, claimed, clean, create, levels, optimize, reached, results, summary, tell},
@@ -94,19 +95,6 @@ async fn a_frozen_leader_is_replaced_and_appends_nothing_when_it_wakes() -> Resu
     assert_eq!(history.takeovers().len(), 1, "nobody takes back what is led");
     assert_eq!(cluster.ledger().await?.bought_twice(), Vec::new());
     Ok(())
-}
-
-/// Who leads a run, once it is none of these.
-async fn leader(bus: &Bus, run: &str, not: &[String]) -> Result<String> {
-    eventually_within(RECOVERY, "a leader", || async {
-        let history = History::read(bus, run).await?;
-        let claimed = history.events().filter_map(|(_, event)| match event {
-            Event::Claimed(claimed) => Some(claimed.coordinator.clone()),
-            _ => None,
-        });
-        Ok(claimed.last().filter(|leader| !not.contains(leader)))
-    })
-    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
