@@ -311,7 +311,7 @@ impl Drop for Running {
 pub struct Models {
     /// Where they answer.
     pub at: SocketAddr,
-    _process: Process,
+    process: Process,
     _folder: TempDir,
 }
 
@@ -336,9 +336,17 @@ impl Models {
             .await?;
         Ok(Models {
             at,
-            _process: process,
+            process,
             _folder: folder,
         })
+    }
+
+    /// Sends a signal by name: `STOP`, and no model answers; `CONT`.
+    ///
+    /// # Errors
+    /// `kill` failed.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        self.process.signal(name)
     }
 }
 

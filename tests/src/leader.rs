@@ -43,7 +43,7 @@ impl Cluster {
         let at = self.leader(bus, run).await?;
         let (mut process, _) = self.coordinators.remove(at);
         process.kill()?;
-        goes_on(bus, run).await?;
+        goes_on(&History::read(bus, run).await?)?;
         process.coordinator_id().context("a coordinator's id")
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{Cluster, Process};
 use anyhow::{Context as _, Result};
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, thread};
 
 /// The processes of a cluster by name.
 pub fn processes(cluster: &Cluster) -> Vec<(&'static str, u32)> {
@@ -49,6 +49,20 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
             .context("unreadable /proc/pid/stat")
     };
     Ok((ticks(11)? + ticks(12)?) / 100.0)
+}
+
+/// How many processes want each processor of this machine, now or on average in the last minute; at least one. A bound on time holds
+/// where nobody has to wait for a processor, and on a crowded machine it takes so many times as long. One where the system does not say.
+pub fn crowding() -> f64 {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let words = load.split_whitespace().take(4).enumerate();
+    let told = words.filter_map(|(at, word)| match at {
+        0 => word.parse().ok(),
+        3 => word.split('/').next()?.parse().ok(),
+        _ => None,
+    });
+    let processors = thread::available_parallelism().map_or(1, |count| count.get());
+    told.map(|wants: f64| wants / processors as f64).fold(1.0, f64::max)
 }
 
 /// Files and connections that a process has open.

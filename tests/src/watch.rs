@@ -10,7 +10,7 @@ use crate::{
 use anyhow::{Context as _, Result, ensure};
 use sipdo_bus::{Bus, NewMessage, RunId};
 use sipdo_protocol::{
-    pb::{self, State, control::Kind, event::Event},
+    pb::{self, State, control::Kind},
     schema,
 };
 use std::time::Duration;
@@ -77,50 +77,36 @@ pub async fn summary(bus: &Bus, run: &str, what: &str, wanted: impl Fn(&pb::Summ
     Ok(history.summary())
 }
 
-/// Waits until a run has so many results.
+/// Waits until a run has so many results, in its middle: what is done to it next strikes it.
 ///
 /// # Errors
-/// Where they do not come.
+/// Where they do not come, or the run is over.
 pub async fn results(bus: &Bus, run: &str, at_least: usize) -> Result<()> {
-    let there = |history: &History| history.results() >= at_least;
+    let there = |history: &History| history.results() >= at_least || over(history.state());
     let what = format!("{at_least} results");
-    reached(bus, run, DEADLINE, &what, there).await.map(drop)
+    goes_on(&reached(bus, run, DEADLINE, &what, there).await?)
 }
 
-/// Waits until a run has so many more results than it has now.
+/// Waits until a run has so many more results than it has now, as [`results`] does.
 ///
 /// # Errors
-/// Where they do not come.
+/// As [`results`].
 pub async fn more_results(bus: &Bus, run: &str, more: usize) -> Result<()> {
     let now = reached(bus, run, DEADLINE, "its history", |_| true).await?;
     results(bus, run, now.results() + more).await
 }
 
-/// Fails where a run is over. Asked when something was done to a run in its middle: had it ended before, nothing would be shown.
+/// Fails where a run is over: what was done to it then came too late, and has shown nothing.
 ///
 /// # Errors
-/// It is over, or its stream cannot be read.
-pub async fn goes_on(bus: &Bus, run: &str) -> Result<()> {
-    let summary = History::read(bus, run).await?.summary();
+/// It is over.
+pub fn goes_on(history: &History) -> Result<()> {
+    let summary = history.summary();
     ensure!(
         !over(summary.state()),
         "the run was over before it was struck, it has to be longer: {summary:?}"
     );
     Ok(())
-}
-
-/// Waits until a run has been claimed for the n-th time, counted from 0.
-///
-/// # Errors
-/// Where nobody claims it.
-pub async fn claimed(bus: &Bus, run: &str, n: usize) -> Result<()> {
-    let claims = |history: &History| {
-        let claims = history.events().filter(|(_, event)| matches!(event, Event::Claimed(_)));
-        claims.count() > n
-    };
-    reached(bus, run, DEADLINE, &format!("claim {n}"), claims)
-        .await
-        .map(drop)
 }
 
 /// The history of a run that finished with nothing lost and nothing broken.

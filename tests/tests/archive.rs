@@ -32,12 +32,15 @@ async fn read(client: &Client, records: Vec<pb::Record>) -> Result<pb::Run, toni
 async fn a_run_is_read_back_from_its_records_after_it_was_deleted() -> Result<()> {
     let cluster = Cluster::start(&Setup::default()).await?;
     let mut client = cluster.client().await?;
+    // No model answers, so that the run cannot have ended when it is to be deleted.
+    cluster.simulator.signal("STOP")?;
     let create = request(counting(8, 8), "sipdo", &serde_json::json!({"levels": 2}), None);
     let run = client.create_run(create.clone()).await?.into_inner();
     let run = run.summary.context("a summary")?.run;
     let delete = pb::DeleteRunRequest { run: run.clone() };
     let early = client.delete_run(delete.clone()).await.expect_err("it has not ended");
     assert_eq!(early.code(), tonic::Code::FailedPrecondition);
+    cluster.simulator.signal("CONT")?;
 
     let before = ended(&client, &run, RUN).await?;
     let records = export(&client, &run).await?;

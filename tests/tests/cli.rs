@@ -137,7 +137,8 @@ fn from_a_csv_file_to_a_better_prompt() -> Result<()> {
 #[test]
 fn a_stack_that_stays_is_steered_and_taken_down() -> Result<()> {
     let mut user = user()?;
-    user.set("SIPDO_SIM_LATENCY_MS", "60");
+    // Slow, so that the run goes on while one command after the other is started.
+    user.set("SIPDO_SIM_LATENCY_MS", "400");
     assert_eq!(user.sipdo("status")?.code, Some(6));
     assert_eq!(user.sipdo("agents")?.code, Some(6));
     user.well("up --simulated --agents learner=2")?;
@@ -310,9 +311,13 @@ async fn one_interrupt_concludes_and_two_leave_the_run_to_be_resumed() -> Result
     let before = Ledger::read(models.at).await?.totals.calls;
     let mut run = user.start("optimize things/task.toml --seed 8")?;
     run.until_it_says("level 1/3")?;
+    // No model answers, so that the conclusion cannot end before the second interrupt.
+    models.signal("STOP")?;
     run.signal("INT")?;
     run.until_it_says("stopping early")?;
     run.signal("INT")?;
+    run.until_it_says("runs resume")?;
+    models.signal("CONT")?;
     let done = run.done()?;
     assert_eq!(done.code, Some(130), "{done}");
     assert!(done.err.contains("runs resume") && done.out.is_empty(), "{done}");

@@ -10,7 +10,7 @@ use sipdo_tests::{
     process::eventually,
     spec::Spec,
     task::{counting, request},
-    watch::{RUN, create},
+    watch::{RUN, create, results},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -165,8 +165,8 @@ async fn the_pages_of_live_programs_have_what_the_dashboard_shows() -> Result<()
     let collector = Collector::start().await?;
     let price = "[endpoints.simulator.prices.sim-teacher]\ninput_per_million = 1\noutput_per_million = 2\n";
     let setup = Setup {
-        // Slow enough to be looked at while it goes on; a refusal now and then has an error's label.
-        simulator: ["--latency-ms", "20", "--fault", "rate_limited=0.1"]
+        // A refusal now and then has an error's label.
+        simulator: ["--latency-ms", "50", "--fault", "rate_limited=0.1"]
             .map(str::to_owned)
             .to_vec(),
         operator: price.into(),
@@ -177,6 +177,9 @@ async fn the_pages_of_live_programs_have_what_the_dashboard_shows() -> Result<()
     let client = cluster.client().await?;
     let options = serde_json::json!({"levels": 2, "repair_seed_errors": false});
     let run = create(&client, request(counting(12, 12), "sipdo", &options, Some(1_000))).await?;
+    results(&cluster.bus().await?, &run, 1).await?;
+    // No model answers while it is looked at.
+    cluster.simulator.signal("STOP")?;
     let pages = cluster.admin_pages()?;
     assert_eq!(pages.len(), 6, "{pages:?}");
     let coordinator = *pages.get("coordinator-1").context("a coordinator")?;
@@ -191,6 +194,7 @@ async fn the_pages_of_live_programs_have_what_the_dashboard_shows() -> Result<()
     .await?;
     assert_eq!(led.1, BTreeMap::from([("sipdo_budget".into(), "calls".into())]));
     assert!(led.2 > 0.0, "{led:?}");
+    cluster.simulator.signal("CONT")?;
     let run = ended(&client, &run, RUN).await?;
     let summary = run.summary.context("summary")?;
     assert_eq!(summary.state(), State::Finished, "{}", run.failure);

@@ -313,6 +313,8 @@ async fn judges_that_share_a_model_are_named_and_refused_where_independence_is_r
     let refused = client.clone().create_run(other).await.expect_err("no such endpoint");
     assert!(refused.message().contains("they know simulator"), "{refused}");
 
+    // No model answers, so that the run cannot have ended when its model is changed.
+    cluster.simulator.signal("STOP")?;
     let differing = asked(&[("checker", "sim-strong"), ("verifier", "sim-weak")]);
     let run = client.clone().create_run(differing).await?.into_inner();
     assert_eq!(run.warnings, Vec::<String>::new());
@@ -329,6 +331,7 @@ async fn judges_that_share_a_model_are_named_and_refused_where_independence_is_r
             .any(|text| text.starts_with("checker and verifier vote with the same model")),
         "{warnings:?}"
     );
+    cluster.simulator.signal("CONT")?;
     let alike = request(counting(8, 8), "sipdo", &options, None);
     let warned = client.clone().create_run(alike).await?.into_inner();
     assert!(

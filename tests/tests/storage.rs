@@ -8,10 +8,11 @@ use sipdo_tests::{
     Cluster, Setup,
     cluster::ended,
     disk::SmallDisk,
+    oracle::History,
     process::{eventually, eventually_within},
     task::{counting, request},
     trio::Trio,
-    watch::{RUN, clean, levels, optimize, results},
+    watch::{RUN, clean, goes_on, levels, optimize, results},
 };
 use std::{
     cell::Cell,
@@ -156,6 +157,7 @@ async fn a_full_stream_of_three_servers_loses_no_answer_and_all_goes_on_when_it_
     results(&bus, &run, 3).await?;
     // In one go, so that nobody sees it coming.
     fill(&bus).await?;
+    goes_on(&History::read(&bus, &run).await?)?;
     let trouble = trouble(&cluster).await?;
     assert!(trouble.contains("cannot be brought to the bus"), "{trouble}");
     calls_cease(&cluster).await?;
@@ -183,6 +185,7 @@ async fn a_server_without_room_loses_no_answer_and_buys_none_and_all_goes_on_whe
     let run = optimize(&cluster, counting(20, 20), 2).await?;
     results(&bus, &run, 3).await?;
     let ballast = fill(&bus).await?;
+    goes_on(&History::read(&bus, &run).await?)?;
     waits_for(&cluster, &run, "insufficient resources").await?;
     let trouble = trouble(&cluster).await?;
     assert!(trouble.contains("cannot be brought to the bus"), "{trouble}");
@@ -220,6 +223,7 @@ async fn runs_are_held_back_before_the_disk_of_the_server_is_full() -> Result<()
     let cluster = Cluster::start(&Setup {
         coordinator: vec!["--store-dir".into(), store.display().to_string()],
         store: Some(store),
+        simulator: vec!["--latency-ms".into(), "300-400".into()],
         ..setup()
     })
     .await?;

@@ -1,7 +1,8 @@
 //! A job that kills its agent, among healthy neighbours: it takes them along once, and never again.
 
 use anyhow::{Context as _, Result};
-use sipdo_protocol::pb::{self, State, event::Event, job_result::Finding};
+use sipdo_protocol::pb::{self, State, job_result::Finding};
+use sipdo_simulator::FaultKind;
 use sipdo_tests::{
     Cluster, Setup,
     cluster::ended,
@@ -45,20 +46,23 @@ fn lost(history: &History) -> BTreeMap<String, usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_kills_its_agent_takes_each_neighbour_along_at_most_once() -> Result<()> {
     let mut cluster = Cluster::start(&Setup {
-        simulator: vec!["--latency-ms".into(), "400-500".into()],
+        simulator: vec!["--latency-ms".into(), "100-200".into()],
         slots: 6,
         ack_wait: 1,
         ..Setup::default()
     })
     .await?;
     let bus = cluster.bus().await?;
-    // The first question never comes to an answer, whoever asks it.
-    let first = serde_json::json!([{"kind": "hang", "role": "learner", "times": 1, "delay_ms": 600_000}]);
+    // The first question never comes to an answer, whoever asks it; its neighbours' answers take long, the first time.
+    let first = serde_json::json!([
+        {"kind": "hang", "role": "learner", "times": 1, "delay_ms": 600_000},
+        {"kind": "delay", "role": "learner", "times": 5, "delay_ms": 20_000},
+    ]);
     script_faults(cluster.models, &first).await?;
     let run = optimize(&cluster, counting(12, 12), 1).await?;
     let killer = eventually("the killer among its neighbours", || async {
         let calls = cluster.ledger().await?.calls;
-        let struck = calls.into_iter().find(|call| call.fault.is_some());
+        let struck = calls.into_iter().find(|call| call.fault == Some(FaultKind::Hang));
         let neighbours = open_calls(&cluster).await?.len() > 3;
         Ok(struck.map(|call| call.request).filter(|_| neighbours))
     })
@@ -107,11 +111,7 @@ async fn a_job_that_kills_its_agent_takes_each_neighbour_along_at_most_once() ->
         why.detail.contains("4 attempts ended with the death of their agent"),
         "{why:?}"
     );
-    let issued = history
-        .events()
-        .filter(|(_, event)| matches!(event, Event::Issued(_)))
-        .count();
-    assert!(issued > 10, "the run went on");
+    assert!(history.results() > 12, "the run went on");
     Ok(())
 }
 

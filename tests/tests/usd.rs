@@ -20,7 +20,7 @@ fn priced() -> Setup {
         format!("[endpoints.simulator.prices.{model}]\ninput_per_million = {usd}\noutput_per_million = {usd}\n")
     };
     Setup {
-        simulator: vec!["--latency-ms".into(), "40".into()],
+        simulator: vec!["--latency-ms".into(), "80".into()],
         operator: price("sim-weak", 1) + &price("sim-teacher", 1) + &price("sim-strong", 1_000),
         slots: 4,
         ..Setup::default()

@@ -4,26 +4,12 @@ use anyhow::{Context as _, Result};
 use sipdo_protocol::pb::{self, State};
 use sipdo_tests::{
     Cluster, Setup,
-    cluster::{Client, ended},
+    cluster::ended,
     process::eventually,
     task::{counting, request},
-    watch::{RUN, create},
+    watch::{RUN, clean, create, results},
 };
 use std::time::Duration;
-
-async fn jobs_done(client: &Client, run: &str, at_least: u64) -> Result<()> {
-    eventually(&format!("{at_least} jobs done"), || {
-        let mut client = client.clone();
-        async move {
-            let run = client
-                .get_run(pb::GetRunRequest { run: run.to_owned() })
-                .await?
-                .into_inner();
-            Ok(run.summary.filter(|summary| summary.jobs_done >= at_least).map(drop))
-        }
-    })
-    .await
-}
 
 fn options() -> serde_json::Value {
     serde_json::json!({"levels": 4})
@@ -75,23 +61,21 @@ fn accepted(example: &pb::SyntheticExample) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_killed_in_mid_run_goes_on_and_buys_no_answer_twice() -> Result<()> {
     let setup = Setup {
-        simulator: vec!["--latency-ms".into(), "20".into()],
+        simulator: vec!["--latency-ms".into(), "50-100".into()],
         slots: 4,
         ..Setup::default()
     };
     let mut cluster = Cluster::start(&setup).await?;
-    let client = cluster.client().await?;
     let undisturbed = request(counting(12, 20), "sipdo", &options(), None);
-    let run = create(&client, undisturbed).await?;
-    jobs_done(&client, &run, 40).await?;
+    let run = create(&cluster.client().await?, undisturbed).await?;
+    results(&cluster.bus().await?, &run, 40).await?;
     cluster.kill_all().await?;
     cluster.start_all(&setup).await?;
-    let client = cluster.client().await?;
-    let run = ended(&client, &run, RUN).await?;
-    let summary = run.summary.context("summary")?;
-    assert_eq!(summary.state(), State::Finished, "{}", run.failure);
+    ended(&cluster.client().await?, &run, RUN).await?;
+    let history = clean(&cluster.bus().await?, &run).await?;
+    assert_eq!(history.takeovers().len(), 1, "it was killed in its middle");
     let twice = cluster.ledger().await?.bought_twice();
-    let lost = summary.attempts_lost as usize;
+    let lost = history.summary().attempts_lost as usize;
     assert!(
         twice.len() <= lost,
         "bought twice beyond the {lost} calls that were in flight: {twice:?}"
@@ -102,25 +86,23 @@ async fn everything_killed_in_mid_run_goes_on_and_buys_no_answer_twice() -> Resu
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_coordinator_takes_over_when_the_first_is_killed() -> Result<()> {
     let setup = Setup {
-        simulator: vec!["--latency-ms".into(), "20".into()],
+        simulator: vec!["--latency-ms".into(), "50-100".into()],
+        slots: 4,
         coordinators: 2,
         ..Setup::default()
     };
     let mut cluster = Cluster::start(&setup).await?;
-    let client = cluster.client().await?;
-    let run = create(&client, request(counting(12, 20), "sipdo", &options(), None)).await?;
-    jobs_done(&client, &run, 30).await?;
-    // The coordinator that was asked to create the run leads it.
-    let (mut leader, _) = cluster.coordinators.remove(0);
-    leader.kill()?;
-    let client = cluster.client().await?;
-    let run = ended(&client, &run, RUN).await?;
-    assert_eq!(
-        run.summary.context("summary")?.state(),
-        State::Finished,
-        "{}",
-        run.failure
-    );
+    let bus = cluster.bus().await?;
+    let run = create(
+        &cluster.client().await?,
+        request(counting(12, 20), "sipdo", &options(), None),
+    )
+    .await?;
+    results(&bus, &run, 30).await?;
+    let killed = cluster.kill_leader(&bus, &run).await?;
+    ended(&cluster.client().await?, &run, RUN).await?;
+    let history = clean(&bus, &run).await?;
+    assert_eq!(history.takeovers().first().map(|(_, before, _)| before), Some(&killed));
     assert_eq!(
         cluster.ledger().await?.bought_twice(),
         Vec::new(),
@@ -208,12 +190,12 @@ async fn a_cap_on_calls_is_never_passed_and_leaves_the_best_so_far() -> Result<(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_created_once_stopped_early_and_cancelled() -> Result<()> {
     let setup = Setup {
-        simulator: vec!["--latency-ms".into(), "40".into()],
+        simulator: vec!["--latency-ms".into(), "100".into()],
         slots: 2,
         ..Setup::default()
     };
     let cluster = Cluster::start(&setup).await?;
-    let mut client = cluster.client().await?;
+    let (mut client, bus) = (cluster.client().await?, cluster.bus().await?);
     let asked = request(counting(12, 8), "sipdo", &options(), None);
     let run = create(&client, asked.clone()).await?;
     assert_eq!(
@@ -231,7 +213,7 @@ async fn a_run_is_created_once_stopped_early_and_cancelled() -> Result<()> {
         .expect_err("another task under the same request id");
     assert_eq!(refused.code(), tonic::Code::AlreadyExists);
 
-    jobs_done(&client, &run, 5).await?;
+    results(&bus, &run, 5).await?;
     let stop = pb::Control {
         kind: pb::control::Kind::Stop.into(),
         ..Default::default()
@@ -259,7 +241,7 @@ async fn a_run_is_created_once_stopped_early_and_cancelled() -> Result<()> {
     );
 
     let second = create(&client, request(counting(12, 8), "sipdo", &options(), None)).await?;
-    jobs_done(&client, &second, 3).await?;
+    results(&bus, &second, 3).await?;
     client.cancel_run(pb::CancelRunRequest { run: second.clone() }).await?;
     let cancelled = ended(&client, &second, RUN).await?;
     assert_eq!(cancelled.summary.context("summary")?.state(), State::Cancelled);

@@ -6,6 +6,7 @@ use sipdo_protocol::pb::{self, State, control::Kind};
 use sipdo_tests::{
     Cluster, Setup,
     cluster::ended,
+    leader::leader,
     oracle::History,
     task::{counting, drawn, request},
     watch::{RUN, clean, create, levels, results, summary},
@@ -53,7 +54,7 @@ const PRICES: &str = "[endpoints.simulator.prices.sim-weak]\ninput_per_million =
 #[tokio::test(flavor = "multi_thread")]
 async fn caps_on_tokens_and_money_hold_at_full_load_and_across_a_takeover() -> Result<()> {
     let mut cluster = Cluster::start(&Setup {
-        simulator: latency("20-60"),
+        simulator: latency("30-60"),
         slots: 64,
         agents: 2,
         coordinators: 2,
@@ -82,8 +83,8 @@ async fn caps_on_tokens_and_money_hold_at_full_load_and_across_a_takeover() -> R
         };
         let run = create(&cluster.client().await?, asked).await?;
         results(&bus, &run, 20).await?;
-        let (mut leader, _) = cluster.coordinators.remove(0);
-        leader.kill()?;
+        let killed = cluster.kill_leader(&bus, &run).await?;
+        leader(&bus, &run, &[killed]).await?;
         cluster.start_coordinator().await?;
         let ended = ended(&cluster.client().await?, &run, RUN).await?;
         let told = ended.summary.context("a summary")?;

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use sipdo_bus::{Bus, BusSettings};
 use sipdo_protocol::pb::{CancelRunRequest, State, control::Kind};
 use sipdo_tests::{
-    Cluster, Setup,
+    Cluster, Process, Setup,
     chaos::now_ms,
     cluster::{connect, ended},
     leader::leader,
@@ -13,20 +13,28 @@ use sipdo_tests::{
     process::eventually,
     task::{counting, drawn, request},
     trio::Trio,
-    watch::{RECOVERY, RUN, claimed, clean, create, levels, optimize, reached, results, summary, tell},
+    usage::crowding,
+    watch::{RECOVERY, RUN, clean, create, levels, optimize, reached, results, summary, tell},
 };
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Waits until the n-th coordinator knows who leads the run.
-async fn knows_leader(cluster: &Cluster, run: &str, n: usize) -> Result<()> {
-    let (coordinator, _) = cluster.coordinators.get(n).context("a coordinator")?;
-    eventually("a coordinator to know who leads", || async {
-        let told = coordinator.output();
-        let mut lines = told.lines().filter(|line| line.contains(run));
-        let knows = |line: &str| line.contains("standing by") || line.contains("leading the run");
-        Ok(lines.any(knows).then_some(()))
-    })
-    .await
+/// Waits until every coordinator has been told of the run, and by which of them it is led.
+async fn all_know_leader(cluster: &Cluster, run: &str) -> Result<()> {
+    for (coordinator, _) in &cluster.coordinators {
+        eventually("a coordinator to know who leads", || async {
+            let told = coordinator.output();
+            let mut lines = told.lines().filter(|line| line.contains(run));
+            let knows = |line: &str| line.contains("standing by") || line.contains("leading the run");
+            Ok(lines.any(knows).then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// This time, or so many times as long as the machine has work for.
+fn within(seconds: u64) -> Duration {
+    Duration::from_secs(seconds).mul_f64(crowding())
 }
 
 fn median(took: &mut [Duration]) -> Duration {
@@ -37,7 +45,8 @@ fn median(took: &mut [Duration]) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_leader_is_replaced_within_a_second() -> Result<()> {
     let setup = Setup {
-        simulator: latency("150-250"),
+        simulator: latency("300-500"),
+        slots: 8,
         coordinators: 2,
         ..Setup::default()
     };
@@ -46,17 +55,15 @@ async fn a_killed_leader_is_replaced_within_a_second() -> Result<()> {
     let run = optimize(&cluster, counting(12, 20), 3).await?;
     results(&bus, &run, 5).await?;
     let mut took = Vec::new();
-    for kill in 0..5 {
-        // The leader is the older of the two: the other came after it, and waits.
-        let (mut leader, _) = cluster.coordinators.remove(0);
-        leader.kill()?;
-        let killed = Instant::now();
-        claimed(&bus, &run, kill + 1).await?;
-        took.push(killed.elapsed());
+    for _ in 0..5 {
+        all_know_leader(&cluster, &run).await?;
+        let since_ms = now_ms();
+        let killed = cluster.kill_leader(&bus, &run).await?;
+        took.extend(replaced(&bus, &[&run], &killed, since_ms).await?);
         cluster.start_coordinator().await?;
-        knows_leader(&cluster, &run, 1).await?;
     }
-    assert!(median(&mut took) < Duration::from_millis(1_000), "{took:?}");
+    assert_eq!(took.len(), 5, "each was replaced: {took:?}");
+    assert!(median(&mut took) < within(1), "{took:?}");
     ended(&cluster.client().await?, &run, RUN).await?;
     clean(&bus, &run).await?;
     assert_eq!(cluster.ledger().await?.bought_twice(), Vec::new(), "no agent died");
@@ -66,22 +73,24 @@ async fn a_killed_leader_is_replaced_within_a_second() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_leader_is_replaced_and_appends_nothing_when_it_wakes() -> Result<()> {
     let setup = Setup {
-        simulator: latency("150-250"),
+        simulator: latency("200-300"),
         coordinators: 2,
         ..Setup::default()
     };
     let cluster = Cluster::start(&setup).await?;
     let bus = cluster.bus().await?;
-    // The coordinator that was asked to create the run leads it.
     let run = optimize(&cluster, counting(12, 20), 3).await?;
+    all_know_leader(&cluster, &run).await?;
     results(&bus, &run, 5).await?;
-    let (leader, _) = cluster.coordinators.first().context("a leader")?;
+    let frozen = cluster.leader(&bus, &run).await?;
+    let (leader, _) = cluster.coordinators.get(frozen).context("a leader")?;
+    let (_, other) = cluster.coordinators.get(1 - frozen).context("the other")?;
+    let since_ms = now_ms();
     leader.signal("STOP")?;
-    let frozen = Instant::now();
-    claimed(&bus, &run, 1).await?;
-    let took = frozen.elapsed();
+    let id = leader.coordinator_id().context("its id")?;
+    let took = replaced(&bus, &[&run], &id, since_ms).await?;
     leader.signal("CONT")?;
-    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert!(took.first().is_some_and(|took| *took < within(4)), "{took:?}");
     eventually("the old leader to stop", || async {
         Ok(leader
             .output()
@@ -89,7 +98,6 @@ async fn a_frozen_leader_is_replaced_and_appends_nothing_when_it_wakes() -> Resu
             .then_some(()))
     })
     .await?;
-    let (_, other) = cluster.coordinators.get(1).context("the other")?;
     ended(&connect(*other).await?, &run, RUN).await?;
     let history = clean(&bus, &run).await?;
     assert_eq!(history.takeovers().len(), 1, "nobody takes back what is led");
@@ -116,18 +124,12 @@ async fn coordinators_that_could_not_list_the_runs_know_them_as_soon_as_the_serv
         .await?;
     }
     cluster.nats.start_again().await?;
-    let mut gone = Vec::new();
     // The first time each of the others wants the run; the second time the one that did not get it has to know that it still goes on.
     for _ in 0..2 {
-        let leads = leader(&bus, &run, &gone).await?;
-        let mut all = cluster.coordinators.iter();
-        let at = all.position(|(process, _)| process.coordinator_id().as_ref() == Some(&leads));
-        let (mut process, _) = cluster.coordinators.remove(at.context("one of the three leads")?);
-        process.kill()?;
-        let killed = Instant::now();
-        gone.push(leads);
-        leader(&bus, &run, &gone).await?;
-        assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
+        let since_ms = now_ms();
+        let killed = cluster.kill_leader(&bus, &run).await?;
+        let took = replaced(&bus, &[&run], &killed, since_ms).await?;
+        assert!(took.first().is_some_and(|took| *took < within(5)), "{took:?}");
     }
     ended(&cluster.client().await?, &run, RUN).await?;
     clean(&bus, &run).await?;
@@ -138,7 +140,7 @@ async fn coordinators_that_could_not_list_the_runs_know_them_as_soon_as_the_serv
 #[tokio::test(flavor = "multi_thread")]
 async fn coordinators_that_claim_at_the_same_moment_lead_one_after_the_other() -> Result<()> {
     let setup = Setup {
-        simulator: latency("30-60"),
+        simulator: latency("100-200"),
         coordinators: 1,
         ..Setup::default()
     };
@@ -146,16 +148,19 @@ async fn coordinators_that_claim_at_the_same_moment_lead_one_after_the_other() -
     let bus = cluster.bus().await?;
     let run = optimize(&cluster, counting(12, 20), 3).await?;
     results(&bus, &run, 5).await?;
-    for (mut leader, _) in cluster.coordinators.drain(..) {
-        leader.kill()?;
-    }
+    let killed = cluster.kill_leader(&bus, &run).await?;
     // Nobody leads: whoever comes takes it, all in the same moment and for the same epoch.
     for _ in 0..4 {
         cluster.launch_coordinator().await?;
     }
-    claimed(&bus, &run, 1).await?;
+    leader(&bus, &run, &[killed]).await?;
     summary(&bus, &run, "an end", |summary| summary.state() == State::Finished).await?;
     clean(&bus, &run).await?;
+    let took = |(process, _): &&(Process, _)| process.output().contains("nobody leads the run: taking it");
+    assert!(
+        cluster.coordinators.iter().filter(took).count() > 1,
+        "only one wanted it"
+    );
     assert_eq!(cluster.ledger().await?.bought_twice(), Vec::new());
     Ok(())
 }
@@ -189,11 +194,11 @@ async fn what_a_user_wants_while_no_coordinator_lives_is_done_by_the_next() -> R
 }
 
 /// How long it took until each run that this coordinator led was led by another.
-async fn replaced(bus: &Bus, runs: &[String], leader: &str, since_ms: u64) -> Result<Vec<Duration>> {
+async fn replaced(bus: &Bus, runs: &[impl AsRef<str>], leader: &str, since_ms: u64) -> Result<Vec<Duration>> {
     let mut took = Vec::new();
     for run in runs {
-        let other = |history: &History| history.summary().coordinator != leader;
-        let history = reached(bus, run, RECOVERY, "another leader", other).await?;
+        let other = |history: &History| history.leader() != Some(leader);
+        let history = reached(bus, run.as_ref(), RECOVERY, "another leader", other).await?;
         let takeovers = history.takeovers().into_iter();
         let own = takeovers.filter(|(at_ms, before, _)| before == leader && *at_ms >= since_ms);
         took.extend(own.map(|(at_ms, ..)| Duration::from_millis(at_ms - since_ms)));
@@ -220,28 +225,22 @@ async fn all_runs_of_a_dead_leader_are_taken_within_a_second_and_of_a_frozen_one
         runs.push(create(&connect(*api).await?, request(task, "sipdo", &levels(3), None)).await?);
     }
     for run in &runs {
-        for coordinator in 0..3 {
-            knows_leader(&cluster, run, coordinator).await?;
-        }
+        all_know_leader(&cluster, run).await?;
     }
     let mut killed = Vec::new();
     let first = runs.first().context("a run")?;
     for _ in 0..2 {
-        let id = leader(&bus, first, &[]).await?;
-        let mut all = cluster.coordinators.iter();
-        let at = all.position(|(process, _)| process.coordinator_id().as_ref() == Some(&id));
-        let (mut process, _) = cluster.coordinators.remove(at.context("the leader")?);
         let since_ms = now_ms();
-        process.kill()?;
+        let id = cluster.kill_leader(&bus, first).await?;
         killed.extend(replaced(&bus, &runs, &id, since_ms).await?);
     }
     assert!(killed.len() >= 10, "{killed:?}");
-    assert!(median(&mut killed) < Duration::from_millis(1_000), "{killed:?}");
-    assert!(killed.last() < Some(&Duration::from_secs(4)), "{killed:?}");
+    assert!(median(&mut killed) < within(1), "{killed:?}");
+    assert!(killed.last() < Some(&within(4)), "{killed:?}");
 
     cluster.start_coordinator().await?;
     for run in &runs {
-        knows_leader(&cluster, run, 1).await?;
+        all_know_leader(&cluster, run).await?;
     }
     let (id, since_ms) = (leader(&bus, first, &[]).await?, now_ms());
     let (frozen, _) = cluster.coordinators.first().context("the leader")?;
@@ -249,7 +248,7 @@ async fn all_runs_of_a_dead_leader_are_taken_within_a_second_and_of_a_frozen_one
     let frozen_for = replaced(&bus, &runs, &id, since_ms).await?;
     frozen.signal("CONT")?;
     assert_eq!(frozen_for.len(), runs.len());
-    assert!(frozen_for.last() < Some(&Duration::from_secs(4)), "{frozen_for:?}");
+    assert!(frozen_for.last() < Some(&within(4)), "{frozen_for:?}");
     let (_, api) = cluster.coordinators.last().context("the other")?;
     let mut client = connect(*api).await?;
     for run in &runs {

@@ -16,10 +16,10 @@ use sipdo_tests::{
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_may_come_twice_and_out_of_order_long_after_the_server_would_know_it_again() -> Result<()> {
     let cluster = Cluster::start(&Setup {
-        simulator: latency("50-150"),
+        simulator: latency("100-200"),
         coordinators: 2,
         agents: 2,
-        slots: 4,
+        slots: 2,
         ..Setup::default()
     })
     .await?;

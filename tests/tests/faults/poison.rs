@@ -14,13 +14,14 @@ use sipdo_tests::{
     process::eventually,
     simulator::script_faults,
     task::{counting, request},
-    watch::{RUN, clean, create, levels, optimize, results, tell},
+    watch::{RUN, clean, create, levels, more_results, optimize, results, tell},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn poison_of_every_kind_is_kept_with_its_reason_and_blocks_nothing() -> Result<()> {
     let cluster = Cluster::start(&Setup {
-        simulator: latency("30-60"),
+        simulator: latency("50-100"),
+        slots: 2,
         ..Setup::default()
     })
     .await?;
@@ -60,6 +61,8 @@ async fn poison_of_every_kind_is_kept_with_its_reason_and_blocks_nothing() -> Re
     )
     .await?;
     bus.control(&id, junk(schema::CONTROL), "poison-6").await?;
+    // All of it is there while the run goes on.
+    more_results(&bus, &run, 5).await?;
     let ended = ended(&client, &run, RUN).await?;
     assert_eq!(
         ended.summary.context("a summary")?.state(),

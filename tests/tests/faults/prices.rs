@@ -6,9 +6,9 @@ use sipdo_protocol::pb::{self, State};
 use sipdo_tests::{
     Cluster, Setup,
     cluster::{ROLES, ended},
-    oracle::Fact,
+    oracle::{Fact, History},
     task::{drawn, request},
-    watch::{RUN, create, levels, results},
+    watch::{RUN, create, goes_on, levels, reached, results},
 };
 use std::collections::BTreeMap;
 
@@ -30,6 +30,7 @@ const RISES: u64 = 1_000;
 async fn a_price_that_rises_in_mid_run_is_charged_from_then_on_and_the_cap_holds() -> Result<()> {
     let setup = |usd| Setup {
         simulator: latency("50-100"),
+        slots: 2,
         operator: prices(usd),
         ..Setup::default()
     };
@@ -44,8 +45,10 @@ async fn a_price_that_rises_in_mid_run_is_charged_from_then_on_and_the_cap_holds
         ..request(drawn("object_counting", 12, 20, 7, 7), "sipdo", &levels(4), None)
     };
     let run = create(&cluster.client().await?, asked).await?;
-    results(&bus, &run, 30).await?;
-    // What is reserved at the old price lies in the queues when the agents with the new one come.
+    results(&bus, &run, 4).await?;
+    // Nothing is answered meanwhile: what is reserved at the old price lies in the queues when the agents with the new one come.
+    cluster.simulator.signal("STOP")?;
+    goes_on(&History::read(&bus, &run).await?)?;
     cluster.set_operator(&setup(RISES))?;
     let old: Vec<_> = cluster.agents.drain(..).collect();
     for (_, agent) in &old {
@@ -54,15 +57,24 @@ async fn a_price_that_rises_in_mid_run_is_charged_from_then_on_and_the_cap_holds
     for role in ROLES {
         cluster.start_agent(role, &[]).await?;
     }
+    let granted_again = |history: &History| history.check().granted_again > 0;
+    reached(
+        &bus,
+        &run,
+        RUN,
+        "what was reserved too low to be granted anew",
+        granted_again,
+    )
+    .await?;
+    cluster.simulator.signal("CONT")?;
     let ended = ended(&cluster.client().await?, &run, RUN).await?;
     drop(old);
     let spent = ended.summary.context("a summary")?.spent.unwrap_or_default();
-    let history = sipdo_tests::oracle::History::read(&bus, &run).await?;
+    let history = History::read(&bus, &run).await?;
     let ends = [State::Finished, State::BudgetExhausted];
     assert!(ends.contains(&history.state()), "{:?}", history.summary());
     let findings = history.check();
     assert_eq!((findings.broken, findings.over_cap), (Vec::new(), 0));
-    assert!(findings.granted_again > 0, "what was reserved too low is granted anew");
     assert!(spent.nano_usd <= cap, "{spent:?} of {cap}");
     // Each result costs what its own agent's list says, and the run has spent their sum: no agent died.
     let (mut by_price, mut sum) = (BTreeMap::<u64, usize>::new(), 0);

@@ -25,6 +25,7 @@ async fn a_key_that_is_refused_in_mid_run_pauses_it_until_the_key_works() -> Res
     simulator.extend(["--api-key".to_owned(), "good".into()]);
     let cluster = Cluster::start(&Setup {
         simulator,
+        slots: 4,
         operator,
         ..Setup::default()
     })
@@ -50,6 +51,7 @@ async fn a_key_that_is_refused_in_mid_run_pauses_it_until_the_key_works() -> Res
 async fn an_outage_of_the_provider_pauses_a_run_and_burns_no_job() -> Result<()> {
     let setup = Setup {
         simulator: latency("50-100"),
+        slots: 4,
         operator: QUICK.into(),
         ..Setup::default()
     };

@@ -7,12 +7,13 @@ use sipdo_protocol::pb::State;
 use sipdo_tests::{
     Cluster, Setup,
     cluster::ROLES,
+    leader::leader,
     oracle::bought_again,
     process::{eventually, eventually_within},
     proxy::Mode,
     task::counting,
     trio::Trio,
-    watch::{RECOVERY, claimed, clean, more_results, optimize, results, summary},
+    watch::{RECOVERY, clean, more_results, optimize, results, summary},
 };
 
 /// The streams through which a job in flight passes: the one of results and decisions, and the work queue.
@@ -21,7 +22,8 @@ const STREAMS: [&str; 2] = ["SIPDO_RUN", "SIPDO_JOB"];
 /// A run under way on three servers, with so many results.
 async fn under_way(trio: &Trio) -> Result<(Cluster, Bus, String)> {
     let setup = Setup {
-        simulator: latency("50-150"),
+        simulator: latency("100-300"),
+        slots: 4,
         coordinators: 2,
         servers: Some(trio.urls()),
         ..Setup::default()
@@ -64,6 +66,7 @@ async fn one_of_three_servers_may_die() -> Result<()> {
     let mut trio = Trio::start(folder.path())?;
     let (cluster, bus, run) = under_way(&trio).await?;
     trio.kill(0)?;
+    more_results(&bus, &run, 5).await?;
     unharmed(&cluster, &bus, &run).await
 }
 
@@ -104,6 +107,7 @@ async fn a_rolling_restart_of_the_servers_under_load_costs_nothing() -> Result<(
     let mut trio = Trio::start(folder.path())?;
     let (cluster, bus, run) = under_way(&trio).await?;
     for number in 0..3 {
+        more_results(&bus, &run, 1).await?;
         trio.restart(number)?;
         whole(&trio).await?;
     }
@@ -134,10 +138,13 @@ async fn a_cluster_that_falls_apart_goes_on_with_one_half_and_nothing_finished_i
     let bus = connect(&trio.url(2)?).await?;
     let run = optimize(&cluster, counting(12, 20), 4).await?;
     results(&bus, &run, 10).await?;
-    trio.isolate(0, Mode::Drop);
-    claimed(&bus, &run, 1).await?;
+    // Each coordinator is at the server of its own number.
+    let led = cluster.leader(&bus, &run).await?;
+    let lone = cluster.coordinators[led].0.coordinator_id();
+    trio.isolate(led, Mode::Drop);
+    leader(&bus, &run, lone.as_slice()).await?;
     more_results(&bus, &run, 10).await?;
-    trio.join(0).await?;
+    trio.join(led).await?;
     summary(&bus, &run, "an end", |summary| summary.state() == State::Finished).await?;
     let history = clean(&bus, &run).await?;
     assert_eq!(history.not_measured(), 0);
