@@ -11,7 +11,7 @@ use sipdo_bus::subjects::header;
 use sipdo_llm::{AttemptRecord, ChatRequest, Completion, Finish, Message, Model, Output, Paid, Role as Speaker};
 use sipdo_protocol::pb;
 use sipdo_telemetry::metrics::{self, ModelCall};
-use sipdo_telemetry::span::{Kind, list, shared};
+use sipdo_telemetry::span::Kind;
 use sipdo_telemetry::{Span, Start, Trace, capturing_content, for_langfuse, names, recording};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -90,7 +90,7 @@ impl Drop for Processing {
 fn processing(delivery: &Delivery, role: &str, run: &str, waited: Duration) -> Span {
     let of_role = names::of_role(role);
     let creation = delivery.headers.trace();
-    let job = delivery.headers.get(header::JOB).map(shared);
+    let job = delivery.headers.get(header::JOB);
     let number = |name| {
         delivery
             .headers
@@ -107,7 +107,7 @@ fn processing(delivery: &Delivery, role: &str, run: &str, waited: Duration) -> S
         .with(names::MESSAGING_TEMPLATE, of_role.jobs_template)
         .with(names::MESSAGING_CONSUMER_GROUP, of_role.role)
         .with_run(names::MESSAGING_CONVERSATION_ID)
-        .with_some(names::MESSAGING_MESSAGE_ID, job.clone())
+        .with_some(names::MESSAGING_MESSAGE_ID, job)
         .with(names::NATS_STREAM, JOB_STREAM)
         .with(names::NATS_SEQUENCE, whole(delivery.seq))
         .with(names::ROLE, of_role.role)
@@ -134,15 +134,15 @@ pub(crate) fn invoke(agent: &Agent, job: &pb::Job, operation: &'static str, targ
         .with(names::GEN_AI_PROVIDER, provider)
         .with(names::GEN_AI_AGENT_NAME, of_role.role)
         .with(names::AGENT_NAME, of_role.role)
-        .with(names::GEN_AI_AGENT_ID, agent.id.to_string())
+        .with(names::GEN_AI_AGENT_ID, agent.id.as_str())
         .with(names::GEN_AI_AGENT_VERSION, env!("CARGO_PKG_VERSION"))
         .with_some(
             names::GEN_AI_REQUEST_MODEL,
-            target.map(|target| target.settings().model.clone()),
+            target.map(|target| &target.settings().model),
         )
-        .with_some(names::ENDPOINT, target.map(|target| target.settings().endpoint.clone()))
+        .with_some(names::ENDPOINT, target.map(|target| &target.settings().endpoint))
         .with(names::ROLE, of_role.role)
-        .with(names::JOB_ID, job.job.clone())
+        .with(names::JOB_ID, &job.job)
         .with(names::OPERATION, operation)
         .start()
 }
@@ -167,7 +167,6 @@ pub(crate) fn publishing(result: &pb::JobResult, role: &str, parent: &Trace) -> 
         return Span::none();
     }
     let of_role = names::of_role(role);
-    let job = shared(&result.job);
     Start::new(of_role.publish_result, Kind::Producer, &result.run)
         .parent(parent)
         .with(names::MESSAGING_SYSTEM, names::NATS)
@@ -175,9 +174,9 @@ pub(crate) fn publishing(result: &pb::JobResult, role: &str, parent: &Trace) -> 
         .with(names::MESSAGING_OPERATION_TYPE, "send")
         .with(names::MESSAGING_DESTINATION, of_role.results)
         .with(names::MESSAGING_TEMPLATE, of_role.results_template)
-        .with(names::MESSAGING_MESSAGE_ID, job.clone())
+        .with(names::MESSAGING_MESSAGE_ID, &result.job)
         .with_run(names::MESSAGING_CONVERSATION_ID)
-        .with(names::JOB_ID, job)
+        .with(names::JOB_ID, &result.job)
         .with(names::ROLE, of_role.role)
         .start()
 }
@@ -247,13 +246,13 @@ impl Caller<'_> {
             .at(attempt.started)
             .with(names::GEN_AI_OPERATION, CHAT)
             .with(names::GEN_AI_PROVIDER, model.endpoint().provider().as_str())
-            .with(names::GEN_AI_REQUEST_MODEL, name.clone())
+            .with(names::GEN_AI_REQUEST_MODEL, name)
             .with(names::GEN_AI_AGENT_NAME, self.role)
             .with(names::SERVER_ADDRESS, host)
             .with(names::SERVER_PORT, i64::from(port))
-            .with(names::ENDPOINT, model.endpoint().name().to_owned())
+            .with(names::ENDPOINT, model.endpoint().name())
             .with(names::ROLE, self.role)
-            .with(names::JOB_ID, self.job.to_owned())
+            .with(names::JOB_ID, self.job)
             .with(names::LLM_ATTEMPT, number)
             .with(names::GEN_AI_OUTPUT_TYPE, form)
             .with_some(names::GEN_AI_REQUEST_TEMPERATURE, sampling.temperature)
@@ -293,13 +292,13 @@ fn answered(span: &Span, completion: &Completion, cost: Option<u64>) {
         }
     }
     if let Some(model) = &completion.model_reported {
-        span.set(names::GEN_AI_RESPONSE_MODEL, model.clone());
+        span.set(names::GEN_AI_RESPONSE_MODEL, model);
     }
     if let Some(id) = &completion.response_id {
-        span.set(names::GEN_AI_RESPONSE_ID, id.clone());
+        span.set(names::GEN_AI_RESPONSE_ID, id);
     }
     if let Some(reason) = finish(&completion.finish) {
-        span.set(names::GEN_AI_FINISH_REASONS, list([reason.to_owned()]));
+        span.set(names::GEN_AI_FINISH_REASONS, [reason].as_slice());
     }
     if let Some(nano) = cost {
         let usd = nano as f64 / 1e9;

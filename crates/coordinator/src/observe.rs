@@ -9,7 +9,7 @@ use sipdo_bus::{BusError, CreateRunError, Published};
 use sipdo_domain::Role;
 use sipdo_protocol::pb::{self, event::Event, telling::Telling};
 use sipdo_telemetry::budget::Budget;
-use sipdo_telemetry::span::{Attribute, Kind, attribute, shared};
+use sipdo_telemetry::span::{Attribute, Kind, attribute};
 use sipdo_telemetry::{Span, Start, Trace, metrics, names, recording};
 use std::time::{Duration, Instant};
 
@@ -133,7 +133,6 @@ impl Observer {
         parent: &Trace,
     ) -> Span {
         let of_role = names::of_role(role);
-        let job = shared(job);
         Start::new(of_role.publish_job, Kind::Producer, &self.run)
             .parent(parent)
             .with(names::MESSAGING_SYSTEM, names::NATS)
@@ -141,7 +140,7 @@ impl Observer {
             .with(names::MESSAGING_OPERATION_TYPE, "send")
             .with(names::MESSAGING_DESTINATION, of_role.jobs)
             .with(names::MESSAGING_TEMPLATE, of_role.jobs_template)
-            .with(names::MESSAGING_MESSAGE_ID, job.clone())
+            .with(names::MESSAGING_MESSAGE_ID, job)
             .with_run(names::MESSAGING_CONVERSATION_ID)
             .with(names::JOB_ID, job)
             .with(names::ROLE, role)
@@ -154,7 +153,7 @@ impl Observer {
 
     /// An attempt was lost with its agent.
     pub fn lost(&self, job: &str) {
-        self.event(names::EVENT_LOST, || vec![attribute(names::JOB_ID, job.to_owned())]);
+        self.event(names::EVENT_LOST, || vec![attribute(names::JOB_ID, job)]);
     }
 
     /// Another coordinator leads the run now, or this one ends: what is seen of the run ends here.
@@ -216,12 +215,12 @@ impl Observer {
             Telling::CandidateJudged(prompt) => self.candidate(prompt),
             Telling::ExampleQuarantined(set_aside) => {
                 metrics::example("quarantined");
-                let id = || vec![attribute(names::EXAMPLE_ID, set_aside.example.clone())];
+                let id = || vec![attribute(names::EXAMPLE_ID, &set_aside.example)];
                 self.event(names::EVENT_QUARANTINED, id);
             }
             Telling::Challenged(challenged) => self.evaluation("challenge", mark(challenged.mark.as_ref()), || {
                 vec![
-                    attribute(names::EXAMPLE_ID, challenged.example.clone()),
+                    attribute(names::EXAMPLE_ID, &challenged.example),
                     attribute(names::PROMPT_VERSION, challenged.version.to_string()),
                 ]
             }),
@@ -233,12 +232,7 @@ impl Observer {
     }
 
     fn example(&self, example: &pb::SyntheticExample) {
-        let id = || {
-            attribute(
-                names::EXAMPLE_ID,
-                example.example.as_ref().map(|it| it.id.clone()).unwrap_or_default(),
-            )
-        };
+        let id = || attribute(names::EXAMPLE_ID, example.example.as_ref().map_or("", |it| &it.id));
         for vote in &example.votes {
             self.evaluation("vote", mark(vote.supports.as_ref()), || {
                 let by = vote.by.clone().unwrap_or_default();
@@ -261,7 +255,7 @@ impl Observer {
             vec![
                 id(),
                 attribute(names::VERDICT, verdict),
-                attribute(names::REFUSED_BY, decision.by.clone()),
+                attribute(names::REFUSED_BY, &decision.by),
             ]
         });
     }
@@ -272,13 +266,13 @@ impl Observer {
         metrics::candidate(verdict);
         let version = || attribute(names::PROMPT_VERSION, prompt.version.to_string());
         self.evaluation("confirmation", if accepted { "pass" } else { "fail" }, || {
-            vec![version(), attribute(names::REFUSED_BY, prompt.stage.clone())]
+            vec![version(), attribute(names::REFUSED_BY, &prompt.stage)]
         });
         self.event(names::EVENT_CANDIDATE, || {
             vec![
                 version(),
                 attribute(names::VERDICT, verdict),
-                attribute(names::REFUSED_BY, prompt.stage.clone()),
+                attribute(names::REFUSED_BY, &prompt.stage),
             ]
         });
     }
@@ -379,8 +373,8 @@ pub(crate) fn creating(run: &str, strategy: &str, task: &str) -> Span {
     Start::new(names::SPAN_CREATE_RUN, Kind::Server, run)
         .with(names::RPC_SYSTEM, "grpc")
         .with(names::RPC_METHOD, names::SPAN_CREATE_RUN)
-        .with(names::STRATEGY, strategy.to_owned())
-        .with(names::TASK, task.to_owned())
+        .with(names::STRATEGY, strategy)
+        .with(names::TASK, task)
         .start()
 }
 

@@ -5,38 +5,57 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind};
-use opentelemetry::{Array, KeyValue, Value};
 use opentelemetry_sdk::Resource;
 
-/// Wire types of protobuf.
-const VARINT: u32 = 0;
-const FIXED64: u32 = 1;
-const BYTES: u32 = 2;
-const FIXED32: u32 = 5;
+use crate::attr::{Attr, Attribute, pair};
+use crate::wire::{BYTES, FIXED32, FIXED64, LONGEST, bytes, count, nested, number, text, varint};
+
 /// `SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK` and `SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK`.
 const KNOWS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
-/// The body of one export: `spans`, which [`span`] has written one after the other, with where they come from.
-pub(crate) fn request(resource: &Resource, scope: &str, spans: &[u8]) -> Vec<u8> {
-    let (mut from, mut by) = (Vec::new(), Vec::new());
-    nested(&mut from, 1, |out| {
-        for (key, value) in resource.iter() {
-            nested(out, 1, |out| pair(out, key.as_str(), value));
+/// What stands before the spans in each request of a process: where they come from.
+#[derive(Debug, Default)]
+pub(crate) struct Envelope {
+    from: Vec<u8>,
+    by: Vec<u8>,
+}
+
+impl Envelope {
+    pub fn new(resource: &Resource, scope: &str) -> Self {
+        let (mut from, mut by) = (Vec::new(), Vec::new());
+        nested(&mut from, 1, |out| {
+            for (key, value) in resource.iter() {
+                nested(out, 1, |out| pair(out, key.as_str(), value));
+            }
+        });
+        nested(&mut by, 1, |out| text(out, 1, scope));
+        Self { from, by }
+    }
+
+    /// Bytes to be left free before the spans.
+    pub fn room(&self) -> usize {
+        self.from.len() + self.by.len() + 2 * LONGEST
+    }
+
+    /// Makes a request of spans that [`span`] has written behind [`Envelope::room`]: what stands before them is written next to
+    /// them, so that they need not be moved. Returns where the request begins.
+    pub fn close(&self, request: &mut [u8]) -> usize {
+        let spans = request.len().saturating_sub(self.room());
+        let mut head = self.from.clone();
+        number(&mut head, 2, BYTES);
+        varint(&mut head, (self.by.len() + spans) as u64);
+        head.extend(&self.by);
+        let mut before = Vec::with_capacity(self.room());
+        number(&mut before, 1, BYTES);
+        varint(&mut before, (head.len() + spans) as u64);
+        before.extend(head);
+        let begin = self.room().saturating_sub(before.len());
+        if let Some(free) = request.get_mut(begin..self.room()) {
+            free.copy_from_slice(&before);
         }
-    });
-    nested(&mut by, 1, |out| text(out, 1, scope));
-    let scoped = by.len() + spans.len();
-    let mut head = from;
-    number(&mut head, 2, BYTES);
-    varint(&mut head, scoped as u64);
-    head.extend(by);
-    let mut body = Vec::with_capacity(head.len() + spans.len() + 16);
-    number(&mut body, 1, BYTES);
-    varint(&mut body, (head.len() + spans.len()) as u64);
-    body.extend(head);
-    body.extend_from_slice(spans);
-    body
+        begin
+    }
 }
 
 /// One more span, as a field of `ScopeSpans`.
@@ -71,17 +90,17 @@ pub(crate) fn head(
 }
 
 /// One more attribute of a span.
-pub(crate) fn attribute(out: &mut Vec<u8>, key: &str, value: &Value) {
+pub(crate) fn attribute(out: &mut Vec<u8>, key: &str, value: &(impl Attr + ?Sized)) {
     nested(out, 9, |out| pair(out, key, value));
 }
 
 /// Something that happened in a span.
-pub(crate) fn event(out: &mut Vec<u8>, name: &str, at: SystemTime, attributes: &[KeyValue]) {
+pub(crate) fn event(out: &mut Vec<u8>, name: &str, at: SystemTime, attributes: &[Attribute]) {
     nested(out, 11, |out| {
         time(out, 1, at);
         text(out, 2, name);
-        for KeyValue { key, value, .. } in attributes {
-            nested(out, 3, |out| pair(out, key.as_str(), value));
+        for attribute in attributes {
+            bytes(out, 3, attribute.pair());
         }
     });
 }
@@ -116,135 +135,55 @@ fn flags(out: &mut Vec<u8>, field: u32, context: &SpanContext, remote: bool) {
     out.extend(flags.to_le_bytes());
 }
 
-fn pair(out: &mut Vec<u8>, key: &str, value: &Value) {
-    text(out, 1, key);
-    nested(out, 2, |out| any(out, value));
-}
-
-/// `AnyValue`: a member of a `oneof` is written also where it is zero or empty.
-fn any(out: &mut Vec<u8>, value: &Value) {
-    match value {
-        Value::String(value) => bytes(out, 1, value.as_str().as_bytes()),
-        Value::Bool(value) => {
-            number(out, 2, VARINT);
-            varint(out, u64::from(*value));
-        }
-        Value::I64(value) => {
-            number(out, 3, VARINT);
-            varint(out, value.cast_unsigned());
-        }
-        Value::F64(value) => {
-            number(out, 4, FIXED64);
-            out.extend(value.to_le_bytes());
-        }
-        Value::Array(list) => nested(out, 5, |out| array(out, list)),
-        // The SDK has no other kind; one that it gets later is at least readable.
-        other => bytes(out, 1, other.as_str().as_bytes()),
-    }
-}
-
-fn array(out: &mut Vec<u8>, list: &Array) {
-    let mut each = |value: Value| nested(out, 1, |out| any(out, &value));
-    match list {
-        Array::Bool(list) => list.iter().for_each(|value| each((*value).into())),
-        Array::I64(list) => list.iter().for_each(|value| each((*value).into())),
-        Array::F64(list) => list.iter().for_each(|value| each((*value).into())),
-        Array::String(list) => list.iter().for_each(|value| each(value.clone().into())),
-        other => each(other.to_string().into()),
-    }
-}
-
-/// A message within a message. Its length stands before it and is known only afterwards: one byte is kept for it, and what is longer
-/// is moved.
-fn nested(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
-    number(out, field, BYTES);
-    let place = out.len();
-    out.push(0);
-    content(out);
-    let mut length = (out.len() - place - 1) as u64;
-    let mut at = place;
-    while length >= 0x80 {
-        let low = (length & 0x7f) as u8 | 0x80;
-        match out.get_mut(at) {
-            Some(byte) if at == place => *byte = low,
-            _ => out.insert(at, low),
-        }
-        length >>= 7;
-        at += 1;
-    }
-    match out.get_mut(at) {
-        Some(byte) if at == place => *byte = length as u8,
-        _ => out.insert(at, length as u8),
-    }
-}
-
-fn text(out: &mut Vec<u8>, field: u32, text: &str) {
-    if !text.is_empty() {
-        bytes(out, field, text.as_bytes());
-    }
-}
-
-fn bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
-    number(out, field, BYTES);
-    varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
 fn time(out: &mut Vec<u8>, field: u32, time: SystemTime) {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     number(out, field, FIXED64);
     out.extend(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).to_le_bytes());
 }
 
-fn count(out: &mut Vec<u8>, field: u32, count: u32) {
-    if count > 0 {
-        number(out, field, VARINT);
-        varint(out, u64::from(count));
-    }
-}
-
-fn number(out: &mut Vec<u8>, field: u32, wire: u32) {
-    varint(out, u64::from(field << 3 | wire));
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Settings;
     use crate::record::{Draft, Recorder};
     use crate::sender::Queue;
-    use opentelemetry::StringValue;
     use opentelemetry::trace::{TraceFlags, TraceId, TraceState};
+    use opentelemetry::{KeyValue, Value};
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue as Pair, any_value};
     use opentelemetry_proto::tonic::trace::v1::{Span, Status, span};
     use prost::Message as _;
+    use std::borrow::Cow;
     use std::sync::Arc;
     use std::time::Duration;
 
     /// What the collector reads of all that `work` ends.
     fn received(work: impl FnOnce(&Recorder)) -> Vec<Span> {
-        let queue = Arc::new(Queue::default());
-        work(&Recorder::new(Arc::clone(&queue), false));
+        received_where(|_| None, work)
+    }
+
+    /// The same, in this environment.
+    fn received_where(environment: impl Fn(&str) -> Option<String>, work: impl FnOnce(&Recorder)) -> Vec<Span> {
         let resource = Resource::builder_empty()
             .with_attributes([KeyValue::new("service.name", "t"), KeyValue::new("n", 1_i64)])
             .build();
-        let body = request(&resource, "sipdo", &queue.all());
-        let read = ExportTraceServiceRequest::decode(body.as_slice()).unwrap();
-        let [from] = <[_; 1]>::try_from(read.resource_spans).unwrap();
-        let of = from.resource.unwrap();
-        assert_eq!(of.attributes.len(), 2);
-        assert!(of.attributes.contains(&pair_of("n", any_value::Value::IntValue(1))));
-        let [by] = <[_; 1]>::try_from(from.scope_spans).unwrap();
-        assert_eq!(by.scope.unwrap().name, "sipdo");
-        by.spans
+        let queue = Arc::new(Queue::new(Arc::default(), &resource));
+        work(&Recorder::new(
+            Arc::clone(&queue),
+            &Settings::from_env(environment, false).unwrap(),
+        ));
+        let all = queue.all().into_iter();
+        all.flat_map(|body| {
+            let read = ExportTraceServiceRequest::decode(body).unwrap();
+            let [from] = <[_; 1]>::try_from(read.resource_spans).unwrap();
+            let of = from.resource.unwrap();
+            assert_eq!(of.attributes.len(), 2);
+            assert!(of.attributes.contains(&pair_of("n", any_value::Value::IntValue(1))));
+            let [by] = <[_; 1]>::try_from(from.scope_spans).unwrap();
+            assert_eq!(by.scope.unwrap().name, "sipdo");
+            by.spans
+        })
+        .collect()
     }
 
     fn pair_of(key: &str, value: any_value::Value) -> Pair {
@@ -271,7 +210,7 @@ mod tests {
     }
 
     /// Values of every kind, long ones too, and what they are to the collector.
-    fn values(length: usize) -> Vec<(Value, any_value::Value)> {
+    fn values(length: usize) -> Vec<(Box<dyn Attr>, any_value::Value)> {
         use any_value::Value as Read;
         let text = "é".repeat(length / 2);
         let list = |values: Vec<Read>| {
@@ -282,23 +221,19 @@ mod tests {
             Read::ArrayValue(ArrayValue { values })
         };
         vec![
-            (text.clone().into(), Read::StringValue(text)),
+            (Box::new(text.clone()), Read::StringValue(text)),
+            (Box::new("s"), Read::StringValue("s".into())),
+            (Box::new(Cow::Borrowed("")), Read::StringValue(String::new())),
+            (Box::new(-7_i64), Read::IntValue(-7)),
+            (Box::new(0_i64), Read::IntValue(0)),
+            (Box::new(0.25), Read::DoubleValue(0.25)),
+            (Box::new(false), Read::BoolValue(false)),
             (
-                StringValue::from(Arc::<str>::from("s")).into(),
-                Read::StringValue("s".into()),
-            ),
-            ((-7_i64).into(), Read::IntValue(-7)),
-            (0_i64.into(), Read::IntValue(0)),
-            (0.25.into(), Read::DoubleValue(0.25)),
-            (false.into(), Read::BoolValue(false)),
-            (
-                Value::Array(Array::String(vec!["a".into(), "".into()])),
+                Box::new(["a", ""].as_slice()),
                 list(vec![Read::StringValue("a".into()), Read::StringValue(String::new())]),
             ),
-            (
-                Value::Array(Array::I64(vec![1, 300])),
-                list(vec![Read::IntValue(1), Read::IntValue(300)]),
-            ),
+            (Box::new(Value::from(2.5)), Read::DoubleValue(2.5)),
+            (Box::new(Value::from(true)), Read::BoolValue(true)),
         ]
     }
 
@@ -318,17 +253,17 @@ mod tests {
                 draft.begin_at(at(7));
                 draft.link(&far());
                 for (value, _) in values(length) {
-                    draft.set("early", &value);
+                    draft.set("early", &value.as_ref());
                 }
                 let span = recorder.begin(draft, Some(&far()));
                 for (value, _) in values(length) {
-                    span.set("late", &value);
-                    span.event("happened", &[KeyValue::new("with", value)]);
+                    span.set("late", value.as_ref());
+                    span.event("happened", &[Attribute::new("with", &value.as_ref())]);
                 }
                 span.fail();
                 recorder.end(&span, at(9));
                 // Ended is ended.
-                span.set("too", &"late".into());
+                span.set("too", "late");
                 recorder.end(&span, at(10));
                 begun = Some(span.place().clone());
             });
@@ -385,6 +320,22 @@ mod tests {
     }
 
     #[test]
+    fn the_environment_may_choose_what_is_sampled() {
+        let off = |name: &str| (name == "OTEL_TRACES_SAMPLER").then(|| "always_off".to_owned());
+        let mut read = None;
+        // The SDK reads its sampler from the real environment, where none is chosen here: that it is asked can be seen by a parent
+        // whose state it keeps.
+        let spans = received_where(off, |recorder| {
+            let span = recorder.begin(Draft::new("asked".into(), SpanKind::Internal), Some(&far()));
+            read = Some(span.place().clone());
+            recorder.end(&span, at(1));
+        });
+        let [span] = <[_; 1]>::try_from(spans).unwrap();
+        assert_eq!((span.trace_state.as_str(), span.parent_span_id.len()), ("vendor=a", 8));
+        assert!(read.is_some_and(|place| place.is_sampled() && place.trace_id() == far().trace_id()));
+    }
+
+    #[test]
     fn what_is_not_sampled_above_is_not_below_and_events_have_a_limit() {
         let spans = received(|recorder| {
             let far = far();
@@ -398,7 +349,7 @@ mod tests {
             let silent = recorder.begin(Draft::new("silent".into(), SpanKind::Internal), Some(&unsampled));
             assert!(!silent.place().is_sampled());
             assert_eq!(silent.place().trace_id(), far.trace_id());
-            silent.set("is", &"dropped".into());
+            silent.set("is", "dropped");
             recorder.end(&silent, at(1));
             let long = recorder.begin(Draft::new("long".into(), SpanKind::Internal), None);
             (0..4_100).for_each(|_| long.event("vote", &[]));

@@ -11,6 +11,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use tokio::runtime::Handle;
 
+use crate::logs::Placed;
 use crate::post::Way;
 use crate::{Destination, Settings, TelemetryError, names};
 
@@ -53,6 +54,7 @@ pub(crate) fn logs(to: &Destination, resource: &Resource) -> Result<SdkLoggerPro
     };
     Ok(SdkLoggerProvider::builder()
         .with_resource(resource.clone())
+        .with_log_processor(Placed)
         .with_batch_exporter(exporter.map_err(unusable)?)
         .build())
 }

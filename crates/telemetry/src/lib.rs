@@ -7,6 +7,7 @@
 //! Logs go to stderr, because stdout belongs to a command's data. Nothing leaves the process unless the environment
 //! names a collector; without one a span costs the read of an atomic. Metrics are always counted, for the admin port.
 
+mod attr;
 pub mod budget;
 mod destination;
 mod encode;
@@ -22,6 +23,7 @@ mod record;
 mod sender;
 mod settings;
 pub mod span;
+mod wire;
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -189,7 +191,7 @@ pub fn init_with(role: &str, settings: &Settings) -> Result<Guard, TelemetryErro
     let lines = log_layer(settings)?;
     let tally = Arc::new(Tally::default());
     let post = settings.traces.as_ref().map(Post::new).transpose()?;
-    let traces = post.map(|post| Sender::start(post, resource.clone(), Arc::clone(&tally)));
+    let traces = post.map(|post| Sender::start(post, &resource, Arc::clone(&tally)));
     let logs = settings.logs.as_ref();
     let logs = logs.map(|to| export::logs(to, &resource)).transpose()?;
     let pushed = settings.metrics.as_ref().map(export::metrics).transpose()?;
@@ -206,7 +208,7 @@ pub fn init_with(role: &str, settings: &Settings) -> Result<Guard, TelemetryErro
     let counted = traces.as_ref().map(|_| Arc::clone(&tally));
     let metrics = metrics::start(resource, pushed, counted);
     if let Some(sender) = &traces {
-        span::record_with(Recorder::new(sender.queue(), settings.limits_events), settings);
+        span::record_with(Recorder::new(sender.queue(), settings), settings);
     }
     Ok(Guard {
         traces,

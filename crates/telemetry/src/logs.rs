@@ -1,9 +1,12 @@
 //! Log lines: JSON for machines with the ids of the trace in which they were written, or text for people.
 
 use std::fmt;
+use std::time::Duration;
 
-use opentelemetry::Context;
-use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry::InstrumentationScope;
+use opentelemetry::logs::LogRecord as _;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -11,6 +14,8 @@ use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::Trace;
 
 /// One JSON object a line: `timestamp`, `level`, `target`, the fields of the event and of what it happened in, and
 /// `trace_id` and `span_id` where it happened in a recorded span.
@@ -41,15 +46,31 @@ where
             }
         }
         event.record(&mut Fields(&mut line));
-        Context::map_current(|context| {
-            let span = context.span();
-            let place = span.span_context();
-            if place.is_valid() {
-                line.insert("trace_id".into(), place.trace_id().to_string().into());
-                line.insert("span_id".into(), place.span_id().to_string().into());
-            }
-        });
+        if let Some(place) = Trace::current().place() {
+            line.insert("trace_id".into(), place.trace_id().to_string().into());
+            line.insert("span_id".into(), place.span_id().to_string().into());
+        }
         writeln!(writer, "{}", Value::Object(line))
+    }
+}
+
+/// Tells the SDK, which has a context of its own, in which span a line was written.
+#[derive(Debug)]
+pub(crate) struct Placed;
+
+impl LogProcessor for Placed {
+    fn emit(&self, line: &mut SdkLogRecord, _: &InstrumentationScope) {
+        if let Some(place) = Trace::current().place() {
+            line.set_trace_context(place.trace_id(), place.span_id(), Some(place.trace_flags()));
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
     }
 }
 

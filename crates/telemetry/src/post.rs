@@ -161,8 +161,7 @@ impl Post {
 
     /// Sends one body, and again while the collector cannot take it for now; where it did not take the one before, once.
     /// Returns how many of its spans the collector refused although it took the rest.
-    pub async fn send(&self, body: Vec<u8>) -> Result<u64, NotTaken> {
-        let body = Bytes::from(body);
+    pub async fn send(&self, body: Bytes) -> Result<u64, NotTaken> {
         let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
             let sent = self.once(body.clone()).await;

@@ -3,10 +3,9 @@
 //! The carrier is a closure, so that no layer here knows about NATS or HTTP. Where nothing records spans, nothing is
 //! injected, and extracting is not tried.
 
-use opentelemetry::Context;
-use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
-use opentelemetry::trace::{SpanContext, TraceContextExt as _};
-use opentelemetry_sdk::propagation::TraceContextPropagator;
+use std::str::FromStr as _;
+
+use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
 use crate::names::{TRACEPARENT, TRACESTATE};
 use crate::span::{Trace, recording};
@@ -66,40 +65,40 @@ pub fn extract<'a>(get: impl Fn(&'static str) -> Option<&'a str>) -> Trace {
 }
 
 fn read<'a>(get: impl Fn(&'static str) -> Option<&'a str>) -> Trace {
-    let Some(traceparent) = get(TRACEPARENT) else {
-        return Trace::none();
+    let place = || {
+        let (trace, span, flags) = parts(get(TRACEPARENT)?)?;
+        // A state that cannot be read is no reason to lose the trace.
+        let state = get(TRACESTATE).and_then(|state| TraceState::from_str(state).ok());
+        Some(SpanContext::new(trace, span, flags, true, state.unwrap_or_default()))
     };
-    let found = Found {
-        traceparent,
-        tracestate: get(TRACESTATE),
-    };
-    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &found);
-    Trace::far(context.span().span_context())
+    place().map_or_else(Trace::none, |place| Trace::far(&place))
 }
 
-struct Found<'a> {
-    traceparent: &'a str,
-    tracestate: Option<&'a str>,
-}
-
-impl Extractor for Found<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        match key {
-            TRACEPARENT => Some(self.traceparent),
-            TRACESTATE => self.tracestate,
-            _ => None,
-        }
+/// `{version}-{trace}-{span}-{flags}`, and what versions to come append to it. As with [`inject`], the SDK's takes several times as long.
+fn parts(traceparent: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
+    let mut parts = traceparent.trim().split('-');
+    let mut hex = |digits: usize| {
+        let lower = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        parts
+            .next()
+            .filter(|part| part.len() == digits && part.bytes().all(lower))
+    };
+    let (version, trace, span, flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
+    if version == "ff" || (version == "00" && parts.next().is_some()) {
+        return None;
     }
-
-    fn keys(&self) -> Vec<&str> {
-        vec![TRACEPARENT, TRACESTATE]
-    }
+    let sampled = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED;
+    Some((TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?, sampled))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashMap;
+    use opentelemetry::Context;
+    use opentelemetry::propagation::TextMapPropagator as _;
+    use opentelemetry::trace::TraceContextExt as _;
+    use opentelemetry_sdk::propagation::TraceContextPropagator;
+    use std::collections::{BTreeSet, HashMap};
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -118,9 +117,55 @@ mod tests {
         }
     }
 
+    /// What the SDK's own reader makes of it.
+    fn read_by_sdk(pairs: &HashMap<String, String>) -> SpanContext {
+        let context = TraceContextPropagator::new().extract_with_context(&Context::new(), pairs);
+        context.span().span_context().clone()
+    }
+
+    /// The SDK takes more: numbers of any length, where W3C has fixed ones.
     #[test]
-    fn garbage_is_no_trace() {
-        assert!(read(|name| (name == TRACEPARENT).then_some("00-not-a-trace")).is_none());
+    fn what_is_read_the_sdk_reads_alike() {
+        let changed = |from: usize, to: usize, by: &str| format!("{}{by}{}", &PARENT[..from], &PARENT[to..]);
+        let mut all = vec![
+            PARENT.to_owned(),
+            format!(" {PARENT} "),
+            format!("{PARENT}-"),
+            String::new(),
+            "00-not".into(),
+        ];
+        all.extend(["01", "ff", "fe", "0", "0g", "000"].map(|version| changed(0, 2, version)));
+        all.extend(["00", "02", "03", "ff", "fg", "1"].map(|flags| changed(53, 55, flags)));
+        all.extend(
+            [
+                "4BF92F3577B34DA6A3CE929D0E0E4736",
+                "4bf9",
+                &"0".repeat(32),
+                "+bf92f3577b34da6a3ce929d0e0e4736",
+            ]
+            .map(|trace| changed(3, 35, trace)),
+        );
+        all.extend(["00F067AA0BA902B7", "00f0", &"0".repeat(16), "é0f067aa0ba902b"].map(|span| changed(36, 52, span)));
+        all.extend((0..PARENT.len()).map(|at| changed(at, at + 1, "")));
+        let mut taken = BTreeSet::new();
+        for parent in all {
+            for state in [None, Some("vendor=a,other=b"), Some("no state")] {
+                let mut pairs = HashMap::from([(TRACEPARENT.to_owned(), parent.clone())]);
+                pairs.extend(state.map(|state| (TRACESTATE.to_owned(), state.to_owned())));
+                let ours = read(|name| pairs.get(name).map(String::as_str));
+                let ours = ours.place().cloned().unwrap_or(SpanContext::NONE);
+                if ours.is_valid() {
+                    assert_eq!(ours, read_by_sdk(&pairs), "{pairs:?}");
+                    taken.insert(parent.clone());
+                }
+            }
+        }
+        let good = ["01", "fe"].map(|version| changed(0, 2, version));
+        let good = good
+            .into_iter()
+            .chain(["00", "02", "03", "ff"].map(|flags| changed(53, 55, flags)));
+        let good = good.chain([PARENT.to_owned(), format!(" {PARENT} ")]);
+        assert_eq!(taken, good.collect());
         assert!(read(|_| None).is_none());
     }
 

@@ -6,10 +6,12 @@ use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use opentelemetry::trace::{SpanContext, SpanKind, TraceContextExt as _, TraceFlags};
-use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, SpanKind, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use opentelemetry_sdk::trace::{Config, SamplingDecision};
 
+use crate::Settings;
+use crate::attr::{Attr, Attribute};
 use crate::encode;
 use crate::sender::Queue;
 
@@ -28,6 +30,8 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     sdk: Config,
+    /// Whether the environment chooses who decides what is sampled.
+    asks_sampler: bool,
     ended: Arc<Queue>,
 }
 
@@ -59,13 +63,17 @@ struct Body {
 }
 
 impl Recorder {
-    /// Hands what has ended to `ended`. With `limits_events` the environment limits the events of a span.
-    pub fn new(ended: Arc<Queue>, limits_events: bool) -> Self {
+    /// Hands what has ended to `ended`.
+    pub fn new(ended: Arc<Queue>, settings: &Settings) -> Self {
         let mut sdk = Config::default();
-        if !limits_events {
+        if !settings.limits_events {
             sdk.span_limits.max_events_per_span = EVENTS;
         }
-        Self { sdk, ended }
+        Self {
+            sdk,
+            asks_sampler: settings.chooses_sampler,
+            ended,
+        }
     }
 
     /// Begins a span below `parent`, or a trace where there is none.
@@ -78,16 +86,13 @@ impl Recorder {
         } = draft;
         let ids = &self.sdk.id_generator;
         let trace = parent.map_or_else(|| ids.new_trace_id(), SpanContext::trace_id);
-        let above = parent.map(|parent| Context::new().with_remote_span_context(parent.clone()));
-        let sampler = &self.sdk.sampler;
-        let sampled = sampler.should_sample(above.as_ref(), trace, &name, &kind, &[], &[]);
-        let sampling = sampled.decision == SamplingDecision::RecordAndSample;
+        let (sampling, state) = self.sample(trace, parent, &name, &kind);
         let flags = if sampling {
             TraceFlags::SAMPLED
         } else {
             TraceFlags::default()
         };
-        let place = SpanContext::new(trace, ids.new_span_id(), flags, false, sampled.trace_state);
+        let place = SpanContext::new(trace, ids.new_span_id(), flags, false, state);
         if sampling {
             let start = start.unwrap_or_else(SystemTime::now);
             encode::head(&mut body.bytes, &place, parent, &name, &kind, start);
@@ -97,6 +102,25 @@ impl Recorder {
             body: Mutex::new(sampling.then_some(body)),
             most_events: self.sdk.span_limits.max_events_per_span,
         }
+    }
+
+    /// Whether a span is recorded, and the state of its trace. Where the environment says nothing, as its parent is, and all traces
+    /// are: to ask the SDK's sampler for that would need a context made for each span.
+    fn sample(&self, trace: TraceId, parent: Option<&SpanContext>, name: &str, kind: &SpanKind) -> (bool, TraceState) {
+        if !self.asks_sampler {
+            return parent.map_or((true, TraceState::NONE), |parent| {
+                (parent.is_sampled(), parent.trace_state().clone())
+            });
+        }
+        let above = parent.map(|parent| Context::new().with_remote_span_context(parent.clone()));
+        let sampled = self
+            .sdk
+            .sampler
+            .should_sample(above.as_ref(), trace, name, kind, &[], &[]);
+        (
+            sampled.decision == SamplingDecision::RecordAndSample,
+            sampled.trace_state,
+        )
     }
 
     /// Ends it, if it goes on.
@@ -143,7 +167,7 @@ impl Draft {
         self.start = Some(start);
     }
 
-    pub fn set(&mut self, name: &str, value: &Value) {
+    pub fn set(&mut self, name: &str, value: &impl Attr) {
         encode::attribute(&mut self.body.bytes, name, value);
     }
 
@@ -157,13 +181,13 @@ impl Record {
         &self.place
     }
 
-    pub fn set(&self, name: &str, value: &Value) {
+    pub fn set(&self, name: &str, value: &(impl Attr + ?Sized)) {
         if let Some(body) = self.lock().as_mut() {
             encode::attribute(&mut body.bytes, name, value);
         }
     }
 
-    pub fn event(&self, name: &str, attributes: &[KeyValue]) {
+    pub fn event(&self, name: &str, attributes: &[Attribute]) {
         if let Some(body) = self.lock().as_mut() {
             if body.events == self.most_events {
                 body.dropped_events += 1;

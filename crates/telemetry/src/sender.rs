@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use opentelemetry_http::Bytes;
 use opentelemetry_sdk::Resource;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use crate::encode;
+use crate::encode::{self, Envelope};
 use crate::post::Post;
 
 /// Spans that wait for the collector. What does not fit is lost: a run is never held up.
@@ -19,6 +20,8 @@ const QUEUE: u64 = 16_384;
 /// Spans sent at a time, and about the most bytes: far below the four mebibytes that a gRPC server takes.
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
+/// Pieces of memory that are kept for the batches to come: the allocator gives so much back to the system, and asks for it again.
+const SPARE: usize = 2;
 /// How long a span waits for others.
 const DELAY: Duration = Duration::from_secs(1);
 
@@ -77,34 +80,42 @@ impl Tally {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     tally: Arc<Tally>,
-    batches: Mutex<VecDeque<Batch>>,
+    envelope: Envelope,
+    waiting: Mutex<Waiting>,
     /// A batch is full, or the process ends.
     look: Notify,
     ending: AtomicBool,
 }
 
-/// Spans that are sent together.
+#[derive(Debug, Default)]
+struct Waiting {
+    batches: VecDeque<Batch>,
+    spare: Vec<Vec<u8>>,
+}
+
+/// Spans that are sent together, behind the room for what stands before them.
 #[derive(Debug)]
 struct Batch {
     spans: usize,
-    bytes: Vec<u8>,
+    request: Vec<u8>,
 }
 
 impl Batch {
-    /// With room for most batches: one that grows is copied again and again.
-    fn new() -> Self {
-        Self {
-            spans: 0,
-            bytes: Vec::with_capacity(BATCH_BYTES),
-        }
-    }
-
     fn is_full(&self) -> bool {
-        self.spans >= BATCH || self.bytes.len() >= BATCH_BYTES
+        self.spans >= BATCH || self.request.len() >= BATCH_BYTES
     }
 }
 
 impl Queue {
+    /// For spans that come from there.
+    pub fn new(tally: Arc<Tally>, resource: &Resource) -> Self {
+        Self {
+            tally,
+            envelope: Envelope::new(resource, "sipdo"),
+            ..Self::default()
+        }
+    }
+
     /// One more span has ended.
     pub fn put(&self, span: &[u8]) {
         let full = self.tally.waiting() >= QUEUE;
@@ -112,12 +123,14 @@ impl Queue {
         if full {
             return self.tally.lose(1, "the collector takes them too slowly");
         }
-        let mut batches = self.lock();
-        if batches.back().is_none_or(Batch::is_full) {
-            batches.push_back(Batch::new());
+        let mut waiting = self.lock();
+        if waiting.batches.back().is_none_or(Batch::is_full) {
+            let mut request = waiting.spare.pop().unwrap_or_else(|| Vec::with_capacity(BATCH_BYTES));
+            request.resize(self.envelope.room(), 0);
+            waiting.batches.push_back(Batch { spans: 0, request });
         }
-        if let Some(batch) = batches.back_mut() {
-            encode::span(&mut batch.bytes, span);
+        if let Some(batch) = waiting.batches.back_mut() {
+            encode::span(&mut batch.request, span);
             batch.spans += 1;
             if batch.is_full() {
                 self.look.notify_one();
@@ -125,23 +138,36 @@ impl Queue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Batch>> {
-        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next batch: a full one, or with `all` whatever there is.
-    fn take(&self, all: bool) -> Option<Batch> {
-        let mut batches = self.lock();
-        let ready = batches.front().is_some_and(|batch| all || batch.is_full());
-        ready.then(|| batches.pop_front()).flatten()
+    /// The next request and its spans: a full one, or with `all` whatever there is. Its memory, to be brought back, and where in it
+    /// the request begins.
+    fn take(&self, all: bool) -> Option<(u64, Bytes, usize)> {
+        let mut waiting = self.lock();
+        let ready = waiting.batches.front().is_some_and(|batch| all || batch.is_full());
+        let Batch { spans, mut request } = ready.then(|| waiting.batches.pop_front()).flatten()?;
+        drop(waiting);
+        let begin = self.envelope.close(&mut request);
+        Some((spans as u64, request.into(), begin))
     }
 
-    /// All that waits.
+    /// Keeps the memory of a request for another, unless somebody still reads it.
+    fn bring_back(&self, mut memory: Bytes) {
+        memory.clear();
+        let memory = Vec::from(memory);
+        let mut waiting = self.lock();
+        if waiting.spare.len() < SPARE && memory.capacity() > 0 {
+            waiting.spare.push(memory);
+        }
+    }
+
+    /// The requests that wait.
     #[cfg(test)]
-    pub fn all(&self) -> Vec<u8> {
-        std::iter::from_fn(|| self.take(true))
-            .flat_map(|batch| batch.bytes)
-            .collect()
+    pub fn all(&self) -> Vec<Bytes> {
+        let requests = std::iter::from_fn(|| self.take(true));
+        requests.map(|(_, memory, begin)| memory.slice(begin..)).collect()
     }
 }
 
@@ -154,12 +180,9 @@ pub(crate) struct Sender {
 
 impl Sender {
     /// Starts the task.
-    pub fn start(post: Post, resource: Resource, tally: Arc<Tally>) -> Self {
-        let queue = Arc::new(Queue {
-            tally,
-            ..Queue::default()
-        });
-        let task = tokio::spawn(send(Arc::clone(&queue), post, resource));
+    pub fn start(post: Post, resource: &Resource, tally: Arc<Tally>) -> Self {
+        let queue = Arc::new(Queue::new(tally, resource));
+        let task = tokio::spawn(send(Arc::clone(&queue), post));
         Self { queue, task }
     }
 
@@ -177,17 +200,16 @@ impl Sender {
 }
 
 /// Sends full batches at once, and what waits once in a while.
-async fn send(queue: Arc<Queue>, post: Post, resource: Resource) {
+async fn send(queue: Arc<Queue>, post: Post) {
     let mut last = Instant::now();
     loop {
         let ending = queue.ending.load(Ordering::Relaxed);
         let due = ending || last.elapsed() >= DELAY;
-        while let Some(batch) = queue.take(due) {
-            let spans = batch.spans as u64;
-            let body = encode::request(&resource, "sipdo", &batch.bytes);
-            drop(batch);
+        while let Some((spans, memory, begin)) = queue.take(due) {
+            let sent = post.send(memory.slice(begin..)).await;
+            queue.bring_back(memory);
             // The words of an error are not shown: libraries write URLs into them.
-            match post.send(body).await {
+            match sent {
                 Ok(rejected) => queue.tally.taken(spans, rejected.min(spans)),
                 Err(_) => queue.tally.lose(spans, "the collector does not take them"),
             }
@@ -200,5 +222,30 @@ async fn send(queue: Arc<Queue>, post: Post, resource: Resource) {
         }
         // Either way there is something to look at, or it is time.
         let _ = timeout(DELAY.saturating_sub(last.elapsed()), queue.look.notified()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_a_request_is_used_again_unless_somebody_still_reads_it() {
+        let queue = Queue::new(Arc::default(), &Resource::builder_empty().build());
+        let capacity = |queue: &Queue| queue.lock().spare.iter().map(Vec::capacity).collect::<Vec<_>>();
+        queue.put(&[7; 1000]);
+        let (spans, memory, begin) = queue.take(true).unwrap();
+        let held = memory.slice(begin..);
+        queue.bring_back(memory);
+        assert_eq!((spans, capacity(&queue).len()), (1, 0), "it is read");
+        assert!(held.ends_with(&[7; 1000]));
+        queue.put(&[8; 1000]);
+        let (_, memory, _) = queue.take(true).unwrap();
+        queue.bring_back(memory);
+        assert_eq!(capacity(&queue), [BATCH_BYTES]);
+        queue.put(&[9; 10]);
+        assert_eq!(capacity(&queue).len(), 0);
+        let (_, memory, begin) = queue.take(true).unwrap();
+        assert!(memory.len() - begin < 100, "nothing is left of the spans before");
     }
 }

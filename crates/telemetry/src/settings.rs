@@ -43,6 +43,8 @@ pub struct Settings {
     pub names_service: bool,
     /// Whether the environment limits the events of a span itself, so that we do not.
     pub limits_events: bool,
+    /// Whether the environment chooses which traces are recorded; else all are.
+    pub chooses_sampler: bool,
     /// How often metrics are sent.
     pub push_every: Duration,
     /// Whether spans also carry what Langfuse alone reads.
@@ -90,6 +92,7 @@ impl Settings {
             logs: sent("LOGS")?,
             capture_content: content.is_some_and(|value| value.eq_ignore_ascii_case("true")),
             names_service: named_by_resource || get("OTEL_SERVICE_NAME").is_some(),
+            chooses_sampler: get("OTEL_TRACES_SAMPLER").is_some(),
             limits_events: get("OTEL_SPAN_EVENT_COUNT_LIMIT").is_some(),
             push_every: get("OTEL_METRIC_EXPORT_INTERVAL")
                 .and_then(|text| text.trim().parse().ok())

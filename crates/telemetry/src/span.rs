@@ -8,12 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use opentelemetry::context::FutureExt as _;
-use opentelemetry::trace::{SpanContext, TraceContextExt as _};
-use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
+use opentelemetry::trace::SpanContext;
 
 pub use opentelemetry::trace::SpanKind as Kind;
 
+pub use crate::attr::{Attr, Attribute};
 use crate::record::{Draft, Record, Recorder};
 use crate::{Settings, names};
 
@@ -21,6 +20,11 @@ static RECORDER: OnceLock<Recorder> = OnceLock::new();
 static RECORDING: AtomicBool = AtomicBool::new(false);
 static CONTENT: AtomicBool = AtomicBool::new(false);
 static LANGFUSE: AtomicBool = AtomicBool::new(false);
+
+tokio::task_local! {
+    /// The span in whose scope work is done. The SDK has a context for this, at several times the price.
+    static SCOPE: Arc<Record>;
+}
 
 /// Whether spans are recorded in this process.
 #[must_use]
@@ -65,10 +69,6 @@ enum Place {
     Far(SpanContext),
 }
 
-/// The span in whose scope work is done.
-#[derive(Debug)]
-struct Scope(Arc<Record>);
-
 impl Trace {
     /// Nowhere: a span with this parent begins a trace of its own.
     #[must_use]
@@ -79,13 +79,8 @@ impl Trace {
     /// The span in whose scope this is called.
     #[must_use]
     pub fn current() -> Self {
-        if !recording() {
-            return Self(None);
-        }
-        Context::map_current(|context| match context.get::<Scope>() {
-            Some(scope) => Self(Some(Place::Here(Arc::clone(&scope.0)))),
-            None => Self::far(context.span().span_context()),
-        })
+        let here = |record: &Arc<Record>| Place::Here(Arc::clone(record));
+        Self(SCOPE.try_with(here).ok())
     }
 
     /// Whether it is nowhere.
@@ -95,9 +90,9 @@ impl Trace {
     }
 
     /// Sets an attribute of the span there, if it is one of this process that goes on.
-    pub fn set(&self, name: &'static str, value: impl Into<Value>) {
+    pub fn set(&self, name: &'static str, value: impl Attr) {
         if let Some(record) = self.record() {
-            record.set(name, &value.into());
+            record.set(name, &value);
         }
     }
 
@@ -134,46 +129,28 @@ impl Trace {
     }
 }
 
-/// A value of an attribute.
-pub type Attribute = KeyValue;
-
-/// An attribute of a span or event.
-pub fn attribute(name: &'static str, value: impl Into<Value>) -> Attribute {
-    KeyValue::new(name, value)
-}
-
-/// A value that is a list of texts.
-pub fn list(values: impl IntoIterator<Item = String>) -> Value {
-    let values: Vec<StringValue> = values.into_iter().map(StringValue::from).collect();
-    Value::Array(Array::String(values))
-}
-
-/// A text that stands in several places and is kept once.
-pub type Shared = StringValue;
-
-/// Keeps a text so that it can stand in several places.
-#[must_use]
-pub fn shared(text: &str) -> Shared {
-    Arc::<str>::from(text).into()
+/// An attribute of an event.
+pub fn attribute(name: &'static str, value: impl Attr) -> Attribute {
+    Attribute::new(name, &value)
 }
 
 /// A span about to be started.
 #[derive(Debug)]
-pub struct Start {
+pub struct Start<'a> {
     draft: Draft,
     parent: Trace,
     inference: &'static str,
-    run: Shared,
+    run: &'a str,
 }
 
-impl Start {
+impl<'a> Start<'a> {
     /// A span of this name and kind that belongs to `run`. Ask [`recording`] first: names and attributes cost memory.
-    pub fn new(name: impl Into<Cow<'static, str>>, kind: Kind, run: &str) -> Self {
+    pub fn new(name: impl Into<Cow<'static, str>>, kind: Kind, run: &'a str) -> Self {
         let start = Self {
             draft: Draft::new(name.into(), kind),
             parent: Trace::none(),
             inference: "CHAIN",
-            run: shared(run),
+            run,
         };
         let start = start
             .with_run(names::RUN_ID)
@@ -190,7 +167,7 @@ impl Start {
     /// With the run's id under this name too.
     #[must_use]
     pub fn with_run(self, name: &'static str) -> Self {
-        let run = self.run.clone();
+        let run = self.run;
         self.with(name, run)
     }
 
@@ -226,14 +203,14 @@ impl Start {
 
     /// With this attribute.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
-        self.draft.set(name, &value.into());
+    pub fn with(mut self, name: &'static str, value: impl Attr) -> Self {
+        self.draft.set(name, &value);
         self
     }
 
     /// With this attribute, if there is a value.
     #[must_use]
-    pub fn with_some(self, name: &'static str, value: Option<impl Into<Value>>) -> Self {
+    pub fn with_some(self, name: &'static str, value: Option<impl Attr>) -> Self {
         match value {
             Some(value) => self.with(name, value),
             None => self,
@@ -276,9 +253,9 @@ impl Span {
     }
 
     /// Sets an attribute.
-    pub fn set(&self, name: &'static str, value: impl Into<Value>) {
+    pub fn set(&self, name: &'static str, value: impl Attr) {
         if let Some(record) = &self.0 {
-            record.set(name, &value.into());
+            record.set(name, &value);
         }
     }
 
@@ -290,9 +267,9 @@ impl Span {
     }
 
     /// The work failed, in a way of this name. The words of an error stay in the logs: they may hold anything.
-    pub fn fail(&self, error_type: impl Into<Cow<'static, str>>) {
+    pub fn fail(&self, error_type: &str) {
         if let Some(record) = &self.0 {
-            record.set(names::ERROR_TYPE, &error_type.into().into());
+            record.set(names::ERROR_TYPE, error_type);
             record.fail();
         }
     }
@@ -308,10 +285,7 @@ impl Span {
     /// Does `work` inside the span: what is started there without another parent can ask for it by [`Trace::current`].
     pub async fn scope<F: Future>(&self, work: F) -> F::Output {
         match &self.0 {
-            Some(record) => {
-                let context = Context::new().with_remote_span_context(record.place().clone());
-                work.with_context(context.with_value(Scope(Arc::clone(record)))).await
-            }
+            Some(record) => SCOPE.scope(Arc::clone(record), work).await,
             None => work.await,
         }
     }
