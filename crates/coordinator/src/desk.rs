@@ -5,7 +5,7 @@ mod plan;
 pub use plan::{MAX_ATTEMPTS, Plan, Publication, event};
 
 use crate::fold::RunState;
-use sipdo_domain::{Measured, NotMeasured, Pool, Reason, Reply, Signed};
+use sipdo_domain::{Measured, NotMeasured, Pool, Reason, Reply, Role, Signed};
 use sipdo_protocol::pb;
 use sipdo_strategies::Stop;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -192,6 +192,20 @@ impl Desk {
             .chain(flying.map(|(pool, _)| pool))
             .cloned()
             .collect()
+    }
+
+    /// Whether the strategy is to come to its end in the phase that it is in: whatever it asks is refused.
+    pub fn refuses(&self, state: &RunState) -> bool {
+        self.refusal(state).is_some()
+    }
+
+    /// Jobs of these pools in flight that have no result.
+    pub fn in_flight_of(&self, pools: &BTreeSet<Pool>, state: &RunState) -> Vec<(String, Role)> {
+        let of = |(job, issued): (&String, &Issued)| {
+            let open = pools.contains(&issued.pool) && state.open.contains_key(job);
+            open.then(|| (job.clone(), issued.pool.role))
+        };
+        self.issued.iter().filter_map(of).collect()
     }
 
     /// Refuses everything that waits, after the state's refusal changed (stop, exhausted).

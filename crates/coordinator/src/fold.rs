@@ -161,6 +161,7 @@ impl RunState {
                 }
                 self.failure.clone_from(&ended.reason);
                 self.summary.waiting.clear();
+                self.summary.stopping = false;
             }
         }
     }
@@ -218,6 +219,7 @@ impl RunState {
             Kind::Cancel => self.cancelled = true,
             Kind::Stop => {
                 self.stopped = true;
+                self.summary.stopping = !self.ended();
                 // Its conclusion is wanted now: a pause would keep it waiting.
                 self.go_on();
             }

@@ -27,7 +27,7 @@ use sipdo_domain::{Amount, Outcome, Pool, Task};
 use sipdo_protocol::{pb, pb::State, pb::event::Event};
 use sipdo_strategies::Stop;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 use tokio::{
@@ -131,6 +131,8 @@ struct Leader<'a> {
     recalls: FuturesUnordered<Recalling>,
     told: Vec<Told>,
     missing: BTreeMap<Pool, Instant>,
+    /// Jobs that were given up because nobody could do them when the run was to end.
+    left_open: BTreeSet<String>,
     /// What is to be held back for the conclusion, until it is: its price is known only when a learner has answered.
     hold: Option<Amount>,
     observer: Observer,
@@ -163,6 +165,7 @@ impl<'a> Leader<'a> {
             recalls: FuturesUnordered::new(),
             told: Vec::new(),
             missing: BTreeMap::new(),
+            left_open: BTreeSet::new(),
             hold: None,
             observer: Observer::new(run.as_str(), epoch),
         }

@@ -2,13 +2,13 @@
 
 use crate::latency;
 use anyhow::{Context as _, Result};
-use sipdo_protocol::pb::State;
+use sipdo_protocol::pb::{self, State, control::Kind};
 use sipdo_tests::{
     Cluster, Setup,
     cluster::ended,
     simulator::{reset, script_faults},
-    task::counting,
-    watch::{RUN, clean, optimize, results, summary},
+    task::{counting, request},
+    watch::{RUN, clean, create, levels, optimize, results, summary},
 };
 use std::{fs, time::Duration};
 
@@ -84,6 +84,75 @@ async fn an_outage_of_the_provider_pauses_a_run_and_burns_no_job() -> Result<()>
         history.summary().attempts_lost,
         0,
         "what was given back unpaid costs nothing"
+    );
+    Ok(())
+}
+
+/// A run whose provider answers nobody of `role`, or nobody at all, from some results on.
+async fn in_an_outage(role: Option<&str>, budget: pb::Budget) -> Result<(Cluster, String)> {
+    let setup = Setup {
+        simulator: latency("50-100"),
+        operator: QUICK.into(),
+        ..Setup::default()
+    };
+    let cluster = Cluster::start(&setup).await?;
+    let bus = cluster.bus().await?;
+    let mut wanted = request(counting(12, 12), "sipdo", &levels(3), None);
+    wanted.budget = Some(budget);
+    let run = create(&cluster.client().await?, wanted).await?;
+    results(&bus, &run, 5).await?;
+    let down = serde_json::json!([{"kind": "server_error", "status": 503, "times": 1_000_000, "role": role}]);
+    script_faults(cluster.models, &down).await?;
+    Ok((cluster, run))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_stopped_waits_for_no_provider_that_its_conclusion_does_not_need() -> Result<()> {
+    let (cluster, run) = in_an_outage(Some("generator"), pb::Budget::default()).await?;
+    let (client, bus) = (cluster.client().await?, cluster.bus().await?);
+    summary(&bus, &run, "a reason to wait", |summary| {
+        summary.waiting.contains("generator")
+    })
+    .await?;
+    let control = pb::Control {
+        kind: Kind::Stop.into(),
+        ..Default::default()
+    };
+    let request = pb::ControlRunRequest {
+        run: run.clone(),
+        control: Some(control),
+    };
+    client.clone().control_run(request).await?;
+    let stopped = ended(&client, &run, RUN).await?;
+    let summary = stopped.summary.context("a summary")?;
+    assert_eq!(summary.state(), State::Stopped, "{summary:?}");
+    assert!(!summary.stopping, "{summary:?}");
+    let arms = stopped.outcome.context("an outcome")?.arms;
+    assert!(!arms.is_empty(), "the learner works, so that the prompt is tested");
+    assert_eq!(
+        summary.not_measured, 3,
+        "what waited for the generator is given up: {summary:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cap_on_time_ends_a_run_whose_provider_is_out() -> Result<()> {
+    let budget = pb::Budget {
+        seconds: Some(10),
+        ..Default::default()
+    };
+    let (cluster, run) = in_an_outage(None, budget).await?;
+    let met = ended(&cluster.client().await?, &run, RUN).await?;
+    let summary = met.summary.context("a summary")?;
+    assert_eq!(summary.state(), State::BudgetExhausted, "{summary:?}");
+    assert!(
+        summary.updated_ms - summary.created_ms >= 10_000,
+        "not before its time: {summary:?}"
+    );
+    assert!(
+        met.outcome.is_some_and(|outcome| !outcome.prompts.is_empty()),
+        "it has its best prompt"
     );
     Ok(())
 }

@@ -44,6 +44,8 @@ pub struct Plan {
     pub publish: Vec<Publication>,
     /// Jobs to give up: `(job, role, attempt)`.
     pub give_up: Vec<(String, Role, u32)>,
+    /// Jobs that nobody can do now, of a run that is to come to its end: they are given up too.
+    pub stuck: Vec<(String, Role)>,
 }
 
 impl Desk {

@@ -10,10 +10,10 @@ use crate::{
 };
 use prost::Message as _;
 use sipdo_bus::{AppendError, BusError, NewMessage};
-use sipdo_domain::{Amount, NotMeasured, Reason, Role};
+use sipdo_domain::{Amount, NotMeasured, Pool, Reason, Role};
 use sipdo_protocol::{pb, pb::event::Event, schema};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -29,6 +29,10 @@ const FOR_CONCLUSION: u64 = 200;
 const NO_ROOM: Duration = Duration::from_secs(1);
 /// What it may mean that a server which is there does not acknowledge.
 const SILENT: &str = "its disk may be full: look into the server's log, make room, and start the server again (it does not recover by itself)";
+/// Why a job is given up whose model was out when its run came to its end.
+const STUCK: &str = "nobody could do it when the run was to end; charged at its worst case";
+/// A result of no attempt: each one may still be paid somewhere and is charged at its worst case.
+const NO_ATTEMPT: u32 = 0;
 /// A run with so many jobs done makes room for others.
 const LONG: u64 = 200;
 
@@ -102,6 +106,11 @@ impl Leader<'_> {
             let why = NotMeasured::new(Reason::AttemptLost, given_up(died));
             self.give_up(&job, role, attempt, why).await?;
         }
+        for (job, role) in plan.stuck {
+            let why = NotMeasured::new(Reason::Unavailable, STUCK);
+            self.give_up(&job, role, NO_ATTEMPT, why).await?;
+            self.left_open.insert(job);
+        }
         Ok(())
     }
 
@@ -138,36 +147,52 @@ impl Leader<'_> {
         }
     }
 
-    /// What the run waits for: room, an operator, an agent, a provider, a price.
+    /// What the run waits for: room, an operator, an agent, a provider, a price. A run that is to come to its end, stopped or out of
+    /// time, waits for none of those: what nobody can do now is given up, in the decision that says so.
     fn plan_waiting(&mut self, roster: &Roster, choices: &Choices, tight: Option<String>, plan: &mut Plan) {
+        let has_room = tight.is_none();
         let mut reasons: Vec<String> = tight.into_iter().collect();
+        let mut stuck = BTreeSet::new();
         if self.state.paused {
             reasons.push("paused".to_owned());
         }
         for pool in self.desk.at_work() {
-            if roster.of(&pool).is_empty() {
-                let since = *self.missing.entry(pool.clone()).or_insert_with(Instant::now);
-                if since.elapsed() > PATIENCE {
-                    reasons.push(nobody(&pool));
-                }
-                self.context.look_for_agents();
-                continue;
-            }
-            self.missing.remove(&pool);
             let choice = choices.get(&pool.to_string());
-            if let Some(trouble) = roster.trouble(&pool, choice) {
+            if let Some(trouble) = self.trouble(&pool, roster, choice) {
                 reasons.push(trouble);
-                self.context.look_for_agents();
+                stuck.insert(pool.clone());
             }
-            if self.state.ledger.cap().nano_usd.is_some() {
+            if self.state.ledger.cap().nano_usd.is_some() && !roster.of(&pool).is_empty() {
                 let unpriced = roster.unpriced(&pool, choice);
                 reasons.extend(unpriced.iter().map(|model| price_unknown(model)));
             }
+        }
+        if has_room && self.desk.refuses(&self.state) {
+            plan.stuck = self.desk.in_flight_of(&stuck, &self.state);
+            plan.stuck.retain(|(job, _)| !self.left_open.contains(job));
+        }
+        if !plan.stuck.is_empty() {
+            reasons.push("what waits for it is given up, since the run is to end".to_owned());
         }
         let reason = reasons.join("; ");
         if reason != self.state.summary.waiting {
             plan.events.push(event(Event::Waiting(pb::Waiting { reason })));
         }
+    }
+
+    /// Why nobody of a pool can work now: there is no agent, or the model of each is out.
+    fn trouble(&mut self, pool: &Pool, roster: &Roster, choice: Option<&pb::ModelChoice>) -> Option<String> {
+        if roster.of(pool).is_empty() {
+            let since = *self.missing.entry(pool.clone()).or_insert_with(Instant::now);
+            self.context.look_for_agents();
+            return (since.elapsed() > PATIENCE).then(|| nobody(pool));
+        }
+        self.missing.remove(pool);
+        let trouble = roster.trouble(pool, choice);
+        if trouble.is_some() {
+            self.context.look_for_agents();
+        }
+        trouble
     }
 
     /// Decisions in as many entries as their size asks for; one, nearly always.
