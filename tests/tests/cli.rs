@@ -158,6 +158,8 @@ fn a_stack_that_stays_is_steered_and_taken_down() -> Result<()> {
     assert_eq!(ROLES.map(of), [1, 1, 1, 2, 1]);
     let doctor = user.well("doctor --simulated --json")?.json()?;
     assert_eq!(doctor["ok"], true, "{doctor}");
+    let looks = user.well("runs top --json")?.json_lines()?;
+    assert_eq!(looks.len(), 1, "into a pipe it looks once");
 
     let create = "optimize things/task.toml --simulated --detach --json";
     let detached =
@@ -381,6 +383,7 @@ async fn the_exit_code_says_how_it_ended() -> Result<()> {
         ("runs list --coordinator 127.0.0.1:1", 2, "http://"),
         ("runs list", 6, "no run is kept"),
         ("runs lits", 2, "lits"),
+        ("runs read nowhere.sipdo", 2, "nowhere.sipdo: "),
         (
             "optimize things/task.toml --simulated --coordinator http://127.0.0.1:1",
             2,

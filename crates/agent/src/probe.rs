@@ -39,7 +39,10 @@ impl Agent {
         let tried = tokio::time::timeout(LIMIT, target.model.probe(Spend::OneCompletion)).await;
         let mut probed = match tried {
             Ok(Ok(probe)) => works(&target, &probe),
-            Ok(Err(error)) => failed(error.to_string()),
+            Ok(Err(error)) => pb::Probed {
+                refused: error.needs_operator(),
+                ..failed(error.to_string())
+            },
             Err(_) => failed(format!("no answer within {} s", LIMIT.as_secs())),
         };
         probed.endpoint.clone_from(&target.settings().endpoint);

@@ -113,6 +113,10 @@ impl From<tonic::Status> for Failure {
         }
         if let Some(bad) = details.bad_request() {
             for violation in &bad.field_violations {
+                // A choice of a model is given by flags, whatever the message calls its parts.
+                if violation.field.starts_with("choice") {
+                    message = message.replacen(&format!("{}: ", violation.field), "", 1);
+                }
                 let told = clean_line(&violation.description);
                 if !message.contains(&told) {
                     message.push_str(&format!("\n  {}: {told}", clean_line(&violation.field)));
@@ -141,6 +145,12 @@ impl From<tonic::Status> for Failure {
             _ => failure,
         }
     }
+}
+
+/// Why a coordinator refuses, by its name in the contract; empty where it has none.
+pub fn refusal_reason(status: &tonic::Status) -> String {
+    let details = status.get_error_details();
+    details.error_info().map(|info| info.reason.clone()).unwrap_or_default()
 }
 
 fn exit_of(code: Code) -> Exit {

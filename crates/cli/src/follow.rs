@@ -6,8 +6,14 @@ use sipdo_protocol::pb::{self, RunUpdate, control};
 use tonic::Code;
 
 use crate::{
-    client::Api, display::Display, failure::Failure, output, progress::Story, session::Interrupts, stack::Stack,
-    words::is_over,
+    client::Api,
+    display::Display,
+    failure::Failure,
+    output,
+    progress::Story,
+    session::Interrupts,
+    stack::Stack,
+    words::{at_once, is_over},
 };
 
 /// How long a coordinator may be gone before we give up watching: another one takes over, or it is started again.
@@ -144,7 +150,10 @@ async fn look(api: &mut Api, run: &str, story: &Story) -> Option<pb::Run> {
 }
 
 async fn stop_early(api: &mut Api, run: &str, display: &Display) {
-    display.say("stopping early: the best prompt so far is kept and tested; Ctrl-C again leaves the run as it is");
+    display.say(&format!(
+        "stopping early: the best prompt so far is kept and tested; Ctrl-C again leaves the run as it is, {}",
+        at_once(run)
+    ));
     if let Err(failure) = control(api, run, control::Kind::Stop, None).await {
         display.say(&format!("the run could not be asked to stop: {}", failure.message));
     }
@@ -178,5 +187,10 @@ pub async fn control(api: &mut Api, run: &str, kind: control::Kind, budget: Opti
 
 /// Who asks, for the record.
 pub fn user() -> String {
-    std::env::var("USER").map_or_else(|_| "sipdo".into(), |user| format!("{user} with sipdo"))
+    let name = ["USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()))
+        .unwrap_or_else(|| format!("user {}", rustix::process::getuid().as_raw()));
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{name} on {host}")
 }

@@ -183,6 +183,31 @@ pub fn for_stderr(text: &str) -> String {
     broken(text, columns(&io::stderr()))
 }
 
+/// Columns of the terminal behind stdout, where there is one.
+pub fn stdout_columns() -> Option<usize> {
+    columns(&io::stdout())
+}
+
+/// Lines cut off at the width of a terminal: for what is drawn over again, where a broken line would take two rows.
+pub fn cut(text: &str, columns: Option<usize>) -> String {
+    let Some(columns) = columns else {
+        return text.to_owned();
+    };
+    let cut = |line: &str| match line.chars().count() > columns {
+        true => line.chars().take(columns.saturating_sub(1)).chain(['…']).collect(),
+        false => line.to_owned(),
+    };
+    text.split('\n').map(cut).collect::<Vec<String>>().join("\n")
+}
+
+/// Characters that are seen of a line: what colours it is not.
+fn seen(line: &str) -> usize {
+    let mut parts = line.split('\u{1b}');
+    let first = parts.next().map_or(0, |text| text.chars().count());
+    let after = |part: &str| part.split_once('m').map_or(0, |(_, text)| text.chars().count());
+    first + parts.map(after).sum::<usize>()
+}
+
 fn columns(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {
     let size = stream.is_terminal().then(|| tcgetwinsize(stream).ok()).flatten()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns >= NARROWEST)
@@ -197,7 +222,7 @@ fn broken(text: &str, columns: Option<usize>) -> String {
     for line in text.split('\n') {
         let indent = line.chars().take_while(|c| *c == ' ').count() + HANGING;
         let mut rest = line.to_owned();
-        while rest.chars().count() > columns {
+        while seen(&rest) > columns {
             let end = rest.char_indices().nth(columns).map_or(rest.len(), |(end, _)| end);
             // A word that is longer than a line stays whole: the terminal breaks it.
             let Some(at) = rest
@@ -266,18 +291,24 @@ impl Table {
         page
     }
 
-    /// The table as text, a line feed after every row.
-    pub fn render(&self, color: bool) -> String {
+    /// Columns that it takes on a terminal.
+    pub fn width(&self) -> usize {
+        let widths = self.widths();
+        widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1)
+    }
+
+    fn widths(&self) -> Vec<usize> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
-            self.rows
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
+        (0..columns).map(width).collect()
+    }
+
+    /// The table as text, a line feed after every row.
+    pub fn render(&self, color: bool) -> String {
+        let widths = self.widths();
         let mut text = String::new();
         for (number, row) in self.rows.iter().enumerate() {
             let mut line = String::new();
@@ -319,6 +350,19 @@ mod tests {
         );
         assert_eq!(broken(text, None), text);
         assert_eq!(broken(&"ä".repeat(30), Some(20)), "ä".repeat(30));
+    }
+
+    #[test]
+    fn what_colours_a_line_takes_no_room() {
+        let heading = Ink::Bold.paint("one two three four", true);
+        assert_eq!(broken(&heading, Some(18)), heading);
+        assert!(broken(&heading, Some(17)).contains('\n'));
+    }
+
+    #[test]
+    fn what_is_drawn_over_again_is_cut_and_not_broken() {
+        assert_eq!(cut("a line of text\nshort", Some(8)), "a line …\nshort");
+        assert_eq!(cut("a line of text", None), "a line of text");
     }
 
     #[test]

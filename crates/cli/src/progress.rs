@@ -9,7 +9,10 @@ use sipdo_protocol::pb::{
 
 use crate::{
     output::{self, count, short},
-    words::{GIST, amount_words, asked, judged, left_words, listed, mark_words, prompt_name, score_words, state_name},
+    words::{
+        GIST, amount_words, asked, at_once, judged, left_words, listed, mark_words, prompt_name, score_words,
+        state_name,
+    },
 };
 
 /// What is known of a run from the updates so far.
@@ -111,14 +114,16 @@ impl Story {
             }
             Kind::Ended(ended) => {
                 self.ended = Some(ended.state());
-                let reason = if ended.reason.is_empty() {
-                    String::new()
-                } else {
-                    format!(": {}", ended.reason)
-                };
-                Some(format!("run {}{reason}", state_name(ended.state())))
+                let state = state_name(ended.state());
+                let reason = Some(&ended.reason).filter(|reason| !reason.is_empty() && *reason != state);
+                let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
+                Some(format!("run {state}{reason}"))
             }
             Kind::Waiting(waiting) if waiting.reason.is_empty() => Some("going on".into()),
+            Kind::Waiting(waiting) if self.summary.stopping => {
+                let run = &self.summary.run;
+                Some(format!("waiting: {}; {}", waiting.reason, at_once(run)))
+            }
             Kind::Waiting(waiting) => Some(format!("waiting: {}", waiting.reason)),
         }
         .map(|line| output::clean_line(&line))

@@ -115,9 +115,8 @@ pub struct Spent {
     pub tokens: u64,
     /// US dollars of the calls whose price is known; none where no price is.
     pub usd: Option<f64>,
-    /// Calls of unknown price; only known over all roles.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unpriced_calls: Option<u64>,
+    /// Calls of unknown price.
+    pub unpriced_calls: u64,
 }
 
 /// Synthetic examples by what became of them.
@@ -175,14 +174,11 @@ impl Report {
             arms: outcome.arms.iter().map(Arm::of).collect(),
             gain: outcome.gain.as_ref().map(Gain::of),
             ended: is_over(summary.state()),
-            spent: Spent {
-                unpriced_calls: Some(summary.unpriced_calls),
-                ..Spent::of(&total, summary.unpriced_calls)
-            },
+            spent: Spent::of(&total, summary.unpriced_calls),
             spent_by_role: summary
                 .spent_by_role
                 .iter()
-                .map(|(role, spent)| (role.clone(), Spent::of(spent, summary.unpriced_calls)))
+                .map(|(role, spent)| (role.clone(), Spent::of(spent, unpriced(run, role, spent))))
                 .collect(),
             models,
             model_stints: run
@@ -259,7 +255,7 @@ impl Gain {
 }
 
 impl Spent {
-    /// `unpriced_calls` is counted over all roles: where there are none, every price is known, a price of zero too.
+    /// Where there are no `unpriced_calls`, every price is known, a price of zero too.
     fn of(amount: &pb::Amount, unpriced_calls: u64) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "money for reading")]
         let usd = (amount.nano_usd > 0 || unpriced_calls == 0).then_some(amount.nano_usd as f64 / 1e9);
@@ -267,9 +263,19 @@ impl Spent {
             calls: amount.calls,
             tokens: amount.tokens,
             usd,
-            unpriced_calls: None,
+            unpriced_calls,
         }
     }
+}
+
+/// A role's calls of unknown price, over all its models. Where no price of the run is known, that is all of them.
+fn unpriced(run: &pb::Run, role: &str, spent: &pb::Amount) -> u64 {
+    let all = run.summary.as_ref().map_or(0, |summary| summary.unpriced_calls);
+    if all > 0 && spent.nano_usd == 0 {
+        return spent.calls;
+    }
+    let stints = run.model_use.get(role).map(|used| used.stints.iter());
+    stints.into_iter().flatten().map(|stint| stint.unpriced_calls).sum()
 }
 
 impl Synthetic {

@@ -111,6 +111,19 @@ pub fn asked(control: &pb::Control) -> String {
     }
 }
 
+/// How to end a run that was asked to stop and still waits.
+pub fn at_once(run: &str) -> String {
+    format!("`sipdo runs cancel {run}` ends it at once, and keeps its prompts untested")
+}
+
+/// The level that a run is at; one without levels has none.
+pub fn level_words(summary: &Summary) -> String {
+    match summary.levels {
+        0 => "-".into(),
+        levels => format!("{}/{levels}", summary.level),
+    }
+}
+
 /// A synthetic example with its decision and votes, in one line.
 pub fn judged(example: &pb::SyntheticExample) -> String {
     let id = example
@@ -141,7 +154,7 @@ pub fn judged(example: &pb::SyntheticExample) -> String {
 fn vote_words(vote: &pb::Vote) -> String {
     let who = match vote.voter() {
         vote::Voter::Generator => "generator".to_owned(),
-        vote::Voter::Checker if vote.checker > 0 => format!("checker {}", vote.checker + 1),
+        vote::Voter::Checker if vote.checker > 0 => format!("checker #{}", vote.checker + 1),
         vote::Voter::Checker => "checker".into(),
         vote::Voter::Verifier => "verifier".into(),
         vote::Voter::Program => "program".into(),

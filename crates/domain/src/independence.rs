@@ -24,7 +24,7 @@ pub fn shared(models: &BTreeMap<Pool, BTreeSet<String>>, judged: bool) -> BTreeM
     shared
 }
 
-/// Says it to the user.
+/// Says it to the user. A strategy says it so of the votes that it got: in the same words it is said once.
 pub fn sentence(label: &str, pools: &BTreeSet<Pool>) -> String {
     let names: Vec<String> = pools.iter().map(Pool::to_string).collect();
     let names = match names.split_last() {
@@ -34,7 +34,6 @@ pub fn sentence(label: &str, pools: &BTreeSet<Pool>) -> String {
     if pools.iter().any(|pool| pool.role == Role::Optimizer) {
         return format!("{names} use the same model, {label}: it judges what it has written");
     }
-    // In the same words in which a strategy says it of the votes that it got, so that it is said once.
     format!("{names} vote with the same model, {label}: they may share its errors")
 }
 

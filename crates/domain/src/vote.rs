@@ -1,8 +1,7 @@
 //! Votes on synthetic examples, and the rule that turns them into a decision.
 
-use crate::{measured::NotMeasured, role::Role};
+use crate::measured::NotMeasured;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Which agent and model produced a value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -91,56 +90,4 @@ pub enum Decision {
         /// Which votes were missing, and why.
         reason: String,
     },
-}
-
-/// A warning for each model that several voters share: such voters share its errors. `models` holds the labels, `endpoint/model`,
-/// that each voter votes with.
-pub fn shared_models(models: &[(Role, BTreeSet<String>)]) -> Vec<String> {
-    let mut sharing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (role, labels) in models {
-        for label in labels {
-            sharing.entry(label).or_default().push(role.name());
-        }
-    }
-    let warning = |(label, roles): (&str, Vec<&str>)| {
-        let (last, others) = roles.split_last().filter(|(_, others)| !others.is_empty())?;
-        Some(format!(
-            "{} and {last} vote with the same model, {label}: they may share its errors",
-            others.join(", ")
-        ))
-    };
-    sharing.into_iter().filter_map(warning).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn voter(role: Role, labels: &[&str]) -> (Role, BTreeSet<String>) {
-        (role, labels.iter().map(|label| (*label).to_owned()).collect())
-    }
-
-    #[test]
-    fn voters_that_share_a_model_are_one_warning() {
-        let all = ["a/x"].as_slice();
-        let three = [
-            voter(Role::Generator, all),
-            voter(Role::Checker, all),
-            voter(Role::Verifier, all),
-        ];
-        assert_eq!(
-            shared_models(&three),
-            ["generator, checker and verifier vote with the same model, a/x: they may share its errors"]
-        );
-        let two = [
-            voter(Role::Generator, &["a/x"]),
-            voter(Role::Checker, &["a/y", "a/z"]),
-            voter(Role::Verifier, &["a/z"]),
-        ];
-        assert_eq!(
-            shared_models(&two),
-            ["checker and verifier vote with the same model, a/z: they may share its errors"]
-        );
-        assert!(shared_models(&[voter(Role::Generator, all), voter(Role::Checker, &["a/y"])]).is_empty());
-    }
 }

@@ -106,7 +106,7 @@ pub async fn write(global: &Global, name: &str, file: Option<&Path>) -> Outcome 
 /// # Errors
 /// The file is not an archive or is broken; no coordinator answers.
 pub async fn read(global: &Global, file: &Path) -> Outcome {
-    let records = records(&fs::read(file).with_context(|| shown(file))?)
+    let records = records(&fs::read(file).map_err(|error| Failure::usage(format!("{}: {error}", shown(file))))?)
         .map_err(|error| Failure::usage(format!("{}: {error:#}", shown(file))))?;
     global
         .with_api(None, async |api| {

@@ -90,14 +90,32 @@ fn tell(models: &[String], reports: &[Report]) -> Result<(), Failure> {
     }
     output::data(&table(models, reports).render(output::stdout_color()))?;
     for (model, report) in models.iter().zip(reports) {
-        if let Some(gain) = &report.gain {
-            output::data_line(&format!("{}: {}", clean_line(model), gain.words()))?;
+        for line in below(report) {
+            output::data_line(&format!("{}: {line}", clean_line(model)))?;
         }
         for warning in &report.warnings {
             output::warning(&format!("{}: {}", clean_line(model), clean_line(warning)));
         }
     }
     Ok(())
+}
+
+/// What a model's rows do not say: the gain, or that there is none to tell, and why examples were not measured.
+fn below(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    match &report.gain {
+        Some(gain) => lines.push(gain.words()),
+        None if report.arms.len() > 1 => {
+            lines.push("no gain can be told: no example was measured with both prompts".into())
+        }
+        None => {}
+    }
+    if !report.not_measured.is_empty() {
+        let reasons = report.not_measured.iter();
+        let reasons: Vec<String> = reasons.map(|(reason, number)| format!("{reason} {number}")).collect();
+        lines.push(format!("not measured: {}", reasons.join(", ")));
+    }
+    lines
 }
 
 /// One row for each model and prompt.
@@ -135,6 +153,34 @@ fn table(models: &[String], reports: &[Report]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_that_answered_nothing_has_no_gain_and_says_why() {
+        let arm = |name: &str| pb::Arm {
+            name: name.into(),
+            score: Some(pb::Score {
+                right: 0,
+                wrong: 0,
+                not_measured: 5,
+            }),
+            interval: None,
+        };
+        let run = pb::Run {
+            outcome: Some(pb::Outcome {
+                arms: vec![arm("seed"), arm("better")],
+                ..Default::default()
+            }),
+            not_measured_by_reason: [("REASON_EMPTY".to_owned(), 10)].into(),
+            ..Default::default()
+        };
+        assert_eq!(
+            below(&Report::of(&run, false)),
+            [
+                "no gain can be told: no example was measured with both prompts",
+                "not measured: empty 10"
+            ]
+        );
+    }
 
     #[test]
     fn each_model_and_prompt_has_a_row_with_its_interval() {

@@ -10,7 +10,7 @@ use sipdo_protocol::pb;
 use crate::{
     args::Global,
     client::Api,
-    failure::{Exit, Failure, Outcome},
+    failure::{Exit, Failure, Outcome, refusal_reason},
     follow::user,
     json,
     output::{self, Table, clean_line},
@@ -60,13 +60,13 @@ pub struct SetArgs {
     #[arg(long)]
     run: Option<String>,
     /// Sampling temperature
-    #[arg(long, value_name = "0..2")]
+    #[arg(long, value_name = "0..2", value_parser = temperature)]
     temperature: Option<f64>,
     /// Longest completion in tokens
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_tokens: Option<u32>,
-    /// Seconds for one call
-    #[arg(long, value_name = "SECONDS")]
+    /// Seconds for one call, at most an hour
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     timeout: Option<u32>,
     /// Set it without having an agent try it
     #[arg(long)]
@@ -91,6 +91,11 @@ pub struct HistoryArgs {
     /// Only this run's
     #[arg(long)]
     run: Option<String>,
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok().filter(|value| (0.0..=2.0).contains(value));
+    value.ok_or_else(|| "a temperature is a number from 0 to 2".into())
 }
 
 /// Lists, shows, sets, unsets or looks back.
@@ -222,8 +227,9 @@ pub async fn try_first(api: &mut Api, role: &Pool, run: &str, choice: &pb::Model
     let untried = "--no-probe goes on without having it tried";
     let probed = match api.probe_model(request).await {
         Ok(response) => response.into_inner().probed.unwrap_or_default(),
-        Err(status) if status.code() == tonic::Code::FailedPrecondition => {
-            return Err(Failure::from(status).hint(untried));
+        Err(status) if refusal_reason(&status) == "NO_AGENT" => {
+            let nobody = Failure::from(status);
+            return Err(Failure::unavailable(nobody.message).hint(untried));
         }
         Err(status) => return Err(status.into()),
     };
@@ -234,7 +240,9 @@ pub async fn try_first(api: &mut Api, role: &Pool, run: &str, choice: &pb::Model
             clean_line(&place),
             clean_line(&probed.words)
         );
-        return Err(Failure::unavailable(message).hint(untried));
+        // Waiting does not help where the endpoint does not know the model, or refuses the key.
+        let exit = if probed.refused { Exit::Usage } else { Exit::Unavailable };
+        return Err(Failure::new(exit, message).hint(untried));
     }
     output::note(&format!(
         "{}: {} ({} ms)",

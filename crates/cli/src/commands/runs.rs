@@ -1,5 +1,7 @@
 //! `sipdo runs`: look at runs, watch them, control them, take their results out.
 
+mod show;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -17,15 +19,16 @@ use crate::{
     failure::{Exit, Failure, Outcome},
     files,
     follow::{End, FirstInterrupt, control, follow},
-    json,
-    launch::{self, Goal},
+    json, launch,
     operator::StackArgs,
     output::{self, Table},
     report::Report,
     session::{get_run, run_named, shown},
     unled,
-    words::{amount_words, is_over, prompt_name, score_words, state_name, summary_gain},
+    words::{is_over, level_words, state_name, summary_gain},
 };
+
+pub use show::tell;
 
 /// The commands of `sipdo runs`.
 #[derive(Debug, Subcommand)]
@@ -41,7 +44,7 @@ pub enum RunsCommand {
     Trace(TraceArgs),
     /// Watch live what every role does
     Top(TopArgs),
-    /// End a run now, with nothing concluded
+    /// End a run now: its prompts are kept, untested
     Cancel(RunArg),
     /// End a run early: keep the best prompt and test it
     Stop(RunArg),
@@ -182,7 +185,7 @@ impl Caps {
 pub async fn run(global: &Global, command: &RunsCommand) -> Outcome {
     match command {
         RunsCommand::List(args) => list(global, args).await,
-        RunsCommand::Show(args) => show(global, &args.run).await,
+        RunsCommand::Show(args) => show::run(global, &args.run).await,
         RunsCommand::Watch(args) => watch(global, &args.run).await,
         RunsCommand::Trace(args) => trace::run(global, args).await,
         RunsCommand::Top(args) => top::run(global, args).await,
@@ -245,17 +248,12 @@ fn table(runs: &[pb::Summary]) -> Table {
     ])
     .right(&[7]);
     for run in runs {
-        let level = if run.levels == 0 {
-            "-".into()
-        } else {
-            format!("{}/{}", run.level, run.levels)
-        };
         table.row([
             run.run.clone(),
             run.task.clone(),
             run.strategy.clone(),
             state_name(run.state()).into(),
-            level,
+            level_words(run),
             format!("v{}", run.prompt_version),
             summary_gain(run),
             output::count(run.spent.unwrap_or_default().calls),
@@ -263,110 +261,6 @@ fn table(runs: &[pb::Summary]) -> Table {
         ]);
     }
     table
-}
-
-async fn show(global: &Global, name: &str) -> Outcome {
-    global
-        .with_api(Some(name), async |api| {
-            let run = get_run(api, name).await?;
-            tell(&run)?;
-            Ok(Exit::Ok)
-        })
-        .await
-}
-
-/// Prints a run.
-///
-/// # Errors
-/// The output is closed.
-pub fn tell(run: &pb::Run) -> Result<(), Failure> {
-    if output::json() {
-        return output::json_line(&json::message("Run", run)?);
-    }
-    let report = Report::of(run, false);
-    let models = report.model_table().map_or_else(String::new, |table| {
-        format!("\n{}", table.render(output::stdout_color()))
-    });
-    let letters = dead_letters(run);
-    if !run.summary.as_ref().is_some_and(|summary| is_over(summary.state())) {
-        return output::data(&(standing(run, &report) + &models + &lineage(run) + &letters));
-    }
-    match Goal::of(run) {
-        Goal::Optimize => output::prose(&(report.text() + &models + &lineage(run) + &letters)),
-        Goal::Eval => output::prose(&(report.eval_text() + &models + &letters)),
-    }
-}
-
-/// What nobody could handle of a run: how much, and why the last of it.
-fn dead_letters(run: &pb::Run) -> String {
-    if run.dead_letters_total == 0 {
-        return String::new();
-    }
-    let total = output::plural(run.dead_letters_total, "message");
-    let mut text =
-        format!("\n{total} about this run could not be handled and counted for nothing (dead letters); the last:\n");
-    for letter in &run.dead_letters {
-        let reason = output::short(&letter.reason, 160);
-        text.push_str(&format!("  {} {}: {reason}\n", output::when(letter.at_ms), letter.role));
-    }
-    text
-}
-
-/// A run that has not ended, in a few lines.
-fn standing(run: &pb::Run, report: &Report) -> String {
-    let summary = run.summary.clone().unwrap_or_default();
-    let spent = summary.spent.unwrap_or_default();
-    let mut lines = vec![
-        format!(
-            "Run {}: task {}, strategy {}, {}",
-            summary.run,
-            summary.task,
-            summary.strategy,
-            state_name(summary.state())
-        ),
-        format!(
-            "level {}/{}, prompt v{}, examples {} accepted, {} rejected",
-            summary.level, summary.levels, summary.prompt_version, summary.accepted, summary.rejected
-        ),
-        format!("spent {}", amount_words(&spent, summary.unpriced_calls)),
-    ];
-    if let Some(score) = &summary.seed_score {
-        lines.push(format!("held-out {}: {}", prompt_name("seed"), score_words(score)));
-    }
-    if !summary.waiting.is_empty() {
-        lines.push(format!("waiting: {}", summary.waiting));
-    }
-    if !summary.coordinator.is_empty() {
-        lines.push(format!("led by {}", summary.coordinator));
-    }
-    lines.extend(report.model_changes());
-    lines.extend(run.warnings.iter().map(|warning| format!("warning: {warning}")));
-    lines.iter().map(|line| output::clean_line(line) + "\n").collect()
-}
-
-/// Every prompt with what became of it.
-fn lineage(run: &pb::Run) -> String {
-    let prompts = run.outcome.as_ref().map_or(&run.prompts, |outcome| &outcome.prompts);
-    let mut table = Table::new(&["prompt", "from", "level", "standing", "why"]).right(&[2]);
-    for prompt in prompts {
-        let (standing, why) = match prompt.standing() {
-            pb::prompt::Standing::Seed => ("seed".to_owned(), &prompt.reason),
-            pb::prompt::Standing::Rejected => (format!("rejected at {}", prompt.stage), &prompt.rejection),
-            _ => ("accepted".to_owned(), &prompt.reason),
-        };
-        table.row([
-            format!("v{}", prompt.version),
-            prompt.parent.map_or("-".into(), |parent| format!("v{parent}")),
-            prompt.level.to_string(),
-            standing,
-            output::short(why, 80),
-        ]);
-    }
-    if table.is_empty() {
-        String::new()
-    } else {
-        format!("\n{}", table.render(output::stdout_color()))
-    }
 }
 
 async fn watch(global: &Global, name: &str) -> Outcome {
@@ -508,36 +402,6 @@ mod tests {
                 tokens: Some(2),
                 ..Default::default()
             }
-        );
-    }
-
-    #[test]
-    fn every_prompt_is_listed_with_what_became_of_it() {
-        let prompt = |version, standing: pb::prompt::Standing, reason: &str| pb::Prompt {
-            version,
-            parent: version.checked_sub(1),
-            standing: standing.into(),
-            reason: reason.into(),
-            stage: "local".into(),
-            rejection: "fixes nothing".into(),
-            ..Default::default()
-        };
-        let run = pb::Run {
-            prompts: vec![
-                prompt(0, pb::prompt::Standing::Seed, "seed prompt"),
-                prompt(1, pb::prompt::Standing::Rejected, "count"),
-                prompt(2, pb::prompt::Standing::Accepted, "add the\nnumbers"),
-            ],
-            ..Default::default()
-        };
-        let text = lineage(&run);
-        assert!(
-            text.contains("v1      v0        0  rejected at local  fixes nothing"),
-            "{text}"
-        );
-        assert!(
-            text.contains("v2      v1        0  accepted           add the numbers"),
-            "{text}"
         );
     }
 }

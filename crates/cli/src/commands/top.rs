@@ -19,7 +19,7 @@ use crate::{
     failure::{Exit, Failure, Outcome},
     json,
     output::{self, Table},
-    words::{amount_words, is_over, pool_words, state_name},
+    words::{amount_words, is_over, level_words, pool_words, state_name},
 };
 
 /// How long a roll call waits for answers, in milliseconds.
@@ -48,7 +48,7 @@ pub async fn run(global: &Global, args: &TopArgs) -> Outcome {
     }
     let every = Duration::from_secs_f64(args.every.min(86_400.0));
     let terminal = output::animated() && !output::json();
-    let times = args.times.or((!terminal && !output::json()).then_some(1));
+    let times = args.times.or((!output::animated()).then_some(1));
     global
         .with_api(None, async |api| {
             let (mut before, mut drawn, mut looks) = (Look::default(), 0, 0);
@@ -57,7 +57,7 @@ pub async fn run(global: &Global, args: &TopArgs) -> Outcome {
                 if output::json() {
                     output::json_line(&look.json()?)?;
                 } else {
-                    let text = look.text(&before);
+                    let text = look.text(&before, output::stdout_columns().filter(|_| terminal));
                     // Up over what was drawn before, and clear from there.
                     let up = if drawn > 0 && terminal {
                         format!("\x1b[{drawn}A\x1b[0J")
@@ -128,7 +128,9 @@ impl Look {
         roles
     }
 
-    fn text(&self, before: &Look) -> String {
+    /// The tables, with lines no longer than the terminal that they are drawn on again and again.
+    fn text(&self, before: &Look, columns: Option<usize>) -> String {
+        let cut = |table: Table| output::cut(&table.render(false), columns);
         let mut table =
             Table::new(&["role", "agents", "busy", "jobs/s", "done", "model", "trouble"]).right(&[1, 2, 3, 4]);
         let earlier = before.roles();
@@ -149,7 +151,7 @@ impl Look {
                 output::short(&role.trouble, 60),
             ]);
         }
-        let mut text = table.render(output::stdout_color());
+        let mut text = headed(&cut(table));
         text.push('\n');
         if self.runs.is_empty() {
             text.push_str("no run is at work\n");
@@ -161,13 +163,13 @@ impl Look {
                 run.run.clone(),
                 run.task.clone(),
                 state_name(run.state()).into(),
-                format!("{}/{}", run.level, run.levels),
+                level_words(run),
                 output::count(run.jobs_done),
                 amount_words(&run.spent.unwrap_or_default(), run.unpriced_calls),
                 output::short(&run.waiting, 60),
             ]);
         }
-        text.push_str(&table.render(output::stdout_color()));
+        text.push_str(&headed(&cut(table)));
         text
     }
 
@@ -191,6 +193,14 @@ impl Look {
             .collect();
         let runs: Result<Vec<_>, _> = self.runs.iter().map(|run| json::message("Summary", run)).collect();
         Ok(json!({ "agents": agents?, "runs": runs? }))
+    }
+}
+
+/// A table with its first line as a heading.
+fn headed(table: &str) -> String {
+    match table.split_once('\n') {
+        Some((head, rows)) => format!("{}\n{rows}", output::Ink::Bold.paint(head, output::stdout_color())),
+        None => table.to_owned(),
     }
 }
 
@@ -220,11 +230,14 @@ mod tests {
     fn agents_of_a_role_are_one_line_with_their_speed() {
         let start = Instant::now();
         let (before, now) = (look(start, 100), look(start + Duration::from_secs(2), 110));
-        let text = now.text(&before);
+        let text = now.text(&before, None);
         let line = text.lines().find(|line| line.starts_with("learner")).unwrap();
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words, ["learner", "2", "7/32", "10.0", "220", "e/m"], "{text}");
         assert!(text.contains("no run is at work"), "{text}");
-        assert!(now.text(&Look::default()).contains(" - "), "nothing to compare with");
+        assert!(
+            now.text(&Look::default(), None).contains(" - "),
+            "nothing to compare with"
+        );
     }
 }

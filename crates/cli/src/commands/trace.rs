@@ -16,8 +16,9 @@ use crate::{
     words::{pool_words, reason_words},
 };
 
-/// Columns of the drawing.
+/// Columns of the drawing: fewer on a narrow terminal.
 const WIDTH: usize = 48;
+const NARROWEST: usize = 12;
 /// Jobs fetched at a time.
 const PAGE: i32 = 5_000;
 
@@ -134,8 +135,8 @@ fn draw(run: &str, jobs: &[pb::JobLine], each: bool) -> String {
 
 /// One iteration: its lanes, and its jobs where they are wanted.
 fn part(iteration: Iteration, jobs: &[&pb::JobLine], each: bool) -> String {
-    let scale = Scale::of(jobs);
     let all = Sum::of(jobs);
+    let scale = Scale::of(jobs, WIDTH);
     let mut text = format!(
         "{}: {}, {}, {} tokens, {}\n",
         iteration.words(),
@@ -144,6 +145,23 @@ fn part(iteration: Iteration, jobs: &[&pb::JobLine], each: bool) -> String {
         output::count(all.tokens),
         all.cost()
     );
+    text.push_str(&fitting(jobs, lanes));
+    if each {
+        text.push('\n');
+        text.push_str(&fitting(jobs, rows));
+    }
+    text
+}
+
+/// A table whose drawing takes what its other columns leave of the terminal.
+fn fitting(jobs: &[&pb::JobLine], table: impl Fn(&[&pb::JobLine], &Scale) -> Table) -> String {
+    let columns = output::stdout_columns().unwrap_or(usize::MAX);
+    let others = table(jobs, &Scale::of(jobs, 0)).width();
+    let width = columns.saturating_sub(others).clamp(NARROWEST, WIDTH);
+    table(jobs, &Scale::of(jobs, width)).render(output::stdout_color())
+}
+
+fn lanes(jobs: &[&pb::JobLine], scale: &Scale) -> Table {
     let mut table =
         Table::new(&["role", "", "jobs", "waited", "called", "model", "tokens", "cost"]).right(&[2, 3, 4, 6, 7]);
     let mut lanes: BTreeMap<(i32, &str), Vec<&pb::JobLine>> = BTreeMap::new();
@@ -163,15 +181,10 @@ fn part(iteration: Iteration, jobs: &[&pb::JobLine], each: bool) -> String {
             sum.cost(),
         ]);
     }
-    text.push_str(&table.render(output::stdout_color()));
-    if each {
-        text.push('\n');
-        text.push_str(&rows(jobs, &scale));
-    }
-    text
+    table
 }
 
-fn rows(jobs: &[&pb::JobLine], scale: &Scale) -> String {
+fn rows(jobs: &[&pb::JobLine], scale: &Scale) -> Table {
     let head = [
         "job",
         "role",
@@ -200,7 +213,7 @@ fn rows(jobs: &[&pb::JobLine], scale: &Scale) -> String {
             remark(job),
         ]);
     }
-    table.render(output::stdout_color())
+    table
 }
 
 fn remark(job: &pb::JobLine) -> String {
@@ -268,26 +281,28 @@ impl Sum {
 struct Scale {
     from: u64,
     span: u64,
+    width: usize,
 }
 
 impl Scale {
-    fn of(jobs: &[&pb::JobLine]) -> Self {
+    fn of(jobs: &[&pb::JobLine], width: usize) -> Self {
         let from = jobs.iter().map(|job| job.issued_ms).min().unwrap_or(0);
         let to = jobs.iter().map(|job| end(job)).max().unwrap_or(from);
         Scale {
             from,
             span: to.saturating_sub(from).max(1),
+            width,
         }
     }
 
     fn column(&self, ms: u64) -> usize {
         let part = ms.saturating_sub(self.from) as f64 / self.span as f64;
-        ((part * WIDTH as f64) as usize).min(WIDTH - 1)
+        ((part * self.width as f64) as usize).min(self.width.saturating_sub(1))
     }
 
     /// The jobs in one lane; where several overlap, the model's time is seen above the agent's, and that above waiting.
     fn draw(&self, jobs: &[&pb::JobLine]) -> String {
-        let mut lane = [' '; WIDTH];
+        let mut lane = vec![' '; self.width];
         let mut paint = |mark: char, from: u64, to: u64| {
             let rank = |mark: char| [' ', '·', '▒', '█'].iter().position(|known| *known == mark);
             for cell in lane.iter_mut().take(self.column(to) + 1).skip(self.column(from)) {

@@ -56,10 +56,7 @@ impl Stint {
             first_job: stint.first_job,
             last_job: stint.last_job,
             jobs: stint.jobs,
-            spent: Spent {
-                unpriced_calls: Some(stint.unpriced_calls),
-                ..Spent::of(&stint.spent.unwrap_or_default(), stint.unpriced_calls)
-            },
+            spent: Spent::of(&stint.spent.unwrap_or_default(), stint.unpriced_calls),
             p50_ms: stint.p50_ms,
             p95_ms: stint.p95_ms,
         }

@@ -13,10 +13,13 @@ use crate::{
 impl Report {
     fn verdict(&self) -> String {
         let found = self.found_version;
-        if !self.failure.is_empty() {
+        if self.state == state_name(pb::State::Cancelled) {
+            format!(
+                "The run was cancelled: nothing is concluded. It stood on prompt v{}: `sipdo prompt {}` prints it.",
+                self.best_version, self.run
+            )
+        } else if !self.failure.is_empty() {
             format!("The run failed: {}", clean_line(&self.failure))
-        } else if self.state == state_name(pb::State::Cancelled) {
-            "The run was cancelled: nothing is concluded.".into()
         } else if !self.ended {
             format!("The run has not ended; it stands on prompt v{}.", self.best_version)
         } else if found == 0 && self.best_version == 0 {
@@ -72,6 +75,8 @@ impl Report {
         }
         if !self.failure.is_empty() {
             let _ = writeln!(text, "The run failed: {}", clean_line(&self.failure));
+        } else if self.state == state_name(pb::State::Cancelled) {
+            let _ = writeln!(text, "The run was cancelled: nothing is measured.");
         }
         text.push_str(&self.scores());
         let _ = writeln!(text, "spent {}, run {}", self.spent.words(), self.run);
@@ -287,9 +292,7 @@ impl Spent {
             tokens: self.tokens,
             nano_usd,
         };
-        // For one role nobody counts its calls of unknown price: without a sum there is none to show.
-        let unpriced = if self.usd.is_none() { self.calls } else { 0 };
-        (amount, self.unpriced_calls.unwrap_or(unpriced))
+        (amount, self.unpriced_calls)
     }
 }
 
@@ -417,6 +420,40 @@ pub(crate) mod tests {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
         assert!(!text.contains("simulated"));
+    }
+
+    #[test]
+    fn a_role_whose_models_have_a_price_only_in_part_says_so() {
+        let mut run = run();
+        let mut summary = run.summary.take().unwrap();
+        summary.unpriced_calls = 400;
+        summary.spent_by_role.get_mut("learner").unwrap().nano_usd = 2_000_000_000;
+        run.summary = Some(summary);
+        let stint = |unpriced_calls| pb::ModelStint {
+            unpriced_calls,
+            ..Default::default()
+        };
+        run.model_use.get_mut("learner").unwrap().stints = vec![stint(0), stint(400)];
+        let text = Report::of(&run, false).text();
+        assert!(
+            text.contains("900 calls, 50,000 tokens, $2.00 and 400 calls of unknown price"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_cancelled_run_has_not_failed_and_keeps_its_prompt() {
+        let mut run = run();
+        run.failure = "cancelled".into();
+        if let Some(summary) = &mut run.summary {
+            summary.set_state(pb::State::Cancelled);
+        }
+        let text = Report::of(&run, false).text();
+        assert!(
+            text.contains("The run was cancelled") && text.contains("`sipdo prompt r1` prints it"),
+            "{text}"
+        );
+        assert!(!text.contains("failed"), "{text}");
     }
 
     #[test]

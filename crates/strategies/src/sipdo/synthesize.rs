@@ -6,10 +6,10 @@ use futures::future::join_all;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use sipdo_domain::{
-    Ask, Brief, Decision, Draft, Example, Mark, Measured, Provenance, Role, Signed, SyntheticExample, Telling, Vote,
-    Voter, vote::shared_models,
+    Ask, Brief, Decision, Draft, Example, Mark, Measured, Pool, Provenance, Role, Signed, SyntheticExample, Telling,
+    Vote, Voter, independence,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Error analyses that a brief repeats.
 const WEAKNESSES: usize = 5;
@@ -304,16 +304,20 @@ impl<A: Agents> Run<'_, A> {
         if votes.iter().any(|vote| vote.supports.is_err()) {
             return Ok(());
         }
-        let by = |role: Role, wanted: fn(&Voter) -> bool| {
-            let votes = votes.iter().filter(|vote| wanted(&vote.voter));
-            (role, votes.map(|vote| vote.by.label()).collect::<BTreeSet<String>>())
-        };
-        let voters = [
-            by(Role::Generator, |voter| *voter == Voter::Generator),
-            by(Role::Checker, |voter| matches!(voter, Voter::Checker(_))),
-            by(Role::Verifier, |voter| *voter == Voter::Verifier),
-        ];
-        for text in shared_models(&voters) {
+        let mut models: BTreeMap<Pool, BTreeSet<String>> = BTreeMap::new();
+        for vote in votes {
+            let pool = match vote.voter {
+                Voter::Generator => Role::Generator.into(),
+                Voter::Checker(checker) => {
+                    Pool::new(Role::Checker, self.options.pool_of(checker)).unwrap_or_else(|_| Role::Checker.into())
+                }
+                Voter::Verifier => Role::Verifier.into(),
+                Voter::Program => continue,
+            };
+            models.entry(pool).or_default().insert(vote.by.label());
+        }
+        let shared = independence::shared(&models, false);
+        for text in shared.iter().map(|(label, pools)| independence::sentence(label, pools)) {
             self.warn(text).await?;
         }
         Ok(())
