@@ -305,3 +305,104 @@ impl Drop for Span {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::{JsonLines, Placed};
+    use crate::sender::Queue;
+    use opentelemetry::InstrumentationScope;
+    use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord, SdkLoggerProvider};
+    use std::sync::Mutex;
+    use std::time::Duration;
+    use tracing_subscriber::fmt::format::JsonFields;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    type Place = Option<(String, String)>;
+
+    /// Where the lines that leave by OTLP were written.
+    #[derive(Debug, Clone, Default)]
+    struct Heard(Arc<Mutex<Vec<Place>>>);
+
+    impl LogProcessor for Heard {
+        fn emit(&self, line: &mut SdkLogRecord, _: &InstrumentationScope) {
+            let place = line.trace_context();
+            let place = place.map(|place| (place.trace_id.to_string(), place.span_id.to_string()));
+            self.0.lock().unwrap().push(place);
+        }
+
+        fn force_flush(&self) -> OTelSdkResult {
+            Ok(())
+        }
+
+        fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+            Ok(())
+        }
+    }
+
+    /// Where the lines on stderr say that they were written.
+    fn read(lines: &[u8]) -> Vec<Place> {
+        let lines = std::str::from_utf8(lines).unwrap().lines();
+        let read = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+        read.map(|line| Some((text(&line["trace_id"])?, text(&line["span_id"])?)))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn lines_written_in_the_scope_of_a_span_carry_its_ids() {
+        let settings = Settings::from_env(|_| None, false).unwrap();
+        let recorder = Recorder::new(Arc::new(Queue::default()), &settings);
+        let begin = |name: &'static str| {
+            let record = recorder.begin(Draft::new(name.into(), Kind::Internal), None);
+            Span(Some(Arc::new(record)))
+        };
+        let (outer, inner) = (begin("outer"), begin("inner"));
+        let (heard, written) = (Heard::default(), Arc::new(Mutex::new(Vec::new())));
+        let provider = SdkLoggerProvider::builder()
+            .with_log_processor(Placed)
+            .with_log_processor(heard.clone())
+            .build();
+        let stderr = Arc::clone(&written);
+        let lines = tracing_subscriber::fmt::layer()
+            .fmt_fields(JsonFields::new())
+            .event_format(JsonLines)
+            .with_writer(move || Lines(Arc::clone(&stderr)));
+        let subscriber = tracing_subscriber::registry()
+            .with(OpenTelemetryTracingBridge::new(&provider))
+            .with(lines);
+        let guard = tracing::subscriber::set_default(subscriber);
+        let work = async {
+            tracing::info!("in the outer");
+            inner.scope(async { tracing::info!("in the inner") }).await;
+            tokio::task::yield_now().await;
+            tracing::info!("in the outer again");
+        };
+        outer.scope(work).await;
+        tracing::info!("outside");
+        drop(guard);
+        let ids = |span: &Span| {
+            let place = span.trace().place().cloned().unwrap();
+            Some((place.trace_id().to_string(), place.span_id().to_string()))
+        };
+        let expected = vec![ids(&outer), ids(&inner), ids(&outer), None];
+        assert_eq!(*heard.0.lock().unwrap(), expected);
+        assert_eq!(read(&written.lock().unwrap()), expected);
+    }
+
+    /// A writer into memory.
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+}
