@@ -25,17 +25,22 @@ fn said(reply: &Reply) -> &str {
     }
 }
 
-/// An agent that tries again after this time, and after no other.
-fn trying_again(mut settings: AgentSettings, seconds: f64) -> AgentSettings {
+/// An agent that tries again.
+fn trying_again(mut settings: AgentSettings) -> AgentSettings {
     for endpoint in settings.endpoints.values_mut() {
         endpoint.retry = RetrySettings {
             attempts: 5,
-            first_delay_seconds: seconds,
-            max_delay_seconds: seconds,
+            first_delay_seconds: 0.05,
             ..RetrySettings::default()
         };
     }
     settings
+}
+
+/// Refuses the request that waits behind the gate, which would be sent again.
+fn refuse(provider: &Provider) {
+    provider.set(Mode::Status(500));
+    provider.open_gate();
 }
 
 /// The second attempt at a job, whose first was taken by somebody who is gone.
@@ -85,14 +90,14 @@ fn whole_file(spool_dir: &Path) -> Option<PathBuf> {
 #[tokio::test]
 async fn a_retry_is_not_sent_when_the_result_has_come_meanwhile() {
     let world = World::start().await;
-    let provider = Provider::start(Mode::Status(500)).await;
-    let settings = trying_again(world.settings(Role::Learner, &provider, "one"), 1.0);
+    let provider = Provider::start(Mode::Gate).await;
+    let settings = trying_again(world.settings(Role::Learner, &provider, "one"));
     let _agent = Running::start(settings, Box::new(Plain));
     let job = second_attempt(&world, Job::answer("r1", "2+2?")).await;
     world.publish(&job).await;
     provider.until_asked(1).await;
-    provider.set(Mode::Say("bought again".into()));
     first_answers(&world, &job).await;
+    refuse(&provider);
     world.until_done(&job, 1).await;
     assert_eq!(provider.calls(), 1);
     let result = world.result(&job).await;
@@ -135,15 +140,15 @@ async fn a_retry_is_not_sent_when_the_answer_lies_in_the_spool_meanwhile() {
     let first = Job::answer("r1", "2+2?");
     let aside = world.folder.path().join("aside");
     let name = answer_left_behind(&first, &aside).await;
-    let provider = Provider::start(Mode::Status(500)).await;
-    let settings = trying_again(world.settings(Role::Learner, &provider, "spool"), 1.0);
+    let provider = Provider::start(Mode::Gate).await;
+    let settings = trying_again(world.settings(Role::Learner, &provider, "spool"));
     let spool = settings.spool_dir.join("learner");
     let _agent = Running::start(settings, Box::new(Plain));
     let job = second_attempt(&world, first).await;
     world.publish(&job).await;
     provider.until_asked(1).await;
-    provider.set(Mode::Say("bought again".into()));
     std::fs::rename(&aside, spool.join(name)).unwrap();
+    refuse(&provider);
     world.until_done(&job, 1).await;
     assert_eq!(provider.calls(), 1);
     let result = world.result(&job).await;
@@ -154,8 +159,8 @@ async fn a_retry_is_not_sent_when_the_answer_lies_in_the_spool_meanwhile() {
 #[tokio::test]
 async fn a_retry_is_not_sent_when_the_same_request_was_answered_for_another_job() {
     let world = World::start().await;
-    let provider = Provider::start(Mode::Status(500)).await;
-    let settings = trying_again(world.settings(Role::Learner, &provider, "one"), 1.5);
+    let provider = Provider::start(Mode::Gate).await;
+    let settings = trying_again(world.settings(Role::Learner, &provider, "one"));
     let _agent = Running::start(settings, Box::new(Plain));
     let waits = Job::answer("r1", "2+2?");
     world.publish(&waits).await;
@@ -164,6 +169,7 @@ async fn a_retry_is_not_sent_when_the_same_request_was_answered_for_another_job(
     let other = Job::answer("r2", "2+2?");
     world.publish(&other).await;
     assert_eq!(said(&world.result(&other).await.finding.unwrap()), "four");
+    refuse(&provider);
     let result = world.result(&waits).await;
     assert_eq!(said(&result.finding.unwrap()), "four");
     assert!(result.usage.from_store && result.usage.calls == 0, "{:?}", result.usage);

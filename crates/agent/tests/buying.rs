@@ -568,6 +568,7 @@ async fn a_request_that_is_sent_twice_is_reserved_for_and_both_are_on_the_bill()
         "the other one is charged at its worst"
     );
     assert_eq!(provider.calls(), 3);
+    provider.set(Mode::Gate);
     provider.open_gate();
     let result = world.result(&alone).await;
     assert_eq!(said(&result.finding.unwrap()), "from behind the gate");

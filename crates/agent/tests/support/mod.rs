@@ -55,7 +55,7 @@ pub enum Mode {
     Script(Vec<String>),
     /// Writes until it is cut off.
     CutOff,
-    /// Answers only when the gate is opened.
+    /// Answers only when the gate is opened, as it is told by then.
     Gate,
     /// Refuses with this status.
     Status(u16),
@@ -128,15 +128,17 @@ async fn complete(State(state): State<Arc<Shared>>, body: axum::Json<Value>) -> 
         asked.push(body.0.clone());
         asked.len() - 1
     };
-    let mode = state.mode.lock().unwrap().clone();
+    let told = || state.mode.lock().unwrap().clone();
+    let mut mode = told();
+    if matches!(mode, Mode::Gate) {
+        state.open.subscribe().wait_for(|open| *open).await.unwrap();
+        mode = told();
+    }
     let (text, finish) = match mode {
         Mode::Say(text) => (text, "stop"),
         Mode::Script(lines) => (lines[number.min(lines.len() - 1)].clone(), "stop"),
         Mode::CutOff => ("and so on and".to_owned(), "length"),
-        Mode::Gate => {
-            state.open.subscribe().wait_for(|open| *open).await.unwrap();
-            ("from behind the gate".to_owned(), "stop")
-        }
+        Mode::Gate => ("from behind the gate".to_owned(), "stop"),
         Mode::Status(status) => {
             let error = json!({"error": {"message": "told to refuse"}});
             return (StatusCode::from_u16(status).unwrap(), axum::Json(error)).into_response();

@@ -42,13 +42,27 @@ pub fn settings(server: &Server) -> BusSettings {
 
 /// Another connection to the same server.
 pub async fn connect(server: &Server) -> Bus {
-    Bus::connect(settings(server)).await.unwrap()
+    patient(server, ACK_WAIT).await
+}
+
+/// As [`connect`], for agents with which the server is so patient.
+pub async fn patient(server: &Server, ack_wait: Duration) -> Bus {
+    let settings = BusSettings {
+        ack_wait,
+        ..settings(server)
+    };
+    Bus::connect(settings).await.unwrap()
 }
 
 /// A server with streams, and a connection to it.
 pub async fn bus() -> (Server, Bus) {
+    patient_bus(ACK_WAIT).await
+}
+
+/// As [`bus`], where the server is so patient with agents.
+pub async fn patient_bus(ack_wait: Duration) -> (Server, Bus) {
     let server = server().await;
-    let bus = connect(&server).await;
+    let bus = patient(&server, ack_wait).await;
     bus.ensure_streams().await.unwrap();
     (server, bus)
 }

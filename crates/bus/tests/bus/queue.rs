@@ -6,7 +6,7 @@ use std::time::Duration;
 use sipdo_bus::{Bus, BusSettings, Delivery, JobQueue, Published};
 use tokio::time::{Instant, timeout};
 
-use crate::kit::{self, ACK_WAIT, bus, job, job_id, publish, role, run, text};
+use crate::kit::{self, ACK_WAIT, PATIENCE, bus, job, job_id, publish, role, run, text};
 
 /// Long enough that a job which is going to come has come.
 const A_WHILE: Duration = Duration::from_millis(250);
@@ -109,7 +109,7 @@ async fn a_job_is_kept_and_delivered_again_for_as_long_as_it_takes() {
 
 #[tokio::test]
 async fn a_job_handed_back_comes_again_after_its_delay() {
-    let (_server, bus) = bus().await;
+    let (_server, bus) = kit::patient_bus(PATIENCE).await;
     publish(&bus, job(&run("r"), 1)).await;
     let mut queue = JobQueue::join(&bus, &role(), 1).await.unwrap();
     let start = Instant::now();
@@ -124,7 +124,7 @@ async fn a_job_handed_back_comes_again_after_its_delay() {
     again.hand_back(Duration::ZERO).await.unwrap();
     let at_once = Instant::now();
     assert_eq!(next(&mut queue).await.delivered, 3);
-    assert!(at_once.elapsed() < ACK_WAIT, "{:?}", at_once.elapsed());
+    assert!(at_once.elapsed() < PATIENCE / 2, "{:?}", at_once.elapsed());
 }
 
 #[tokio::test]
@@ -216,7 +216,8 @@ async fn the_last_dead_letters_are_listed() {
 
 #[tokio::test]
 async fn a_drained_queue_hands_back_what_it_had_not_begun() {
-    let (server, bus) = bus().await;
+    const ACK_WAIT: Duration = Duration::from_secs(2);
+    let (server, bus) = kit::patient_bus(ACK_WAIT).await;
     for n in 0..4 {
         publish(&bus, job(&run("r"), n)).await;
     }
@@ -224,7 +225,8 @@ async fn a_drained_queue_hands_back_what_it_had_not_begun() {
     let begun = next(&mut leaving).await;
     leaving.drain().await;
     assert!(leaving.next().await.is_none());
-    let mut staying = JobQueue::join(&kit::connect(&server).await, &role(), 4).await.unwrap();
+    let other = kit::patient(&server, ACK_WAIT).await;
+    let mut staying = JobQueue::join(&other, &role(), 4).await.unwrap();
     let start = Instant::now();
     for _ in 0..3 {
         let job = next(&mut staying).await;

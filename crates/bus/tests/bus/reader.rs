@@ -1,5 +1,10 @@
 //! Reading a run: replay, then the new messages, in order, without loss or repetition, whatever the server does.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use sipdo_bus::{Journal, RunMessage, RunReader, RunSubject};
 
 use crate::kit::{self, bus, job_id, role, run, text};
@@ -107,12 +112,15 @@ async fn nothing_is_lost_or_repeated_over_a_killed_server() {
     }
     assert_eq!(all.len(), before + 1);
 
-    // Now live, with a writer that goes on while the server is killed twice.
-    let live = 60;
+    // Now live, with a writer that goes on until the server was killed twice.
+    let killed = Arc::new(AtomicBool::new(false));
     let writer = tokio::spawn({
         let (journal, bus, run) = (Journal::open(&bus, &run), bus.clone(), run.clone());
+        let killed = Arc::clone(&killed);
         async move {
-            for n in 1..=live {
+            let mut n = 0;
+            while n < 60 || !killed.load(Ordering::Relaxed) {
+                n += 1;
                 last = journal
                     .append(text(&n.to_string()), &n.to_string(), last)
                     .await
@@ -121,6 +129,7 @@ async fn nothing_is_lost_or_repeated_over_a_killed_server() {
                     .await
                     .unwrap();
             }
+            n
         }
     });
     for at in [15, 75] {
@@ -130,9 +139,10 @@ async fn nothing_is_lost_or_repeated_over_a_killed_server() {
         server.nats.kill().await.unwrap();
         server.nats.start_again().await.unwrap();
     }
+    killed.store(true, Ordering::Relaxed);
+    let live = kit::soon("the writer", writer).await.unwrap();
     let missing = before + 1 + 2 * live - all.len();
     all.extend(read_until(&mut reader, missing).await);
-    kit::soon("the writer", writer).await.unwrap();
 
     assert!(
         all.windows(2).all(|pair| pair[0].seq < pair[1].seq),

@@ -161,7 +161,7 @@ async fn redirects_are_not_followed() {
 async fn silence_ends_in_a_timeout_and_the_next_attempt_may_do_better() {
     let mock = Mock::start([Line::Hang, Line::answer("4")]).await;
     let model = model(Endpoint {
-        timeout_seconds: 0.2,
+        timeout_seconds: 1.0,
         ..mock.endpoint()
     });
     let outcome = in_time(model.complete(&question())).await;

@@ -15,10 +15,14 @@ use sipdo_llm::{ChatModel, Endpoint, EndpointClient, Model, ModelSettings, Outco
 
 use crate::mock::{Line, Mock, in_time, model, question, quick, serve};
 
-/// Asked a second time after so many seconds.
+/// Asked a second time after 0.1 s.
 fn hedged(endpoint: Endpoint) -> Endpoint {
+    hedged_after(0.1, endpoint)
+}
+
+fn hedged_after(seconds: f64, endpoint: Endpoint) -> Endpoint {
     Endpoint {
-        hedge_after_seconds: Some(0.1),
+        hedge_after_seconds: Some(seconds),
         ..endpoint
     }
 }
@@ -44,7 +48,7 @@ async fn a_second_request_answers_where_the_first_hangs_and_both_are_told() {
 #[tokio::test]
 async fn an_answer_in_time_is_asked_for_once() {
     let mock = Mock::start([Line::answer("4"), Line::answer("5")]).await;
-    let outcome = in_time(model(hedged(mock.endpoint())).complete(&question())).await;
+    let outcome = in_time(model(hedged_after(5.0, mock.endpoint())).complete(&question())).await;
     assert_eq!((text(&outcome), mock.seen().len()), ("4", 1));
 }
 
@@ -52,7 +56,7 @@ async fn an_answer_in_time_is_asked_for_once() {
 async fn a_call_sends_a_second_request_once_and_then_tries_again_alone() {
     let mock = Mock::start([Line::Hang, Line::Hang, Line::Hang, Line::answer("4")]).await;
     let endpoint = Endpoint {
-        timeout_seconds: 0.4,
+        timeout_seconds: 1.0,
         ..hedged(mock.endpoint())
     };
     let outcome = in_time(model(endpoint).complete(&question())).await;
@@ -62,9 +66,9 @@ async fn a_call_sends_a_second_request_once_and_then_tries_again_alone() {
 }
 
 /// A provider that answers each request with its number: the first one's headers at once or after the pause, its body after the
-/// pause; the others with `status`.
+/// pause; the others with `status`. It is asked a second time in the middle of the pause.
 async fn slow(early_headers: bool, status: StatusCode) -> (Endpoint, Arc<AtomicUsize>) {
-    const PAUSE: Duration = Duration::from_millis(500);
+    const PAUSE: Duration = Duration::from_secs(2);
     let asked = Arc::new(AtomicUsize::new(0));
     let answer = |number: usize| {
         json!({"choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": number.to_string()}}]})
@@ -96,7 +100,7 @@ async fn slow(early_headers: bool, status: StatusCode) -> (Endpoint, Arc<AtomicU
     let address = serve(Router::new().route("/v1/chat/completions", post(handler))).await;
     let endpoint = Endpoint {
         base_url: Some(format!("http://{address}/v1")),
-        ..hedged(quick(Provider::Openai))
+        ..hedged_after(1.0, quick(Provider::Openai))
     };
     (endpoint, asked)
 }
