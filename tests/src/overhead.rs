@@ -15,7 +15,7 @@ use std::{
 };
 
 /// Pairs of turns, and jobs of each turn.
-const PAIRS: u64 = 9;
+const PAIRS: u64 = 15;
 const JOBS: usize = 6_000;
 /// Jobs of the loop that times telemetry switched off.
 const LOOP: u32 = 200_000;
