@@ -123,9 +123,11 @@ fn from_a_csv_file_to_a_better_prompt() -> Result<()> {
         over.code == Some(2) && over.err.contains("has ended (finished)"),
         "{over}"
     );
+    let unwritten = user.sipdo("runs archive latest nowhere/run.sipdo")?;
+    assert!(unwritten.err.contains("cannot write nowhere/run.sipdo"), "{unwritten}");
     for (line, what) in [
         ("runs show r0", "run `r0`"),
-        ("prompt latest --version 99", "99"),
+        ("prompt latest --version 99", "no prompt `v99 of run"),
         ("diff r0", "r0"),
     ] {
         let done = user.sipdo(line)?;

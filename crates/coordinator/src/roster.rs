@@ -40,7 +40,7 @@ impl Worst {
         let calls = u64::from(max_calls);
         let repairs: u64 = (0..calls).map(|repair| repair * (output + REPAIR)).sum();
         let (input_tokens, output_tokens) = (input * calls + repairs, output * calls);
-        let cost = |tokens: u64, per_million: u64| u128::from(tokens) * u128::from(per_million) / 1_000_000 + 1;
+        let cost = |tokens: u64, per_million: u64| (u128::from(tokens) * u128::from(per_million)).div_ceil(1_000_000);
         let nano_usd = cost(input_tokens, price.input) + cost(output_tokens, price.output);
         Worst {
             amount: Amount {

@@ -351,7 +351,7 @@ impl RunService for Runs {
             let task = self.task_of(&state).await?;
             return Ok(Response::new(sipdo_domain::Prompt::seed(task.prompt).into()));
         }
-        Err(not_found("prompt version", &format!("{run} {version}")))
+        Err(not_found("prompt", &format!("v{version} of run {run}")))
     }
 
     async fn list_agents(&self, request: Request<pb::ListAgentsRequest>) -> Answer<pb::ListAgentsResponse> {

@@ -73,24 +73,25 @@ pub async fn write(global: &Global, name: &str, file: Option<&Path>) -> Outcome 
             let run = run_named(api, name).await?;
             let path = file.map_or_else(|| PathBuf::from(format!("{run}.sipdo")), Path::to_owned);
             let unfinished = path.with_extension("part");
+            let refused = || format!("cannot write {}", shown(&path));
             let mut records = api
                 .export_run(pb::ExportRunRequest { run: run.clone() })
                 .await?
                 .into_inner();
-            let mut out = BufWriter::new(File::create(&unfinished).with_context(|| shown(&unfinished))?);
-            out.write_all(MAGIC).with_context(|| shown(&unfinished))?;
+            let mut out = BufWriter::new(File::create(&unfinished).with_context(refused)?);
+            out.write_all(MAGIC).with_context(refused)?;
             let mut count = 0_u64;
             while let Some(record) = records.message().await? {
                 out.write_all(&record.encode_length_delimited_to_vec())
-                    .with_context(|| shown(&unfinished))?;
+                    .with_context(refused)?;
                 count += 1;
             }
             out.into_inner()
                 .map_err(std::io::IntoInnerError::into_error)
                 .and_then(|file| file.sync_all())
-                .with_context(|| shown(&unfinished))?;
+                .with_context(refused)?;
             // Whoever sees the file sees all of it.
-            fs::rename(&unfinished, &path).with_context(|| shown(&path))?;
+            fs::rename(&unfinished, &path).with_context(refused)?;
             if output::json() {
                 output::json_line(&json!({ "run": run, "file": path, "records": count }))?;
             } else {

@@ -129,7 +129,16 @@ fn draw(run: &str, jobs: &[pb::JobLine], each: bool) -> String {
         text.push('\n');
         text.push_str(&part(iteration, &jobs, each));
     }
-    text.push_str("\n·  waits in the queue   ▒  in the agent   █  the model is called\n");
+    text.push_str("\n·  waits in the queue   ▒  in the agent   █  the model is called");
+    let unpriced = jobs
+        .iter()
+        .filter_map(|job| job.done.as_ref()?.usage.as_ref())
+        .any(unpriced);
+    text.push_str(if unpriced {
+        "   ?  a price that is unknown\n"
+    } else {
+        "\n"
+    });
     text
 }
 
@@ -262,7 +271,7 @@ impl Sum {
             if let Some(usage) = &done.usage {
                 sum.tokens += usage.input_tokens + usage.output_tokens;
                 sum.nano_usd += usage.nano_usd.unwrap_or(0);
-                sum.unpriced |= usage.nano_usd.is_none() && usage.calls > 0;
+                sum.unpriced |= unpriced(usage);
             }
             let model = done.by.as_ref().map(|by| format!("{}/{}", by.endpoint, by.model));
             sum.models
@@ -272,9 +281,17 @@ impl Sum {
     }
 
     fn cost(&self) -> String {
-        let known = output::dollars(self.nano_usd);
-        if self.unpriced { format!("{known} + ?") } else { known }
+        match (self.unpriced, output::dollars(self.nano_usd)) {
+            (false, known) => known,
+            (true, _) if self.nano_usd == 0 => "?".into(),
+            (true, known) => format!("{known} + ?"),
+        }
     }
+}
+
+/// Whether nobody knows what it cost.
+fn unpriced(usage: &pb::Usage) -> bool {
+    usage.nano_usd.is_none() && usage.calls > 0
 }
 
 /// Time as columns.
@@ -399,6 +416,31 @@ mod tests {
         assert!(first(&lane("generator")) < first(&lane("learner")), "{text}");
         assert!(!text.contains("0123456789ab"), "{text}");
         assert!(draw("r1", &jobs, true).contains("0123456789ab"), "a row for each job");
+    }
+
+    #[test]
+    fn a_price_that_is_unknown_is_a_question_mark_and_not_nothing() {
+        let priced = job(pb::Role::Generator, 1_000, 1_100, 400);
+        let mut other = job(pb::Role::Learner, 1_500, 1_600, 400);
+        if let Some(usage) = other.done.as_mut().and_then(|done| done.usage.as_mut()) {
+            usage.nano_usd = None;
+        }
+        let text = draw("r1", &[priced.clone(), other], false);
+        let lane = text.lines().find(|line| line.starts_with("learner")).unwrap();
+        assert!(lane.ends_with(" ?") && !lane.contains('$'), "{text}");
+        assert!(
+            text.contains("$1.00 + ?") && text.contains("?  a price that is unknown"),
+            "{text}"
+        );
+        assert!(!draw("r1", &[priced], false).contains('?'));
+    }
+
+    #[test]
+    fn a_table_leaves_the_drawing_what_the_terminal_has_left() {
+        let jobs = [job(pb::Role::Generator, 1_000, 1_100, 400)];
+        let jobs: Vec<&pb::JobLine> = jobs.iter().collect();
+        let others = lanes(&jobs, &Scale::of(&jobs, 0)).width();
+        assert_eq!(lanes(&jobs, &Scale::of(&jobs, 20)).width(), others + 20);
     }
 
     #[test]
