@@ -1,11 +1,9 @@
-//! The command line: global flags here, each command's own beside the command.
+//! The command line: its commands, whose flags stand beside each of them.
 
-use std::path::PathBuf;
-
-use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::commands::{agents, completions, diff, doctor, eval, init, models, optimize, prompt, runs, stack};
+use crate::global::Global;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -31,66 +29,6 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-}
-
-impl Global {
-    /// A variable that is set to nothing is as good as not set: scripts and compose files write it so.
-    pub fn without_empty(mut self) -> Self {
-        let named = |path: &PathBuf| !path.as_os_str().is_empty();
-        self.token_file = self.token_file.filter(named);
-        self.data_dir = self.data_dir.filter(named);
-        self.coordinator = self.coordinator.filter(|url| !url.is_empty());
-        self
-    }
-}
-
-/// Flags of every command.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Global {
-    /// Coordinator to speak to, as http://host:port [default: the local stack]
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "SIPDO_COORDINATOR",
-        help_heading = "Where"
-    )]
-    pub coordinator: Option<String>,
-    /// File with the coordinator's token
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "SIPDO_TOKEN_FILE",
-        value_parser = OsStringValueParser::new().map(PathBuf::from),
-        help_heading = "Where"
-    )]
-    pub token_file: Option<PathBuf>,
-    /// Folder of the local stack's data [default: sipdo in the user's data directory]
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "SIPDO_DATA_DIR",
-        value_parser = OsStringValueParser::new().map(PathBuf::from),
-        help_heading = "Where"
-    )]
-    pub data_dir: Option<PathBuf>,
-    /// Use simulated models (no key, no account; the scores say nothing of real models), with data of their own
-    #[arg(long, global = true, help_heading = "Where")]
-    pub simulated: bool,
-    /// Write JSON to stdout; one object a line where things come one after another
-    #[arg(long, global = true, help_heading = "Output")]
-    pub json: bool,
-    /// Only data and errors
-    #[arg(long, short, global = true, help_heading = "Output")]
-    pub quiet: bool,
-    /// More of what happens inside; twice for all of it
-    #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
-    pub verbose: u8,
-    /// No colour
-    #[arg(long, global = true, help_heading = "Output")]
-    pub no_color: bool,
 }
 
 /// The commands.

@@ -12,12 +12,12 @@ use sipdo_protocol::pb;
 use tonic_types::StatusExt as _;
 
 use crate::{
-    args::Global,
+    ask::{newest, roll_call, try_first},
     client::Api,
-    commands::{agents::roll_call, models::try_first, runs::newest},
     failure::{Exit, Failure, Outcome},
     files,
     follow::{End, FirstInterrupt, follow},
+    global::Global,
     operator::{self, StackArgs},
     output,
     report::Report,

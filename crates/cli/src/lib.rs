@@ -3,6 +3,8 @@
 //! Knows the contract and a task's shape; knows nothing of how agents work inside. Data goes to stdout, messages to stderr.
 
 pub mod args;
+pub mod ask;
+pub mod caps;
 pub mod client;
 pub mod commands;
 pub mod display;
@@ -10,6 +12,7 @@ pub mod failure;
 pub mod files;
 pub mod follow;
 pub mod forecast;
+pub mod global;
 pub mod json;
 pub mod launch;
 pub mod operator;
@@ -25,7 +28,7 @@ pub mod words;
 use std::process::ExitCode;
 
 use args::{Cli, Command};
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use failure::{Failure, Outcome};
 
 /// Reads the command line, does what it says, and tells failures on stderr.
@@ -71,7 +74,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Down => commands::stack::down(global).await,
         Command::Status => commands::stack::status(global),
         Command::Doctor(args) => commands::doctor::run(global, args).await,
-        Command::Completions(args) => commands::completions::run(args),
+        Command::Completions(args) => commands::completions::run(args, Cli::command()),
     }
 }
 

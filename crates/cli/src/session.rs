@@ -6,9 +6,9 @@ use sipdo_protocol::pb;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    args::Global,
     client::{self, Api, Bearer},
     failure::{Exit, Failure, Outcome},
+    global::Global,
     output,
     stack::{self, Plan, Stack, layout::Layout},
 };

@@ -13,10 +13,10 @@ use sipdo_protocol::{
 };
 
 use crate::{
-    args::Global,
-    commands::runs::Caps,
+    caps::Caps,
     failure::{Exit, Failure, Outcome},
     follow::user,
+    global::Global,
     output,
     session::LATEST,
     words::{is_over, state_name},

@@ -40,7 +40,11 @@ impl Worst {
         let calls = u64::from(max_calls);
         let repairs: u64 = (0..calls).map(|repair| repair * (output + REPAIR)).sum();
         let (input_tokens, output_tokens) = (input * calls + repairs, output * calls);
-        let cost = |tokens: u64, per_million: u64| (u128::from(tokens) * u128::from(per_million)).div_ceil(1_000_000);
+        // Rounded up, but where there is no price: what is unknown must not look like a cent.
+        let cost = |tokens: u64, per_million: u64| match per_million {
+            0 => 0,
+            price => u128::from(tokens) * u128::from(price) / 1_000_000 + 1,
+        };
         let nano_usd = cost(input_tokens, price.input) + cost(output_tokens, price.output);
         Worst {
             amount: Amount {
@@ -333,6 +337,8 @@ mod tests {
         assert_eq!(prices(Some(&elsewhere)), None, "another endpoint has other prices");
         let unpriced = roster.unpriced(&pool, Some(&elsewhere));
         assert_eq!(unpriced, ["checker local/dear".to_owned()].into());
+        let worst = roster.worst(&pool, 0, Some(&elsewhere)).unwrap();
+        assert_eq!(worst.amount.nano_usd, 0, "what is unknown is no amount");
         assert!(roster.unpriced(&pool, None).is_empty());
     }
 

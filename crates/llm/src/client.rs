@@ -15,11 +15,10 @@ use tracing::debug;
 
 use crate::abilities::{Able, Learned, rejected_param};
 use crate::address::Guard;
-use crate::hedge::Sent;
 use crate::key::{KeySource, differ};
 use crate::limit::{Limiter, Slot};
 use crate::retry::pauses;
-use crate::wire::{Failure, Reply, Shaped};
+use crate::wire::{Failure, Reply, Sent, Shaped};
 use crate::{
     AttemptRecord, ChatModel, ChatRequest, Completion, ConfigError, Endpoint, ModelError, ModelSettings, Outcome, Paid,
     Permit, Price, Provider, RequestKey, RetrySettings, hosted, openai, request_key,

@@ -10,15 +10,8 @@ use secrecy::SecretString;
 
 use crate::client::{Call, Shared};
 use crate::limit::Slot;
-use crate::wire::{Failure, Reply, Shaped};
+use crate::wire::{Failure, Sent, Shaped};
 use crate::{AttemptRecord, Model, Paid};
-
-/// What one sending came to, and when it was sent.
-pub(crate) struct Sent {
-    pub result: Result<Reply, Failure>,
-    pub started: SystemTime,
-    pub latency: Duration,
-}
 
 impl Sent {
     /// The record of a sending that failed beside one that goes on.

@@ -1,11 +1,18 @@
 //! What every provider's adapter takes and gives, and how its raw results become ours.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::abilities::{Able, Param};
 use crate::error::scrub;
 use crate::{ChatRequest, Completion, Finish, Message, ModelError, Output, Paid, Price, Role, Sampling, Schema, Usage};
+
+/// What one sending came to, and when it was sent.
+pub(crate) struct Sent {
+    pub result: Result<Reply, Failure>,
+    pub started: SystemTime,
+    pub latency: Duration,
+}
 
 /// A request fitted to what its endpoint can do.
 pub(crate) struct Shaped<'a> {

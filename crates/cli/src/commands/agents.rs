@@ -5,9 +5,9 @@ use serde_json::json;
 use sipdo_protocol::pb;
 
 use crate::{
-    args::Global,
-    client::Api,
+    ask::roll_call,
     failure::{Exit, Failure, Outcome},
+    global::Global,
     json,
     output::{self, Table},
     words::pool_words,
@@ -39,20 +39,6 @@ pub async fn run(global: &Global, args: &AgentsArgs) -> Outcome {
         output::data(&table(&cards).render(output::stdout_color()))?;
     }
     Ok(Exit::Ok)
-}
-
-/// The cards of those that answer in time, by role, pool and id.
-///
-/// # Errors
-/// The coordinator does not answer.
-pub async fn roll_call(api: &mut Api, wait_ms: u32) -> Result<Vec<pb::AgentCard>, Failure> {
-    let mut cards = api
-        .list_agents(pb::ListAgentsRequest { wait_ms })
-        .await?
-        .into_inner()
-        .agents;
-    cards.sort_by_cached_key(|card| (pool_words(&card.role, &card.pool), card.agent.clone()));
-    Ok(cards)
 }
 
 /// What is wrong: with the agent or its usual model, and with others that runs have it use.

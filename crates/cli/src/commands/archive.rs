@@ -2,8 +2,8 @@
 
 use super::runs::tell;
 use crate::{
-    args::Global,
     failure::{Exit, Failure, Outcome},
+    global::Global,
     json, output,
     session::{run_named, shown},
 };

@@ -1,10 +1,9 @@
 //! `sipdo completions`: a completion script on stdout.
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 
 use crate::{
-    args::Cli,
     failure::{Exit, Outcome},
     output,
 };
@@ -17,13 +16,13 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Prints the script.
+/// Prints the script for `sipdo`.
 ///
 /// # Errors
 /// Stdout cannot be written.
-pub fn run(args: &CompletionsArgs) -> Outcome {
+pub fn run(args: &CompletionsArgs, mut sipdo: Command) -> Outcome {
     let mut script = Vec::new();
-    generate(args.shell, &mut Cli::command(), "sipdo", &mut script);
+    generate(args.shell, &mut sipdo, "sipdo", &mut script);
     output::data(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Ok)
 }

@@ -7,11 +7,12 @@ use sipdo_domain::{Pool, Role};
 use sipdo_protocol::pb;
 use uuid::Uuid;
 
-use super::models::{split, try_first};
+use super::models::split;
 use crate::{
-    args::Global,
+    ask::try_first,
     client::Api,
     failure::{Exit, Failure, Outcome},
+    global::Global,
     launch::{Order, launch_each},
     operator::StackArgs,
     output::{self, Table, clean_line},

@@ -6,8 +6,8 @@ use similar::{ChangeTag, TextDiff};
 use sipdo_protocol::pb;
 
 use crate::{
-    args::Global,
     failure::{Exit, Failure, Outcome},
+    global::Global,
     output::{self, Ink},
     session::get_run,
 };

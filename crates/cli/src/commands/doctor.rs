@@ -9,10 +9,10 @@ use sipdo_bus::size;
 use sipdo_domain::{Pool, Role};
 use sipdo_protocol::pb;
 
-use super::agents::roll_call;
 use crate::{
-    args::Global,
+    ask::roll_call,
     failure::{Exit, Outcome},
+    global::Global,
     operator::{self, StackArgs},
     output::{self, Ink, clean_line},
     session::shown,

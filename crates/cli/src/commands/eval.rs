@@ -10,10 +10,11 @@ use serde_json::{Map, Value, json};
 use sipdo_domain::Task;
 use uuid::Uuid;
 
-use super::{cross, optimize, runs::Caps};
+use super::{cross, optimize};
 use crate::{
-    args::Global,
+    caps::Caps,
     failure::{Failure, Outcome},
+    global::Global,
     launch::{EVAL, Order, launch},
     operator::{self, StackArgs},
     output,

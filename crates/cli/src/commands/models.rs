@@ -8,10 +8,11 @@ use sipdo_domain::Pool;
 use sipdo_protocol::pb;
 
 use crate::{
-    args::Global,
+    ask::try_first,
     client::Api,
-    failure::{Exit, Failure, Outcome, refusal_reason},
+    failure::{Exit, Failure, Outcome},
     follow::user,
+    global::Global,
     json,
     output::{self, Table, clean_line},
 };
@@ -212,45 +213,6 @@ fn given(args: &SetArgs) -> Result<pb::ModelChoice, Failure> {
         ));
     }
     Ok(choice)
-}
-
-/// Has an agent of the role try a choice.
-///
-/// # Errors
-/// No agent answers; the model does not work, in the agent's words.
-pub async fn try_first(api: &mut Api, role: &Pool, run: &str, choice: &pb::ModelChoice) -> Result<(), Failure> {
-    let request = pb::ProbeModelRequest {
-        role: role.to_string(),
-        run: run.to_owned(),
-        choice: Some(choice.clone()),
-    };
-    let untried = "--no-probe goes on without having it tried";
-    let probed = match api.probe_model(request).await {
-        Ok(response) => response.into_inner().probed.unwrap_or_default(),
-        Err(status) if refusal_reason(&status) == "NO_AGENT" => {
-            let nobody = Failure::from(status);
-            return Err(Failure::unavailable(nobody.message).hint(untried));
-        }
-        Err(status) => return Err(status.into()),
-    };
-    let place = format!("{}/{}", probed.endpoint, probed.model);
-    if !probed.works {
-        let message = format!(
-            "{role} cannot use {}: {}",
-            clean_line(&place),
-            clean_line(&probed.words)
-        );
-        // Waiting does not help where the endpoint does not know the model, or refuses the key.
-        let exit = if probed.refused { Exit::Usage } else { Exit::Unavailable };
-        return Err(Failure::new(exit, message).hint(untried));
-    }
-    output::note(&format!(
-        "{}: {} ({} ms)",
-        clean_line(&place),
-        clean_line(&probed.words),
-        probed.took_ms
-    ));
-    Ok(())
 }
 
 async fn unset(global: &Global, args: &UnsetArgs) -> Outcome {

@@ -13,11 +13,11 @@ use sipdo_protocol::pb;
 use sipdo_strategies::Forecast;
 use uuid::Uuid;
 
-use super::runs::Caps;
 use crate::{
-    args::Global,
+    caps::Caps,
     failure::{Exit, Failure, Outcome},
     forecast::Estimate,
+    global::Global,
     launch::{Order, launch},
     operator::{self, StackArgs},
     output,

@@ -6,8 +6,8 @@ use clap::Args;
 use sipdo_protocol::pb;
 
 use crate::{
-    args::Global,
     failure::{Exit, Outcome},
+    global::Global,
     json, output,
     session::run_named,
 };

@@ -7,8 +7,8 @@ use serde_json::json;
 use sipdo_domain::Pool;
 
 use crate::{
-    args::Global,
     failure::{Exit, Failure, Outcome},
+    global::Global,
     operator::{self, StackArgs},
     output::{self, Table},
     session::{Interrupts, shown},

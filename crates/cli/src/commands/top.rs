@@ -10,13 +10,11 @@ use serde_json::json;
 use sipdo_protocol::pb;
 
 use crate::{
-    args::Global,
+    ask::{newest, roll_call},
     client::Api,
-    commands::{
-        agents::{roll_call, trouble},
-        runs::newest,
-    },
+    commands::agents::trouble,
     failure::{Exit, Failure, Outcome},
+    global::Global,
     json,
     output::{self, Table},
     words::{amount_words, is_over, level_words, pool_words, state_name},

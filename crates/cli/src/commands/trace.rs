@@ -7,9 +7,9 @@ use serde_json::json;
 use sipdo_protocol::pb;
 
 use crate::{
-    args::Global,
     client::Api,
     failure::{Exit, Failure, Outcome},
+    global::Global,
     json,
     output::{self, Table},
     session::run_named,

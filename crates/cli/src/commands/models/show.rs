@@ -9,9 +9,9 @@ use sipdo_protocol::pb;
 
 use super::choice::{over, words};
 use crate::{
-    args::Global,
-    commands::agents::roll_call,
+    ask::roll_call,
     failure::{Exit, Outcome},
+    global::Global,
     output::{self, Table},
     session::get_run,
 };

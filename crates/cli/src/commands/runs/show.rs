@@ -3,8 +3,8 @@
 use sipdo_protocol::pb;
 
 use crate::{
-    args::Global,
     failure::{Exit, Failure, Outcome},
+    global::Global,
     json,
     launch::Goal,
     output::{self, Table},
