@@ -124,17 +124,22 @@ async fn a_small_run_behind_a_large_one_takes_at_most_twice_its_time_alone() -> 
             None,
         )
     };
-    let timed = async |draw| -> Result<Duration> {
-        let start = Instant::now();
-        let run = create(&client, small(draw)).await?;
-        ended(&client, &run, RUN).await?;
-        Ok(start.elapsed())
+    // The quicker one of two: whatever else the machine does meanwhile is not to be timed.
+    let timed = async |draws: [u64; 2]| -> Result<Duration> {
+        let mut quicker = Duration::MAX;
+        for draw in draws {
+            let start = Instant::now();
+            let run = create(&client, small(draw)).await?;
+            ended(&client, &run, RUN).await?;
+            quicker = quicker.min(start.elapsed());
+        }
+        Ok(quicker)
     };
-    let alone = timed(100).await?;
+    let alone = timed([100, 200]).await?;
     let large = drawn("object_counting", 1, 10_000, 1, 1);
     let large = create(&client, request(large, "none", &serde_json::Value::Null, None)).await?;
     results(&bus, &large, 250).await?;
-    let behind = timed(200).await?;
+    let behind = timed([300, 400]).await?;
     assert!(behind < alone * 2, "{behind:?} behind, {alone:?} alone");
     let still = History::read(&bus, &large).await?.summary();
     assert_eq!(still.state(), State::Running, "the large run was there all the while");
