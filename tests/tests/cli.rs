@@ -312,6 +312,15 @@ async fn one_interrupt_concludes_and_two_leave_the_run_to_be_resumed() -> Result
     assert_eq!(timed.code, Some(7), "{timed}");
     assert!(report(&timed)?["gain"]["pairs"].as_u64() > Some(0), "{timed}");
 
+    // Nobody waits without being told for what.
+    user.write("sipdo.toml", operator_file("127.0.0.1:1".parse()?))?;
+    let mut run = user.start("eval things/task.toml --no-probe --quiet")?;
+    run.until_it_says("waiting: learner (own/sim-weak)")?;
+    run.signal("TERM")?;
+    assert_eq!(run.done()?.code, Some(130));
+    user.well("runs cancel latest")?;
+    user.write("sipdo.toml", operator_file(models.at))?;
+
     let before = Ledger::read(models.at).await?.totals.calls;
     let mut run = user.start("optimize things/task.toml --seed 8")?;
     run.until_it_says("level 1/3")?;

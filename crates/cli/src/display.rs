@@ -50,7 +50,7 @@ impl Display {
     pub fn show(&self, story: &Story, update: &RunUpdate, lines: &[String]) -> Result<(), Failure> {
         match self {
             Display::Json => return output::json_line(&crate::json::message("RunUpdate", update)?),
-            Display::Plain => lines.iter().for_each(|line| output::note(line)),
+            Display::Plain => lines.iter().for_each(|line| plain(line)),
             Display::Live(picture) => picture.show(story, lines),
         }
         Ok(())
@@ -70,6 +70,15 @@ impl Display {
         if let Display::Live(picture) = self {
             drop(picture.all.clear());
         }
+    }
+}
+
+/// A line of the story. What a run waits for, somebody must mend: that is said to the quiet too.
+fn plain(line: &str) {
+    if line.starts_with("waiting: ") {
+        output::stderr_line(&output::for_stderr(line));
+    } else {
+        output::note(line);
     }
 }
 

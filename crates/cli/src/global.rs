@@ -43,7 +43,7 @@ pub struct Global {
     /// Write JSON to stdout; one object a line where things come one after another
     #[arg(long, global = true, help_heading = "Output")]
     pub json: bool,
-    /// Only data and errors
+    /// Only data, warnings, what a run waits for, and errors
     #[arg(long, short, global = true, help_heading = "Output")]
     pub quiet: bool,
     /// More of what happens inside; twice for all of it

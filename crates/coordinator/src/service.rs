@@ -1,9 +1,12 @@
 //! `sipdo.v1.RunService`: any coordinator answers for any run, because all of a run is in its stream.
 
+mod request;
+mod watch;
+
 use crate::{
     admission, archive,
     context::{Context, now_ms, roll_call},
-    facts::{Fact, fold, replay},
+    facts::replay,
     fold::{RunState, is_end},
     jobs, models, observe,
     refusal::{bad_request, exists, internal, not_found, not_taken, precondition, unavailable},
@@ -12,20 +15,20 @@ use crate::{
 use futures::stream::BoxStream;
 use prost::Message as _;
 use sipdo_bus::{CreateRunError, NewMessage, RunId, RunReader};
-use sipdo_domain::{Budget, Pool, Role, Task};
+use sipdo_domain::{Budget, Task};
 use sipdo_protocol::{pb, pb::event::Event, pb::run_service_server::RunService, run_id, schema};
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
+
+use request::{asks_the_same, options, page_position, parse, pools, position, strategy, words};
+use watch::watch;
 
 /// Runs on a page, by default and at most.
 const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 500;
 /// Dead letters that are shown with a run.
 const LETTERS: usize = 3;
-/// How often a watcher hears of progress between entries.
-const PROGRESS: Duration = Duration::from_millis(100);
-
 /// The service of one coordinator.
 #[derive(Clone)]
 pub struct Runs {
@@ -407,140 +410,4 @@ impl RunService for Runs {
         let response = models::probe(&self.context, request.into_inner()).await?;
         Ok(Response::new(response))
     }
-}
-
-/// Sends a run's entries and its progress until it has ended or the watcher is gone.
-async fn watch(
-    context: &Context,
-    run: &RunId,
-    after: u64,
-    updates: &mpsc::Sender<Result<pb::RunUpdate, Status>>,
-) -> anyhow::Result<()> {
-    use pb::run_update::Update;
-    let mut reader = RunReader::open(&context.bus, run, 0).await?;
-    let mut state = RunState::new(run.as_str());
-    let mut progress = tokio::time::interval(PROGRESS);
-    progress.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut caught_up, mut news, mut sequence, mut waiting) = (false, false, 0, None);
-    loop {
-        let mut send = Vec::new();
-        tokio::select! {
-            chunk = reader.next_chunk() => {
-                let chunk = chunk?;
-                caught_up |= chunk.caught_up;
-                for message in chunk.messages {
-                    sequence = message.seq;
-                    news = true;
-                    if let Fact::Entry(entry) = fold(context, &mut state, &message) && sequence > after {
-                        send.push((sequence, Update::Entry(*entry)));
-                    }
-                }
-            }
-            _ = progress.tick(), if caught_up => {
-                // What a run waits for may be known outside its stream only.
-                let waits = context.waits_for_room(&state.summary);
-                if std::mem::take(&mut news) || waits != waiting {
-                    waiting = waits;
-                    send.push((sequence, progress_of(context, &state)));
-                }
-            }
-            () = updates.closed() => return Ok(()),
-        }
-        let over = caught_up && state.ended();
-        if over {
-            send.push((sequence, Update::Progress(view::progress(&state))));
-        }
-        for (sequence, update) in send {
-            if updates
-                .send(Ok(pb::RunUpdate {
-                    sequence,
-                    update: Some(update),
-                }))
-                .await
-                .is_err()
-            {
-                return Ok(());
-            }
-        }
-        if over {
-            return Ok(());
-        }
-    }
-}
-
-/// Where a run stands, with what it waits for at this moment.
-fn progress_of(context: &Context, state: &RunState) -> pb::run_update::Update {
-    let mut progress = view::progress(state);
-    if let Some(summary) = &mut progress.summary {
-        context.say_waiting(summary);
-    }
-    pb::run_update::Update::Progress(progress)
-}
-
-/// Whether two creations ask for the same run, whatever program asked.
-fn asks_the_same(one: &pb::Created, other: &pb::Created) -> bool {
-    let asked = |created: &pb::Created| {
-        let options = serde_json::from_str::<serde_json::Value>(&created.options_json).unwrap_or_default();
-        (
-            created.task_hash.clone(),
-            created.strategy.clone(),
-            options,
-            created.budget,
-            created.models.clone(),
-        )
-    };
-    asked(one) == asked(other)
-}
-
-/// A state as people say it.
-fn words(state: pb::State) -> String {
-    state
-        .as_str_name()
-        .trim_start_matches("STATE_")
-        .replace('_', " ")
-        .to_lowercase()
-}
-
-fn parse(run: &str) -> Result<RunId, Status> {
-    RunId::new(run).map_err(|error| bad_request("RUN_NAME", "run", error.to_string()))
-}
-
-fn strategy(request: &pb::CreateRunRequest) -> &str {
-    if request.strategy.is_empty() {
-        "sipdo"
-    } else {
-        &request.strategy
-    }
-}
-
-/// The pools that the run will ask.
-fn pools(forecast: &sipdo_strategies::Forecast, options: &serde_json::Value) -> BTreeSet<Pool> {
-    let calls = forecast.expected.iter().chain(&forecast.least);
-    let roles: BTreeSet<Role> = calls.filter(|(_, calls)| **calls > 0).map(|(role, _)| *role).collect();
-    sipdo_strategies::pools(&roles, options)
-}
-
-fn options(json: &str) -> Result<serde_json::Value, Status> {
-    if json.is_empty() {
-        return Ok(serde_json::Value::Null);
-    }
-    serde_json::from_str(json)
-        .map_err(|error| bad_request("OPTIONS_INVALID", "options_json", format!("not JSON: {error}")))
-}
-
-fn position(run: &pb::Summary) -> (u64, String) {
-    (run.created_ms, run.run.clone())
-}
-
-fn page_position(token: &str) -> Result<(u64, String), Status> {
-    let parsed = token
-        .split_once('.')
-        .and_then(|(at, run)| Some((at.parse().ok()?, run.to_owned())));
-    parsed.ok_or_else(|| {
-        bad_request(
-            "PAGE_TOKEN",
-            "page_token",
-            "use next_page_token of the last response as it is",
-        )
-    })
 }

@@ -1,0 +1,76 @@
+//! What a request says, read and checked, and a state as people say it.
+
+use crate::refusal::bad_request;
+use sipdo_bus::RunId;
+use sipdo_domain::{Pool, Role};
+use sipdo_protocol::pb;
+use std::collections::BTreeSet;
+use tonic::Status;
+
+/// Whether two creations ask for the same run, whatever program asked.
+pub(super) fn asks_the_same(one: &pb::Created, other: &pb::Created) -> bool {
+    let asked = |created: &pb::Created| {
+        let options = serde_json::from_str::<serde_json::Value>(&created.options_json).unwrap_or_default();
+        (
+            created.task_hash.clone(),
+            created.strategy.clone(),
+            options,
+            created.budget,
+            created.models.clone(),
+        )
+    };
+    asked(one) == asked(other)
+}
+
+/// A state as people say it.
+pub(super) fn words(state: pb::State) -> String {
+    state
+        .as_str_name()
+        .trim_start_matches("STATE_")
+        .replace('_', " ")
+        .to_lowercase()
+}
+
+pub(super) fn parse(run: &str) -> Result<RunId, Status> {
+    RunId::new(run).map_err(|error| bad_request("RUN_NAME", "run", error.to_string()))
+}
+
+pub(super) fn strategy(request: &pb::CreateRunRequest) -> &str {
+    if request.strategy.is_empty() {
+        "sipdo"
+    } else {
+        &request.strategy
+    }
+}
+
+/// The pools that the run will ask.
+pub(super) fn pools(forecast: &sipdo_strategies::Forecast, options: &serde_json::Value) -> BTreeSet<Pool> {
+    let calls = forecast.expected.iter().chain(&forecast.least);
+    let roles: BTreeSet<Role> = calls.filter(|(_, calls)| **calls > 0).map(|(role, _)| *role).collect();
+    sipdo_strategies::pools(&roles, options)
+}
+
+pub(super) fn options(json: &str) -> Result<serde_json::Value, Status> {
+    if json.is_empty() {
+        return Ok(serde_json::Value::Null);
+    }
+    serde_json::from_str(json)
+        .map_err(|error| bad_request("OPTIONS_INVALID", "options_json", format!("not JSON: {error}")))
+}
+
+pub(super) fn position(run: &pb::Summary) -> (u64, String) {
+    (run.created_ms, run.run.clone())
+}
+
+pub(super) fn page_position(token: &str) -> Result<(u64, String), Status> {
+    let parsed = token
+        .split_once('.')
+        .and_then(|(at, run)| Some((at.parse().ok()?, run.to_owned())));
+    parsed.ok_or_else(|| {
+        bad_request(
+            "PAGE_TOKEN",
+            "page_token",
+            "use next_page_token of the last response as it is",
+        )
+    })
+}
