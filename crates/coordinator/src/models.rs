@@ -2,15 +2,19 @@
 //!
 //! A choice names an endpoint; what the name means, and the key, only agents know. So an agent tries it.
 
+mod layers;
+
+pub use layers::{Choices, Layers, overlaid};
+
 use crate::{
     context::{Context, ROLL_CALL, roll_call},
     facts::replay,
     refusal::{bad_request, internal, not_found, precondition, unavailable},
-    roster::{Roster, Used, nobody, price_unknown},
+    roster::{Roster, nobody, price_unknown},
 };
 use prost::Message as _;
 use sipdo_bus::{AgentId, RunId, RunReader};
-use sipdo_domain::{Pool, Role, independence};
+use sipdo_domain::{Pool, Role};
 use sipdo_protocol::{pb, pb::event::Event};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,38 +28,6 @@ const TRIAL: Duration = Duration::from_secs(60);
 const LONGEST_MODEL: usize = 200;
 /// Longest word on who changed an entry, in characters.
 const LONGEST_BY: usize = 100;
-
-/// Choices by `role`, `role_pool`, or in the registry also `run.role`.
-pub type Choices = BTreeMap<String, pb::ModelChoice>;
-
-/// Choices with those of the registry over them, by pool: the deployment's entries first, so that the run's own has the last word.
-pub fn overlaid(own: &Choices, registry: &Choices, run: &str) -> Choices {
-    let mut all = own.clone();
-    for of in ["", run] {
-        for (key, choice) in registry {
-            let (found, pool) = key.rsplit_once('.').unwrap_or(("", key));
-            if found == of {
-                overlay(all.entry(pool.to_owned()).or_default(), choice);
-            }
-        }
-    }
-    all
-}
-
-/// What a choice leaves out stays as it is.
-fn overlay(below: &mut pb::ModelChoice, choice: &pb::ModelChoice) {
-    for (to, from) in [
-        (&mut below.endpoint, &choice.endpoint),
-        (&mut below.model, &choice.model),
-    ] {
-        if !from.is_empty() {
-            to.clone_from(from);
-        }
-    }
-    below.temperature = choice.temperature.or(below.temperature);
-    below.max_tokens = choice.max_tokens.or(below.max_tokens);
-    below.timeout_seconds = choice.timeout_seconds.or(below.timeout_seconds);
-}
 
 /// Whose model is meant.
 struct Place {
@@ -312,45 +284,6 @@ fn doubts(roster: &Roster, pool: &Pool, endpoint: &str) -> Option<String> {
     })
 }
 
-/// Everything that decides which model answers, weakest first: the agents' own, the run's own, the registry's.
-pub struct Layers<'a> {
-    /// The agents; their cards tell their own model, and the deployment's entry once they have seen it.
-    pub roster: &'a Roster,
-    /// The registry.
-    pub registry: &'a Choices,
-    /// The run's own choices by pool.
-    pub own: &'a Choices,
-    /// The run; none for the deployment.
-    pub run: Option<&'a str>,
-}
-
-impl Layers<'_> {
-    /// Every model that may answer for a pool, as `endpoint/model`.
-    fn labels(&self, pool: &Pool) -> BTreeSet<String> {
-        let choices = overlaid(self.own, self.registry, self.run.unwrap_or_default());
-        let choice = choices.get(&pool.to_string());
-        let used = self.roster.of(pool).iter().map(|card| Used::by(card, choice));
-        used.map(|used| format!("{}/{}", used.endpoint, used.model)).collect()
-    }
-
-    /// Models that may answer for a pool, and whose price nobody knows, as `pool endpoint/model`.
-    pub fn unpriced(&self, pool: &Pool) -> BTreeSet<String> {
-        let choices = overlaid(self.own, self.registry, self.run.unwrap_or_default());
-        self.roster.unpriced(pool, choices.get(&pool.to_string()))
-    }
-
-    /// What is to be said of pools that judge each other's work with one model; only where `about` is among them, if it is given.
-    pub fn shared(&self, pools: &BTreeSet<Pool>, judged: bool, about: Option<&Pool>) -> Vec<String> {
-        let models = pools.iter().map(|pool| (pool.clone(), self.labels(pool))).collect();
-        let shared = independence::shared(&models, judged);
-        let told = shared
-            .iter()
-            .filter(|(_, pools)| about.is_none_or(|pool| pools.contains(pool)));
-        told.map(|(label, pools)| independence::sentence(label, pools))
-            .collect()
-    }
-}
-
 /// Checks what a new run wants of models: endpoint names, and whether its judges are independent. Gives what is doubtful.
 pub async fn check_run(
     context: &Context,
@@ -392,73 +325,7 @@ pub async fn check_run(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn card(pool: &str, model: &str) -> pb::AgentCard {
-        let pool: Pool = pool.parse().unwrap();
-        pb::AgentCard {
-            agent: format!("{pool}-1"),
-            role: pool.role.name().into(),
-            pool: pool.name,
-            endpoint: "cloud".into(),
-            model: model.into(),
-            endpoints: vec!["cloud".into(), "local".into()],
-            ..Default::default()
-        }
-    }
-
-    fn choices(given: &[(&str, &str)]) -> Choices {
-        let choice = |model: &str| pb::ModelChoice {
-            model: model.into(),
-            ..Default::default()
-        };
-        given
-            .iter()
-            .map(|(key, model)| ((*key).to_owned(), choice(model)))
-            .collect()
-    }
-
-    #[test]
-    fn the_last_word_on_a_model_decides_who_shares_it() {
-        let roster = Roster::new(vec![
-            card("generator", "m"),
-            card("checker", "m"),
-            card("verifier", "v"),
-        ]);
-        let pools = ["generator", "checker", "verifier"]
-            .map(|pool| pool.parse().unwrap())
-            .into();
-        let told = |registry: &[(&str, &str)], own: &[(&str, &str)], run| {
-            let (registry, own) = (choices(registry), choices(own));
-            let layers = Layers {
-                roster: &roster,
-                registry: &registry,
-                own: &own,
-                run,
-            };
-            layers.shared(&pools, false, None)
-        };
-        let plain = told(&[], &[], None);
-        assert!(
-            plain.len() == 1 && plain[0].starts_with("generator and checker vote with the same model, cloud/m"),
-            "{plain:?}"
-        );
-        assert!(
-            told(&[], &[("checker", "c")], None).is_empty(),
-            "the run's own choice counts"
-        );
-        assert_eq!(
-            told(&[("checker", "m")], &[("checker", "c")], None).len(),
-            1,
-            "the registry goes before it"
-        );
-        assert!(told(&[("r1.checker", "c")], &[], Some("r1")).is_empty());
-        assert_eq!(
-            told(&[("r1.checker", "c")], &[], Some("r2")).len(),
-            1,
-            "another run's entry is not ours"
-        );
-        assert_eq!(told(&[("r1.checker", "v")], &[], Some("r1")).len(), 1);
-    }
+    use layers::tests::card;
 
     #[test]
     fn a_choice_that_cannot_work_is_refused() {

@@ -7,6 +7,7 @@
 mod ask;
 mod error;
 mod identity;
+mod judged;
 mod outcome;
 mod reply;
 mod result;
