@@ -111,7 +111,11 @@ pub(crate) fn destination(
 }
 
 /// The choice that a variable makes; the first where it is not set.
-fn one_of<T: Copy>(variable: &str, text: Option<String>, choices: &[(&str, T)]) -> Result<T, TelemetryError> {
+pub(crate) fn one_of<T: Copy>(
+    variable: &str,
+    text: Option<String>,
+    choices: &[(&str, T)],
+) -> Result<T, TelemetryError> {
     let wanted = text.as_deref().map(str::trim);
     let found = choices.iter().find(|(name, _)| wanted.is_none_or(|text| text == *name));
     found.map(|(_, value)| *value).ok_or_else(|| TelemetryError::Choice {

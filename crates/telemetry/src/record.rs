@@ -71,7 +71,7 @@ impl Recorder {
         }
         Self {
             sdk,
-            asks_sampler: settings.chooses_sampler,
+            asks_sampler: settings.asks_sampler,
             ended,
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::TelemetryError;
-use crate::destination::{Destination, destination};
+use crate::destination::{Destination, destination, one_of};
 
 /// The filter in force when nobody asks for another: our own progress, and only trouble from the libraries.
 const DEFAULT_FILTER: &str = "info,async_nats=warn,h2=warn,hyper=warn,tower=warn,opentelemetry=warn";
@@ -43,8 +43,8 @@ pub struct Settings {
     pub names_service: bool,
     /// Whether the environment limits the events of a span itself, so that we do not.
     pub limits_events: bool,
-    /// Whether the environment chooses which traces are recorded; else all are.
-    pub chooses_sampler: bool,
+    /// Whether the environment chooses which traces are recorded, so that the SDK is asked; else all are.
+    pub asks_sampler: bool,
     /// How often metrics are sent.
     pub push_every: Duration,
     /// Whether spans also carry what Langfuse alone reads.
@@ -92,7 +92,7 @@ impl Settings {
             logs: sent("LOGS")?,
             capture_content: content.is_some_and(|value| value.eq_ignore_ascii_case("true")),
             names_service: named_by_resource || get("OTEL_SERVICE_NAME").is_some(),
-            chooses_sampler: get("OTEL_TRACES_SAMPLER").is_some(),
+            asks_sampler: asks_sampler(get)?,
             limits_events: get("OTEL_SPAN_EVENT_COUNT_LIMIT").is_some(),
             push_every: get("OTEL_METRIC_EXPORT_INTERVAL")
                 .and_then(|text| text.trim().parse().ok())
@@ -100,6 +100,32 @@ impl Settings {
                 .map_or(PUSH_EVERY, Duration::from_millis),
             for_langfuse,
         })
+    }
+}
+
+/// The samplers that the SDK knows, and whether it has to be asked: the first, which is also the one where none is chosen, does as the
+/// parent did. An unknown one the SDK would pass over in silence, and everything would be sent.
+const SAMPLERS: [(&str, bool); 6] = [
+    ("parentbased_always_on", false),
+    ("parentbased_always_off", true),
+    ("parentbased_traceidratio", true),
+    ("always_on", true),
+    ("always_off", true),
+    ("traceidratio", true),
+];
+
+fn asks_sampler(get: impl Fn(&str) -> Option<String>) -> Result<bool, TelemetryError> {
+    let (name, argument) = ("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG");
+    let asks = one_of(name, get(name), &SAMPLERS)?;
+    let by_share = get(name).is_some_and(|sampler| sampler.ends_with("traceidratio"));
+    let is_share = |text: &str| text.parse().is_ok_and(|share: f64| (0.0..=1.0).contains(&share));
+    match get(argument).filter(|text| by_share && !is_share(text)) {
+        Some(text) => Err(TelemetryError::Choice {
+            variable: argument.to_owned(),
+            text,
+            choices: "a share from 0 to 1".to_owned(),
+        }),
+        None => Ok(asks),
     }
 }
 
@@ -166,6 +192,26 @@ mod tests {
         );
         let named = [("OTEL_RESOURCE_ATTRIBUTES", "a=b, service.name=x")];
         assert!(read(&named, false).unwrap().names_service);
+    }
+
+    #[test]
+    fn a_sampler_that_nobody_knows_is_refused() {
+        let (sampler, argument) = ("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG");
+        let asks = |pairs: &[(&str, &str)]| read(pairs, false).map(|settings| settings.asks_sampler);
+        assert_eq!(asks(&[]).ok(), Some(false));
+        assert_eq!(asks(&[(sampler, "parentbased_always_on")]).ok(), Some(false));
+        assert_eq!(asks(&[(sampler, "always_off")]).ok(), Some(true));
+        assert_eq!(asks(&[(sampler, "traceidratio"), (argument, "0.25")]).ok(), Some(true));
+        let error = asks(&[(sampler, "jaeger_remote")]).unwrap_err().to_string();
+        assert!(
+            error.contains("\"jaeger_remote\"") && error.contains("`always_off`"),
+            "{error}"
+        );
+        for wrong in ["2", "much"] {
+            let error = asks(&[(sampler, "parentbased_traceidratio"), (argument, wrong)]).unwrap_err();
+            assert!(error.to_string().contains("from 0 to 1"), "{error}");
+        }
+        assert_eq!(asks(&[(argument, "unused")]).ok(), Some(false));
     }
 
     #[test]

@@ -20,7 +20,7 @@ async fn sets_up_once_and_never_hangs_at_the_end() {
         capture_content: false,
         names_service: false,
         limits_events: false,
-        chooses_sampler: false,
+        asks_sampler: false,
         push_every: Duration::from_secs(60),
         for_langfuse: false,
     };
