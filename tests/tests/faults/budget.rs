@@ -124,7 +124,7 @@ async fn a_small_run_behind_a_large_one_takes_at_most_twice_its_time_alone() -> 
             None,
         )
     };
-    // The quicker one of two: whatever else the machine does meanwhile is not to be timed.
+    // The quicker one of two, alone both before and after: whatever else the machine does meanwhile is not to be timed.
     let timed = async |draws: [u64; 2]| -> Result<Duration> {
         let mut quicker = Duration::MAX;
         for draw in draws {
@@ -140,9 +140,10 @@ async fn a_small_run_behind_a_large_one_takes_at_most_twice_its_time_alone() -> 
     let large = create(&client, request(large, "none", &serde_json::Value::Null, None)).await?;
     results(&bus, &large, 250).await?;
     let behind = timed([300, 400]).await?;
-    assert!(behind < alone * 2, "{behind:?} behind, {alone:?} alone");
     let still = History::read(&bus, &large).await?.summary();
     assert_eq!(still.state(), State::Running, "the large run was there all the while");
     client.clone().cancel_run(pb::CancelRunRequest { run: large }).await?;
+    let alone = alone.max(timed([500, 600]).await?);
+    assert!(behind < alone * 2, "{behind:?} behind, {alone:?} alone");
     Ok(())
 }
