@@ -159,7 +159,7 @@ async fn no_secret_and_no_content_leaves_a_process() -> Result<()> {
         "conclusion:",
         "simulator/sim-weak",
         "no run is at work",
-        "ann with sipdo",
+        "ann on ",
     ] {
         assert!(shown.contains(words), "no {words:?} in\n{shown}");
     }
