@@ -92,7 +92,6 @@ impl Bus {
         } = job;
         let id = format!("{run}.{role}.{job}.{attempt}.{epoch}.{repeat}");
         let message = message
-            .with(header::RUN, &run)
             .with(header::JOB, &job)
             .with(header::ATTEMPT, attempt.to_string())
             .with(header::EPOCH, epoch.to_string())

@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn sizes_are_counted_as_the_server_counts_them() {
         assert_eq!(NewMessage::new("1234").size(), 4);
-        // 12 for "NATS/1.0" and the two line ends of the block, 14 for "Sipdo-Run: r" and its line end, 4 for the payload.
-        assert_eq!(NewMessage::new("1234").with(header::RUN, "r").size(), 30);
+        // 12 for "NATS/1.0" and the two line ends of the block, 14 for "Sipdo-Job: j" and its line end, 4 for the payload.
+        assert_eq!(NewMessage::new("1234").with(header::JOB, "j").size(), 30);
     }
 }

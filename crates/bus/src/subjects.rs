@@ -380,8 +380,6 @@ pub mod header {
     pub const SCHEMA: &str = "Sipdo-Schema";
     /// Job id.
     pub const JOB: &str = "Sipdo-Job";
-    /// Run id.
-    pub const RUN: &str = "Sipdo-Run";
     /// Epoch of the leader that published the message.
     pub const EPOCH: &str = "Sipdo-Epoch";
     /// Number of the attempt that a job's message grants.

@@ -34,7 +34,7 @@ pub fn check(
     if let Some(program) = &task.gates.program {
         check_program(program, roster, pools)?;
     }
-    let asked: BTreeSet<Pool> = asked(forecast, pools).cloned().collect();
+    let asked = asked(forecast, pools);
     if budget.nano_usd.is_some() {
         check_prices(request, roster, &asked)?;
     }
@@ -57,10 +57,9 @@ fn check_prices(request: &pb::CreateRunRequest, roster: &Roster, asked: &BTreeSe
 }
 
 /// The pools that a run asks for sure.
-fn asked<'a>(forecast: &Forecast, pools: &'a BTreeSet<Pool>) -> impl Iterator<Item = &'a Pool> {
-    pools
-        .iter()
-        .filter(|pool| forecast.least.get(&pool.role).is_some_and(|calls| *calls > 0))
+pub fn asked(forecast: &Forecast, pools: &BTreeSet<Pool>) -> BTreeSet<Pool> {
+    let sure = |pool: &&Pool| forecast.least.get(&pool.role).is_some_and(|calls| *calls > 0);
+    pools.iter().filter(sure).cloned().collect()
 }
 
 /// Any checker may be asked to run the program, so each must know it.

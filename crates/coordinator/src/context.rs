@@ -15,6 +15,8 @@ use tokio::sync::{Notify, watch};
 
 /// How long a roll call waits for answers.
 pub const ROLL_CALL: Duration = Duration::from_millis(150);
+/// The same, where it matters much that nobody is missed.
+pub const PATIENT_CALL: Duration = Duration::from_secs(1);
 /// Pause between roll calls while something is missing, and while all is well.
 const ANXIOUS: Duration = Duration::from_millis(30);
 const CALM: Duration = Duration::from_secs(2);

@@ -7,7 +7,7 @@ mod layers;
 pub use layers::{Choices, Layers, overlaid};
 
 use crate::{
-    context::{Context, ROLL_CALL, roll_call},
+    context::{Context, PATIENT_CALL, ROLL_CALL, roll_call},
     facts::replay,
     refusal::{bad_request, internal, not_found, precondition, unavailable},
     roster::{Roster, nobody, price_unknown},
@@ -75,6 +75,17 @@ impl Place {
 pub async fn present(context: &Context) -> Result<Roster, Status> {
     let cards = roll_call(&context.bus, ROLL_CALL).await.map_err(unavailable)?;
     Ok(Roster::new(cards).with(&context.roster()))
+}
+
+/// As [`present`], and where nobody of one of these pools answered, the roll is called once more, with patience: nothing is said for
+/// or against a run by agents that are not heard.
+pub async fn present_of(context: &Context, pools: &BTreeSet<Pool>) -> Result<Roster, Status> {
+    let roster = present(context).await?;
+    if pools.iter().all(|pool| !roster.of(pool).is_empty()) {
+        return Ok(roster);
+    }
+    let cards = roll_call(&context.bus, PATIENT_CALL).await.map_err(unavailable)?;
+    Ok(Roster::new(cards).with(&roster))
 }
 
 /// Sets or removes an entry.

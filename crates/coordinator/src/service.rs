@@ -100,8 +100,9 @@ impl Runs {
             );
             return Err(bad_request("BUDGET_TOO_SMALL", "budget.calls", why));
         }
-        let roster = models::present(&self.context).await?;
         let pools = pools(&forecast, &options);
+        let asked = admission::asked(&forecast, &pools);
+        let roster = models::present_of(&self.context, &asked).await?;
         admission::check(request, &task, &forecast, &budget, &roster, &pools)?;
         let judged = task.metric.needs_judge();
         let doubts = models::check_run(&self.context, &roster, request, &pools, judged).await?;

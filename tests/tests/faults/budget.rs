@@ -8,6 +8,7 @@ use sipdo_tests::{
     cluster::ended,
     leader::leader,
     oracle::History,
+    proxy::Mode,
     task::{counting, drawn, request},
     watch::{RUN, clean, create, levels, results, summary},
 };
@@ -145,5 +146,35 @@ async fn a_small_run_behind_a_large_one_takes_at_most_twice_its_time_alone() -> 
     client.clone().cancel_run(pb::CancelRunRequest { run: large }).await?;
     let alone = alone.max(timed([500, 600]).await?);
     assert!(behind < alone * 2, "{behind:?} behind, {alone:?} alone");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cap_that_is_too_small_is_refused_also_where_the_agents_are_slow_to_answer() -> Result<()> {
+    let setup = Setup {
+        proxied: true,
+        ..Setup::default()
+    };
+    let cluster = Cluster::start(&setup).await?;
+    let (client, bus) = (cluster.client().await?, cluster.bus().await?);
+    for (_, agent) in &cluster.agents {
+        cluster.set_link(agent.pid(), Mode::Delay(Duration::from_millis(200)))?;
+    }
+    let waits = create(
+        &client,
+        request(counting(12, 20), "none", &serde_json::Value::Null, None),
+    )
+    .await?;
+    let unheard = |summary: &pb::Summary| summary.waiting.contains("no learner answers");
+    summary(&bus, &waits, "agents that are not heard", unheard).await?;
+    let asked = pb::CreateRunRequest {
+        budget: Some(pb::Budget {
+            tokens: Some(100),
+            ..Default::default()
+        }),
+        ..request(counting(12, 20), "sipdo", &levels(6), None)
+    };
+    let refused = client.clone().create_run(asked).await.expect_err("too few tokens");
+    assert!(refused.message().contains("100 tokens are too few"), "{refused}");
     Ok(())
 }

@@ -7,7 +7,6 @@ use crate::bill;
 use crate::observe;
 use crate::spool::{Kept, Room};
 use prost::Message as _;
-use sipdo_bus::subjects::header;
 use sipdo_bus::{BusError, JobId, NewMessage, RunId};
 use sipdo_domain::{Measured, NotMeasured, Provenance, Reason};
 use sipdo_protocol::{JobOutcome, pb, schema};
@@ -86,10 +85,7 @@ impl Agent {
     pub(super) async fn publish(&self, result: &pb::JobResult, key: Option<&str>, parent: &Trace) -> Settle {
         let span = observe::publishing(result, self.name.as_str(), parent);
         let clock = Instant::now();
-        let message = NewMessage::encode(result, schema::RESULT)
-            .with(header::RUN, &result.run)
-            .with(header::JOB, &result.job)
-            .traced(&span.trace());
+        let message = NewMessage::encode(result, schema::RESULT).traced(&span.trace());
         let (run, job) = match (RunId::new(&result.run), JobId::new(&result.job)) {
             (Ok(run), Ok(job)) => (run, job),
             (Err(error), _) | (_, Err(error)) => return Settle::DeadLetter(error.to_string()),
