@@ -147,6 +147,7 @@ mod tests {
     use crate::Settings;
     use crate::record::{Draft, Recorder};
     use crate::sender::Queue;
+    use crate::settings::Batches;
     use opentelemetry::trace::{TraceFlags, TraceId, TraceState};
     use opentelemetry::{KeyValue, Value};
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -167,7 +168,7 @@ mod tests {
         let resource = Resource::builder_empty()
             .with_attributes([KeyValue::new("service.name", "t"), KeyValue::new("n", 1_i64)])
             .build();
-        let queue = Arc::new(Queue::new(Arc::default(), &resource));
+        let queue = Arc::new(Queue::new(Arc::default(), Batches::default(), &resource));
         work(&Recorder::new(
             Arc::clone(&queue),
             &Settings::from_env(environment, false).unwrap(),

@@ -45,7 +45,7 @@ use record::Recorder;
 use sender::{Sender, Tally};
 
 pub use destination::{Destination, Protocol};
-pub use settings::{Format, Settings};
+pub use settings::{Batches, Format, Settings};
 pub use span::{Span, Start, Trace, capturing_content, for_langfuse, recording};
 
 /// How long [`Guard::shutdown`] waits for the collector to take what is left.
@@ -191,7 +191,7 @@ pub fn init_with(role: &str, settings: &Settings) -> Result<Guard, TelemetryErro
     let lines = log_layer(settings)?;
     let tally = Arc::new(Tally::default());
     let post = settings.traces.as_ref().map(Post::new).transpose()?;
-    let traces = post.map(|post| Sender::start(post, &resource, Arc::clone(&tally)));
+    let traces = post.map(|post| Sender::start(post, settings.batches, &resource, Arc::clone(&tally)));
     let logs = settings.logs.as_ref();
     let logs = logs.map(|to| export::logs(to, &resource)).transpose()?;
     let pushed = settings.metrics.as_ref().map(export::metrics).transpose()?;

@@ -14,16 +14,12 @@ use tokio::time::{Instant, timeout};
 
 use crate::encode::{self, Envelope};
 use crate::post::Post;
+use crate::settings::Batches;
 
-/// Spans that wait for the collector. What does not fit is lost: a run is never held up.
-const QUEUE: u64 = 16_384;
-/// Spans sent at a time, and about the most bytes: far below the four mebibytes that a gRPC server takes.
-const BATCH: usize = 512;
+/// About the most bytes that are sent at a time: far below the four mebibytes that a gRPC server takes.
 const BATCH_BYTES: usize = 1 << 20;
 /// Pieces of memory that are kept for the batches to come: the allocator gives so much back to the system, and asks for it again.
 const SPARE: usize = 2;
-/// How long a span waits for others.
-const DELAY: Duration = Duration::from_secs(1);
 
 /// What becomes of the spans of one process.
 #[derive(Debug, Default)]
@@ -80,6 +76,7 @@ impl Tally {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     tally: Arc<Tally>,
+    batches: Batches,
     envelope: Envelope,
     waiting: Mutex<Waiting>,
     /// A batch is full, or the process ends.
@@ -100,17 +97,12 @@ struct Batch {
     request: Vec<u8>,
 }
 
-impl Batch {
-    fn is_full(&self) -> bool {
-        self.spans >= BATCH || self.request.len() >= BATCH_BYTES
-    }
-}
-
 impl Queue {
     /// For spans that come from there.
-    pub fn new(tally: Arc<Tally>, resource: &Resource) -> Self {
+    pub fn new(tally: Arc<Tally>, batches: Batches, resource: &Resource) -> Self {
         Self {
             tally,
+            batches,
             envelope: Envelope::new(resource, "sipdo"),
             ..Self::default()
         }
@@ -118,13 +110,13 @@ impl Queue {
 
     /// One more span has ended.
     pub fn put(&self, span: &[u8]) {
-        let full = self.tally.waiting() >= QUEUE;
+        let full = self.tally.waiting() >= self.batches.waiting;
         self.tally.ended.fetch_add(1, Ordering::Relaxed);
         if full {
             return self.tally.lose(1, "the collector takes them too slowly");
         }
         let mut waiting = self.lock();
-        if waiting.batches.back().is_none_or(Batch::is_full) {
+        if waiting.batches.back().is_none_or(|batch| self.is_full(batch)) {
             let mut request = waiting.spare.pop().unwrap_or_else(|| Vec::with_capacity(BATCH_BYTES));
             request.resize(self.envelope.room(), 0);
             waiting.batches.push_back(Batch { spans: 0, request });
@@ -132,10 +124,14 @@ impl Queue {
         if let Some(batch) = waiting.batches.back_mut() {
             encode::span(&mut batch.request, span);
             batch.spans += 1;
-            if batch.is_full() {
+            if self.is_full(batch) {
                 self.look.notify_one();
             }
         }
+    }
+
+    fn is_full(&self, batch: &Batch) -> bool {
+        batch.spans >= self.batches.size || batch.request.len() >= BATCH_BYTES
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -146,7 +142,7 @@ impl Queue {
     /// the request begins.
     fn take(&self, all: bool) -> Option<(u64, Bytes, usize)> {
         let mut waiting = self.lock();
-        let ready = waiting.batches.front().is_some_and(|batch| all || batch.is_full());
+        let ready = waiting.batches.front().is_some_and(|batch| all || self.is_full(batch));
         let Batch { spans, mut request } = ready.then(|| waiting.batches.pop_front()).flatten()?;
         drop(waiting);
         let begin = self.envelope.close(&mut request);
@@ -180,8 +176,8 @@ pub(crate) struct Sender {
 
 impl Sender {
     /// Starts the task.
-    pub fn start(post: Post, resource: &Resource, tally: Arc<Tally>) -> Self {
-        let queue = Arc::new(Queue::new(tally, resource));
+    pub fn start(post: Post, batches: Batches, resource: &Resource, tally: Arc<Tally>) -> Self {
+        let queue = Arc::new(Queue::new(tally, batches, resource));
         let task = tokio::spawn(send(Arc::clone(&queue), post));
         Self { queue, task }
     }
@@ -201,10 +197,10 @@ impl Sender {
 
 /// Sends full batches at once, and what waits once in a while.
 async fn send(queue: Arc<Queue>, post: Post) {
-    let mut last = Instant::now();
+    let (mut last, delay) = (Instant::now(), queue.batches.delay);
     loop {
         let ending = queue.ending.load(Ordering::Relaxed);
-        let due = ending || last.elapsed() >= DELAY;
+        let due = ending || last.elapsed() >= delay;
         while let Some((spans, memory, begin)) = queue.take(due) {
             let sent = post.send(memory.slice(begin..)).await;
             queue.bring_back(memory);
@@ -221,7 +217,7 @@ async fn send(queue: Arc<Queue>, post: Post) {
             last = Instant::now();
         }
         // Either way there is something to look at, or it is time.
-        let _ = timeout(DELAY.saturating_sub(last.elapsed()), queue.look.notified()).await;
+        let _ = timeout(delay.saturating_sub(last.elapsed()), queue.look.notified()).await;
     }
 }
 
@@ -231,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_memory_of_a_request_is_used_again_unless_somebody_still_reads_it() {
-        let queue = Queue::new(Arc::default(), &Resource::builder_empty().build());
+        let queue = Queue::new(Arc::default(), Batches::default(), &Resource::builder_empty().build());
         let capacity = |queue: &Queue| queue.lock().spare.iter().map(Vec::capacity).collect::<Vec<_>>();
         queue.put(&[7; 1000]);
         let (spans, memory, begin) = queue.take(true).unwrap();

@@ -11,6 +11,45 @@ const DEFAULT_FILTER: &str = "info,async_nats=warn,h2=warn,hyper=warn,tower=warn
 /// How often metrics are sent where the environment says nothing that can be read, as the specification has it.
 const PUSH_EVERY: Duration = Duration::from_secs(60);
 
+/// How spans wait for their collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batches {
+    /// Spans that may wait. What does not fit is lost: a run is never held up.
+    pub waiting: u64,
+    /// Spans sent at a time.
+    pub size: usize,
+    /// How long a span waits for others.
+    pub delay: Duration,
+}
+
+impl Default for Batches {
+    fn default() -> Self {
+        Self {
+            waiting: 16_384,
+            size: 512,
+            delay: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Batches {
+    fn read(get: impl Fn(&str) -> Option<String>) -> Self {
+        let default = Self::default();
+        let waiting = positive(&get, "OTEL_BSP_MAX_QUEUE_SIZE").unwrap_or(default.waiting);
+        let size = positive(&get, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE").and_then(|size| usize::try_from(size).ok());
+        Self {
+            waiting,
+            size: size.unwrap_or(default.size),
+            delay: positive(&get, "OTEL_BSP_SCHEDULE_DELAY").map_or(default.delay, Duration::from_millis),
+        }
+    }
+}
+
+/// A number above zero; none where the variable says nothing that can be read, as the specification has it.
+fn positive(get: impl Fn(&str) -> Option<String>, name: &str) -> Option<u64> {
+    get(name)?.trim().parse().ok().filter(|number| *number > 0)
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -45,6 +84,8 @@ pub struct Settings {
     pub limits_events: bool,
     /// Whether the environment chooses which traces are recorded, so that the SDK is asked; else all are.
     pub asks_sampler: bool,
+    /// How spans wait for their collector.
+    pub batches: Batches,
     /// How often metrics are sent.
     pub push_every: Duration,
     /// Whether spans also carry what Langfuse alone reads.
@@ -94,10 +135,8 @@ impl Settings {
             names_service: named_by_resource || get("OTEL_SERVICE_NAME").is_some(),
             asks_sampler: asks_sampler(get)?,
             limits_events: get("OTEL_SPAN_EVENT_COUNT_LIMIT").is_some(),
-            push_every: get("OTEL_METRIC_EXPORT_INTERVAL")
-                .and_then(|text| text.trim().parse().ok())
-                .filter(|millis| *millis > 0)
-                .map_or(PUSH_EVERY, Duration::from_millis),
+            batches: Batches::read(get),
+            push_every: positive(get, "OTEL_METRIC_EXPORT_INTERVAL").map_or(PUSH_EVERY, Duration::from_millis),
             for_langfuse,
         })
     }
@@ -192,6 +231,30 @@ mod tests {
         );
         let named = [("OTEL_RESOURCE_ATTRIBUTES", "a=b, service.name=x")];
         assert!(read(&named, false).unwrap().names_service);
+    }
+
+    #[test]
+    fn spans_wait_as_the_standard_variables_say() {
+        let batches = |pairs: &[(&str, &str)]| read(pairs, false).unwrap().batches;
+        let said = [
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "9"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", " 7 "),
+            ("OTEL_BSP_SCHEDULE_DELAY", "5"),
+        ];
+        let delay = Duration::from_millis(5);
+        assert_eq!(
+            batches(&said),
+            Batches {
+                waiting: 9,
+                size: 7,
+                delay
+            }
+        );
+        assert_eq!(
+            batches(&said.map(|(name, _)| (name, "0"))),
+            Batches::default(),
+            "nothing that can be"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use sipdo_telemetry::{Destination, Format, Settings, Start, TelemetryError, init_with, metrics, span::Kind};
+use sipdo_telemetry::{Batches, Destination, Format, Settings, Start, TelemetryError, init_with, metrics, span::Kind};
 
 #[tokio::test]
 async fn sets_up_once_and_never_hangs_at_the_end() {
@@ -21,6 +21,7 @@ async fn sets_up_once_and_never_hangs_at_the_end() {
         names_service: false,
         limits_events: false,
         asks_sampler: false,
+        batches: Batches::default(),
         push_every: Duration::from_secs(60),
         for_langfuse: false,
     };
