@@ -26,7 +26,7 @@ impl Default for Batches {
     fn default() -> Self {
         Self {
             waiting: 16_384,
-            size: 512,
+            size: 2_048,
             delay: Duration::from_secs(1),
         }
     }
