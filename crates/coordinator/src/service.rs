@@ -29,6 +29,7 @@ const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 500;
 /// Dead letters that are shown with a run.
 const LETTERS: usize = 3;
+
 /// The service of one coordinator.
 #[derive(Clone)]
 pub struct Runs {

@@ -321,19 +321,35 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_may_choose_what_is_sampled() {
-        let off = |name: &str| (name == "OTEL_TRACES_SAMPLER").then(|| "always_off".to_owned());
-        let mut read = None;
-        // The SDK reads its sampler from the real environment, where none is chosen here: that it is asked can be seen by a parent
-        // whose state it keeps.
-        let spans = received_where(off, |recorder| {
-            let span = recorder.begin(Draft::new("asked".into(), SpanKind::Internal), Some(&far()));
-            read = Some(span.place().clone());
-            recorder.end(&span, at(1));
-        });
-        let [span] = <[_; 1]>::try_from(spans).unwrap();
-        assert_eq!((span.trace_state.as_str(), span.parent_span_id.len()), ("vendor=a", 8));
-        assert!(read.is_some_and(|place| place.is_sampled() && place.trace_id() == far().trace_id()));
+    fn the_sdks_sampler_and_the_shorter_way_come_to_the_same() {
+        // The SDK reads its sampler from the real environment, where none is chosen here: asked, it does as the parent did.
+        for asked in [true, false] {
+            let environment = |name: &str| (asked && name == "OTEL_TRACES_SAMPLER").then(|| "always_off".to_owned());
+            let mut places = Vec::new();
+            let spans = received_where(environment, |recorder| {
+                let silent = SpanContext::new(
+                    5_u128.into(),
+                    6_u64.into(),
+                    TraceFlags::default(),
+                    true,
+                    TraceState::NONE,
+                );
+                for parent in [Some(far()), None, Some(silent)] {
+                    let span = recorder.begin(Draft::new("one".into(), SpanKind::Internal), parent.as_ref());
+                    places.push(span.place().clone());
+                    recorder.end(&span, at(1));
+                }
+            });
+            let sampled: Vec<bool> = places.iter().map(SpanContext::is_sampled).collect();
+            assert_eq!(sampled, [true, true, false]);
+            assert_eq!(places[0].trace_id(), far().trace_id());
+            let [below, root] = <[_; 2]>::try_from(spans).unwrap();
+            assert_eq!(
+                (below.trace_state.as_str(), below.parent_span_id.len()),
+                ("vendor=a", 8)
+            );
+            assert_eq!((root.trace_state.as_str(), root.parent_span_id.len()), ("", 0));
+        }
     }
 
     #[test]

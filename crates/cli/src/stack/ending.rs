@@ -97,6 +97,20 @@ mod tests {
     use super::*;
     use crate::stack::children::Start;
 
+    /// What is noted of a stack whose servers are of no matter.
+    fn noted(owner: Option<Process>, processes: Vec<Process>) -> State {
+        State {
+            coordinator: "http://127.0.0.1:1".into(),
+            nats: String::new(),
+            simulator: None,
+            simulated: false,
+            agents: true,
+            config: None,
+            owner,
+            processes,
+        }
+    }
+
     #[tokio::test]
     async fn only_processes_that_are_ours_are_ended() {
         let dir = tempfile::tempdir().unwrap();
@@ -111,25 +125,14 @@ mod tests {
         };
         let ours = children::start(&layout, &start).unwrap();
         let mut stranger = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let state = State {
-            coordinator: String::new(),
-            nats: String::new(),
-            simulator: None,
-            simulated: false,
-            agents: true,
-            config: None,
-            owner: None,
-            processes: vec![
-                ours.process.clone(),
-                // The id of another process that was born at another time.
-                Process {
-                    name: "checker".into(),
-                    pid: stranger.id(),
-                    birth: "long ago".into(),
-                    admin: None,
-                },
-            ],
+        // The id of another process that was born at another time.
+        let other = Process {
+            name: "checker".into(),
+            pid: stranger.id(),
+            birth: "long ago".into(),
+            admin: None,
         };
+        let state = noted(None, vec![ours.process.clone(), other]);
         state.save(&layout).unwrap();
         assert!(take_down(&layout).await.unwrap());
         assert!(!ours.process.lives());
@@ -145,16 +148,7 @@ mod tests {
         let layout = Layout::new(Some(dir.path()), false).unwrap();
         layout.make().unwrap();
         let us = |name: &str| Process::now(name, std::process::id());
-        let mut state = State {
-            coordinator: "http://127.0.0.1:1".into(),
-            nats: String::new(),
-            simulator: None,
-            simulated: false,
-            agents: true,
-            config: None,
-            owner: Some(us("sipdo")),
-            processes: vec![us("nats-server"), us("coordinator")],
-        };
+        let mut state = noted(Some(us("sipdo")), vec![us("nats-server"), us("coordinator")]);
         state.save(&layout).unwrap();
         assert!(running(&layout).is_some());
         state.owner = Some(Process {
@@ -170,16 +164,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(Some(dir.path()), false).unwrap();
         layout.make().unwrap();
-        let state = State {
-            coordinator: String::new(),
-            nats: String::new(),
-            simulator: None,
-            simulated: false,
-            agents: true,
-            config: None,
-            owner: Some(Process::now("sipdo", std::process::id())),
-            processes: Vec::new(),
-        };
+        let state = noted(Some(Process::now("sipdo", std::process::id())), Vec::new());
         state.save(&layout).unwrap();
         let failure = take_down(&layout).await.unwrap_err();
         assert!(failure.hint.contains("Ctrl-C"), "{failure}");

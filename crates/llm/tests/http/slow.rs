@@ -63,6 +63,7 @@ async fn an_answer_that_came_while_the_process_stood_still_is_taken_though_its_t
             }
         };
         in_time(asked).await;
+        // Not a wait: this thread is the process that stands still.
         std::thread::sleep(Duration::from_secs(2));
     });
     let (outcome, ()) = tokio::join!(in_time(model.complete(&question)), stands_still);
