@@ -9,7 +9,7 @@ use crate::{
 use anyhow::{Context as _, Result};
 use prost::Message as _;
 use sipdo_bus::{RunId, RunReader, RunSubject};
-use sipdo_protocol::pb::{Entry, event::Event};
+use sipdo_protocol::pb::{Entry, log_event::Event};
 use std::time::SystemTime;
 
 /// Jobs of the run.

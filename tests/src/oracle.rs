@@ -11,7 +11,7 @@ use anyhow::Result;
 use money::Money;
 use prost::Message as _;
 use sipdo_bus::{Bus, RunId, RunMessage, RunReader, RunSubject};
-use sipdo_protocol::pb::{self, State, event::Event, job_result::Finding};
+use sipdo_protocol::pb::{self, State, job_result::Finding, log_event::Event};
 use std::collections::BTreeMap;
 
 /// A run's stream as it was read.
@@ -145,15 +145,15 @@ impl History {
     }
 
     /// The story as it was told in the end, in order, without the names of processes.
-    pub fn tellings(&self) -> Vec<pb::Telling> {
+    pub fn run_events(&self) -> Vec<pb::RunEvent> {
         let mut told = BTreeMap::new();
         for (_, event) in self.events() {
-            if let Event::Told(pb::Told {
+            if let Event::Told(pb::EventRecorded {
                 number,
-                telling: Some(telling),
+                telling: Some(run_event),
             }) = event
             {
-                told.insert(*number, nameless(telling));
+                told.insert(*number, nameless(run_event));
             }
         }
         told.into_values().collect()
@@ -199,7 +199,7 @@ impl History {
     pub fn check(&self) -> Findings {
         let mut findings = Findings::default();
         self.check_epochs(&mut findings);
-        self.check_tellings(&mut findings);
+        self.check_run_events(&mut findings);
         Money::default().check(self, &mut findings);
         findings
     }
@@ -234,7 +234,7 @@ impl History {
     }
 
     /// The k-th telling is recorded once, and stays what it was, unless more budget takes the end back.
-    fn check_tellings(&self, findings: &mut Findings) {
+    fn check_run_events(&self, findings: &mut Findings) {
         let (mut next, mut taken_back) = (1, false);
         for (_, event) in self.events() {
             taken_back |= matches!(event, Event::Controlled(pb::Controlled { control: Some(control) })
@@ -270,14 +270,14 @@ impl From<RunMessage> for Fact {
 }
 
 /// A telling without the names of the processes that had to do with it.
-fn nameless(telling: &pb::Telling) -> pb::Telling {
-    let mut telling = telling.clone();
-    if let Some(pb::telling::Telling::ExampleJudged(example)) = &mut telling.telling {
+fn nameless(run_event: &pb::RunEvent) -> pb::RunEvent {
+    let mut run_event = run_event.clone();
+    if let Some(pb::run_event::Event::ExampleJudged(example)) = &mut run_event.event {
         for vote in &mut example.votes {
             if let Some(by) = &mut vote.by {
                 by.agent.clear();
             }
         }
     }
-    telling
+    run_event
 }

@@ -49,7 +49,7 @@ pub async fn uses(client: &Client, role: &str, model: &str) -> Result<()> {
     eventually(&format!("a {role} that uses {model}"), || async {
         let asked = pb::ListAgentsRequest { wait_ms: 200 };
         let cards = client.clone().list_agents(asked).await?.into_inner().agents;
-        let uses = |card: &&pb::AgentCard| card.role == role && card.model == model;
+        let uses = |card: &&pb::AgentStatus| card.role == role && card.model == model;
         Ok(cards.iter().find(uses).map(drop))
     })
     .await
@@ -83,7 +83,7 @@ pub async fn issued(client: &Client, run: &str) -> Result<BTreeMap<String, u32>>
             continue;
         };
         for event in entry.events {
-            if let Some(pb::event::Event::Issued(job)) = event.event {
+            if let Some(pb::log_event::Event::Issued(job)) = event.event {
                 *issued.entry(job.job).or_default() += 1;
             }
         }

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use prost::Message as _;
 use sipdo_bus::{JobId, NewMessage, Role, RunId};
 use sipdo_protocol::{
-    pb::{self, State, control::Kind, event::Event},
+    pb::{self, State, control::Kind, log_event::Event},
     schema,
 };
 use sipdo_tests::{
@@ -59,7 +59,7 @@ impl Whole {
         assert_eq!(self.ledger.bought_twice(), Vec::new());
         assert_eq!(self.history.summary().attempts_lost, 0, "an attempt was lost");
         assert_eq!(self.history.best_prompt(), other.history.best_prompt());
-        assert_eq!(self.history.tellings(), other.history.tellings());
+        assert_eq!(self.history.run_events(), other.history.run_events());
         assert_eq!(self.ledger.whole(), other.ledger.whole(), "other calls were bought");
     }
 }

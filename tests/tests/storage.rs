@@ -122,7 +122,7 @@ async fn trouble(cluster: &Cluster) -> Result<String> {
         let mut client = cluster.client().await?;
         let agents = client.list_agents(pb::ListAgentsRequest { wait_ms: 200 }).await?;
         let agents = agents.into_inner().agents;
-        let stuck = |card: &pb::AgentCard| card.role != "coordinator" && !card.trouble.is_empty();
+        let stuck = |card: &pb::AgentStatus| card.role != "coordinator" && !card.trouble.is_empty();
         Ok(agents.into_iter().find(stuck).map(|card| card.trouble))
     })
     .await

@@ -1,17 +1,17 @@
 //! One agent at work: takes jobs, one for each free slot, settles each, answers for itself, and drains when it is told to stop.
 
-use crate::buy::{Hands, Settle};
+use crate::buy::{InFlight, Settle};
 use crate::call::MAX_REPAIRS;
-use crate::card::Tally;
 use crate::circuit::Patience;
 use crate::health::Health;
-use crate::intake::Intake;
+use crate::job_picker::JobPicker;
 use crate::models::Models;
 use crate::observe::Processing;
+use crate::purchase_gate::PurchaseGate;
 use crate::role::RoleAgent;
 use crate::settings::AgentSettings;
 use crate::spool::Spool;
-use crate::tray::Tray;
+use crate::status::Counters;
 use futures::StreamExt as _;
 use sipdo_bus::{AgentId, Bus, BusError, Delivery, JobQueue};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,10 +66,10 @@ pub(crate) struct Agent {
     pub bus: Bus,
     pub models: Models,
     pub spool: Spool,
-    pub intake: Intake,
-    pub tally: Tally,
+    pub purchase_gate: PurchaseGate,
+    pub counters: Counters,
     /// Attempts that this process works on.
-    pub in_hand: Hands,
+    pub in_hand: InFlight,
     /// True as soon as the agent is to stop.
     pub draining: watch::Receiver<bool>,
     cancelled: watch::Receiver<BTreeSet<String>>,
@@ -133,9 +133,9 @@ async fn join(
         bus,
         models,
         spool,
-        intake: Intake::default(),
-        tally: Tally::new(),
-        in_hand: Hands::default(),
+        purchase_gate: PurchaseGate::default(),
+        counters: Counters::new(),
+        in_hand: InFlight::default(),
         draining,
         cancelled,
         abandon: CancellationToken::new(),
@@ -154,7 +154,7 @@ async fn run(
     let (bus, slots) = (agent.bus.clone(), agent.settings.slots as usize);
     let _presence = {
         let agent = Arc::clone(&agent);
-        bus.announce(&agent.id.clone(), move || agent.card()).await?
+        bus.announce(&agent.id.clone(), move || agent.status()).await?
     };
     let _probes = {
         let (id, agent) = (agent.id.clone(), Arc::clone(&agent));
@@ -167,7 +167,7 @@ async fn run(
     let pool = sipdo_bus::Role::new(agent.settings.pool.to_string())?;
     let jobs = until_done("joining the queue", || JobQueue::join(&bus, &pool, slots)).await;
     let suspects = until_done("joining the queue of suspects", || JobQueue::join_suspects(&bus, &pool)).await;
-    let mut tray = Tray::new(jobs, suspects);
+    let mut picker = JobPicker::new(jobs, suspects);
     health.joined(bus.link());
     let model = agent.settings.model.clone();
     tracing::info!(agent = %agent.id, pool = %pool, endpoint = model.endpoint, model = model.model, slots, "joined");
@@ -181,7 +181,7 @@ async fn run(
             () = &mut stop => break,
             _ = tick.tick() => health.alive(),
             Some(done) = tasks.join_next() => report(done),
-            job = tray.next(in_hand) => match job {
+            job = picker.next(in_hand) => match job {
                 Some(job) => drop(tasks.spawn(handle(Arc::clone(&agent), job))),
                 None => break,
             },
@@ -190,7 +190,7 @@ async fn run(
     health.draining();
     tracing::info!(in_hand = tasks.len(), "draining");
     drain.send_replace(true);
-    if let Err(error) = tray.drain().await {
+    if let Err(error) = picker.drain().await {
         tracing::debug!(%error, "a suspect could not be handed back; it comes again");
     }
     finish(&agent, tasks, &health).await;
@@ -228,7 +228,7 @@ fn report(done: Result<(), tokio::task::JoinError>) {
 
 /// Works on one job and settles it.
 async fn handle(agent: Arc<Agent>, delivery: Delivery) {
-    let _busy = agent.tally.busy();
+    let _busy = agent.counters.busy();
     let processing = Processing::begin(&delivery);
     let mut cancelled = agent.cancelled.clone();
     let run = delivery.run.as_str().to_owned();
@@ -240,7 +240,7 @@ async fn handle(agent: Arc<Agent>, delivery: Delivery) {
     };
     let settling = processing.settling(&settle);
     let settled = match settle {
-        Settle::Ack => delivery.ack().await.inspect(|()| agent.tally.finished()),
+        Settle::Ack => delivery.ack().await.inspect(|()| agent.counters.finished()),
         Settle::HandBack(delay) => delivery.hand_back(delay).await,
         Settle::DeadLetter(reason) => delivery.dead_letter(&reason).await,
     };

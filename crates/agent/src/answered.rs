@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Where an answer was found.
 #[derive(Debug)]
-pub(crate) enum Answered {
+pub(crate) enum ExistingAnswer {
     /// The job's result is in the run, or has just been brought there from the spool.
     InRun,
     /// The same request was answered before; the answer is in the completion store.
@@ -33,18 +33,18 @@ impl Agent {
     ///
     /// # Errors
     /// The bus cannot be asked, so that nobody knows.
-    pub async fn answered(&self, work: &Work, key: &str) -> Result<Option<Answered>, BusError> {
+    pub async fn answered(&self, work: &Work, key: &str) -> Result<Option<ExistingAnswer>, BusError> {
         if self.bring_left_behind(work).await {
-            return Ok(Some(Answered::InRun));
+            return Ok(Some(ExistingAnswer::InRun));
         }
         let (result, stored) = tokio::join!(
             self.bus.result_for_certain(&work.run, &self.name, &work.job),
             self.stored_completion(key)
         );
         if result?.is_some() {
-            return Ok(Some(Answered::InRun));
+            return Ok(Some(ExistingAnswer::InRun));
         }
-        Ok(stored?.map(|outcome| Answered::Stored(Box::new(outcome))))
+        Ok(stored?.map(|outcome| ExistingAnswer::Stored(Box::new(outcome))))
     }
 
     /// Whether the job has its result. Not known is as good as no: the record of the attempt guards against buying again.
@@ -79,7 +79,7 @@ impl Agent {
     pub async fn bring_left_behind(&self, work: &Work) -> bool {
         match self.spool.of(work.run.as_str(), work.job.as_str()) {
             Ok(Some((file, kept))) => {
-                self.bring(&file, &kept, &work.trace).await;
+                self.upload(&file, &kept, &work.trace).await;
                 true
             }
             Ok(None) => false,
@@ -96,7 +96,7 @@ impl Agent {
 /// The first request of a first attempt needs no look, if it is sent soon: nobody else can have had a reason to buy. Every other one
 /// does. A bus that cannot be asked is waited for: behind a cut somebody else may have the answer. What was seen must be fresh, since
 /// a process may be frozen between the look and the request.
-pub(crate) struct Leave<'a> {
+pub(crate) struct SendPermit<'a> {
     agent: &'a Agent,
     work: &'a Work,
     key: &'a str,
@@ -107,14 +107,14 @@ pub(crate) struct Leave<'a> {
 #[derive(Default)]
 struct State {
     /// Why the last request was withheld.
-    answered: Option<Answered>,
+    answered: Option<ExistingAnswer>,
     /// For how long the bus was waited for.
     waited: Duration,
     /// Since when it is waited for now.
     waiting: Option<Instant>,
 }
 
-impl<'a> Leave<'a> {
+impl<'a> SendPermit<'a> {
     pub fn new(agent: &'a Agent, work: &'a Work, key: &'a str) -> Self {
         Self {
             agent,
@@ -126,7 +126,7 @@ impl<'a> Leave<'a> {
     }
 
     /// The answer for which a request was withheld.
-    pub fn into_answered(self) -> Option<Answered> {
+    pub fn into_answered(self) -> Option<ExistingAnswer> {
         self.state.into_inner().unwrap_or_else(PoisonError::into_inner).answered
     }
 
@@ -187,7 +187,7 @@ pub(crate) fn needs_look(first: bool, attempt: u32, in_hand_for: Duration, fresh
     !(first && attempt == 1 && in_hand_for < fresh)
 }
 
-impl Permit for Leave<'_> {
+impl Permit for SendPermit<'_> {
     fn may_send(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(self.look())
     }

@@ -1,26 +1,26 @@
 //! What happens to one job between its delivery and its result: the steps of buying (`buy/steps.rs`) over the bus, the spool and the
 //! model.
 
-mod bring;
-mod hands;
+mod in_flight;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod work;
 
-pub(crate) use hands::Hands;
+pub(crate) use in_flight::InFlight;
 pub(crate) use work::Work;
 
 use crate::agent::Agent;
-use crate::answered::{Answered, Leave};
-use crate::bill;
+use crate::answered::{ExistingAnswer, SendPermit};
 use crate::call::{Called, End, Terms, call, chat_request};
+use crate::cost_meter;
 use crate::models::Target;
 use crate::observe::{self, Caller};
 use crate::program;
 use crate::role::{Plan, Request};
-use crate::spool::{Kept, Room};
-use hands::Hand;
+use crate::spool::{Reservation, SpooledAnswer};
+use in_flight::InFlightGuard;
 use prost::Message as _;
 use sipdo_bus::{AgentId, BusError, Delivery, Liveness, NewMessage};
 use sipdo_domain::{NotMeasured, Provenance, Reason};
@@ -29,7 +29,7 @@ use sipdo_protocol::{JobOutcome, pb, schema};
 use sipdo_telemetry::{Trace, propagation};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use steps::{Came, Life, OUTAGE, Owner, Port, Record};
+use steps::{CallOutcome, ClaimResult, OUTAGE, Owner, OwnerLiveness, Port};
 use tracing::Instrument as _;
 use work::{provenance, read};
 
@@ -130,9 +130,9 @@ struct Purchase<'a> {
 }
 
 impl Purchase<'_> {
-    fn kept(&self, key: Option<String>, result: pb::JobResult) -> Kept {
+    fn kept(&self, key: Option<String>, result: pb::JobResult) -> SpooledAnswer {
         let trace = propagation::kept(&self.work.published_by);
-        Kept { key, result, trace }
+        SpooledAnswer { key, result, trace }
     }
 
     /// The record of this very delivery: its time is of no other, since we hold an attempt in hand only once.
@@ -143,7 +143,7 @@ impl Purchase<'_> {
         }
     }
 
-    async fn ask_model(&self, leave: &Leave<'_>, trace: &Trace) -> (Called, Duration) {
+    async fn ask_model(&self, permit: &SendPermit<'_>, trace: &Trace) -> (Called, Duration) {
         let (agent, work) = (self.agent, &self.work);
         let reserved = match work.wire.max_calls {
             0 => agent.max_calls(),
@@ -165,7 +165,7 @@ impl Purchase<'_> {
             draining: &agent.draining,
             models: &agent.models,
             chosen: work.wire.model.as_ref(),
-            leave,
+            permit,
             caller: Caller {
                 run: work.run.as_str(),
                 job: work.job.as_str(),
@@ -181,41 +181,41 @@ impl Purchase<'_> {
 
     /// The model costs more than was reserved: nothing is bought, so that the leader reserves what it costs now. Not at once, since
     /// the leader knows of a new price when it has called the roll.
-    async fn came_dearer(&self) -> Came<Kept> {
+    async fn too_expensive(&self) -> CallOutcome<SpooledAnswer> {
         let (job, attempt) = (&self.work.job, self.work.wire.attempt);
         if attempt > MOST_DEARER {
             let why = "the model costs more than the leader of the run knows: its price is on no agent's card";
             let why = NotMeasured::new(Reason::Misconfigured, why);
             let outcome = self
                 .work
-                .outcome(Err(why), provenance(self.target), bill::nothing(), Duration::ZERO);
+                .outcome(Err(why), provenance(self.target), cost_meter::nothing(), Duration::ZERO);
             let result = self.agent.fit(outcome);
-            return Came::Answer {
+            return CallOutcome::Answer {
                 answer: self.kept(None, result),
                 paid: false,
             };
         }
         tracing::info!(%job, attempt, "the model costs more than was reserved");
         tokio::time::sleep(DEARER).await;
-        Came::Left
+        CallOutcome::Left
     }
 
     /// What is to be done with what a call came to.
-    fn came(&self, called: Called, took: Duration, answered: Option<Answered>) -> Came<Kept> {
+    fn came(&self, called: Called, took: Duration, answered: Option<ExistingAnswer>) -> CallOutcome<SpooledAnswer> {
         let Called { end, usage, revision } = called;
         let paid = usage.calls > 0;
         let (finding, by, usage) = match (end, answered) {
             (End::Found(finding), _) => (finding, None, usage),
             // What this attempt has paid is charged at its worst case with the result of the other.
-            (End::Withheld, Some(Answered::InRun) | None) => return Came::InRun,
-            (End::Withheld, Some(Answered::Stored(stored))) => {
+            (End::Withheld, Some(ExistingAnswer::InRun) | None) => return CallOutcome::InRun,
+            (End::Withheld, Some(ExistingAnswer::Stored(stored))) => {
                 let usage = pb::Usage {
                     from_store: true,
                     ..usage
                 };
                 (stored.finding, Some(stored.by), usage)
             }
-            (End::Left, _) if !paid => return Came::Left,
+            (End::Left, _) if !paid => return CallOutcome::Left,
             (End::Left, _) => {
                 let why = "the agent ended, or another model was set, while the provider was out";
                 (Err(NotMeasured::new(Reason::Unavailable, why)), None, usage)
@@ -229,7 +229,7 @@ impl Purchase<'_> {
         });
         let outcome = self.work.outcome(finding, by, usage, took);
         let result = self.agent.fit(outcome);
-        Came::Answer {
+        CallOutcome::Answer {
             answer: self.kept(key, result),
             paid,
         }
@@ -238,37 +238,37 @@ impl Purchase<'_> {
 
 impl<'a> Port for Purchase<'a> {
     type Error = BusError;
-    type Hand = Hand<'a>;
+    type InFlightGuard = InFlightGuard<'a>;
     type Stored = JobOutcome;
-    type Answer = Kept;
+    type Answer = SpooledAnswer;
     type File = PathBuf;
-    type Room = Room;
+    type Reservation = Reservation;
 
     async fn has_result(&self) -> bool {
         self.agent.has_result(&self.work).await
     }
 
-    fn take_in_hand(&self) -> Option<Hand<'a>> {
+    fn take_in_hand(&self) -> Option<InFlightGuard<'a>> {
         self.agent.in_hand.take(&self.work)
     }
 
     /// Room in the spool for whatever the model may answer.
-    fn take_room(&self) -> Option<Room> {
+    fn take_room(&self) -> Option<Reservation> {
         let agent = self.agent;
-        if agent.intake.is_stuck() {
+        if agent.purchase_gate.is_stuck() {
             return None;
         }
-        let longest = u64::from(self.target.settings().max_tokens).saturating_mul(TOKEN) + bring::HEADER_ROOM as u64;
+        let longest = u64::from(self.target.settings().max_tokens).saturating_mul(TOKEN) + upload::HEADER_ROOM as u64;
         let longest = longest.min(agent.bus.max_message() as u64);
         let taken = agent.spool.reserve(longest).map_err(|error| {
             let folder = agent.spool.folder().display();
             format!("the spool {folder} cannot keep an answer: {error}; nothing is bought until there is room")
         });
-        agent.intake.spool(taken.as_ref().err().cloned());
+        agent.purchase_gate.spool(taken.as_ref().err().cloned());
         taken.ok()
     }
 
-    async fn create_attempt(&self) -> Result<Record, BusError> {
+    async fn create_attempt(&self) -> Result<ClaimResult, BusError> {
         let work = &self.work;
         let message = NewMessage::encode(&self.record(), schema::ATTEMPT);
         let created = self
@@ -276,11 +276,11 @@ impl<'a> Port for Purchase<'a> {
             .bus
             .create_attempt(&work.run, &self.agent.name, &work.job, work.wire.attempt, message);
         let created = created.await;
-        self.agent.intake.recorded(&created);
+        self.agent.purchase_gate.recorded(&created);
         match created {
-            Ok(created) if created.is_new() => Ok(Record::New),
-            Ok(_) => Ok(Record::There),
-            Err(BusError::Unsettled { .. }) => Ok(Record::Unsure),
+            Ok(created) if created.is_new() => Ok(ClaimResult::New),
+            Ok(_) => Ok(ClaimResult::There),
+            Err(BusError::Unsettled { .. }) => Ok(ClaimResult::Unsure),
             Err(error) => Err(error),
         }
     }
@@ -301,14 +301,14 @@ impl<'a> Port for Purchase<'a> {
         })
     }
 
-    async fn liveness(&self, owner: &str) -> Result<Life, BusError> {
+    async fn liveness(&self, owner: &str) -> Result<OwnerLiveness, BusError> {
         let Ok(owner) = AgentId::new(owner) else {
-            return Ok(Life::Dead);
+            return Ok(OwnerLiveness::Dead);
         };
         Ok(match self.agent.bus.is_alive(&owner, PING).await? {
-            Liveness::Alive(_) => Life::Alive,
-            Liveness::Silent => Life::Silent,
-            Liveness::Dead => Life::Dead,
+            Liveness::Alive(_) => OwnerLiveness::Alive,
+            Liveness::Silent => OwnerLiveness::Silent,
+            Liveness::Dead => OwnerLiveness::Dead,
         })
     }
 
@@ -331,9 +331,9 @@ impl<'a> Port for Purchase<'a> {
         self.agent.publish(&result, None, &self.work.trace).await;
     }
 
-    async fn call(&self) -> Came<Kept> {
+    async fn call(&self) -> CallOutcome<SpooledAnswer> {
         if dearer(self.target, &self.work.wire) {
-            return self.came_dearer().await;
+            return self.too_expensive().await;
         }
         let span = observe::invoke(
             self.agent,
@@ -341,20 +341,20 @@ impl<'a> Port for Purchase<'a> {
             self.work.ask.operation(),
             Some(self.target),
         );
-        let leave = Leave::new(self.agent, &self.work, &self.key);
-        let (called, took) = self.ask_model(&leave, &span.trace()).await;
+        let permit = SendPermit::new(self.agent, &self.work, &self.key);
+        let (called, took) = self.ask_model(&permit, &span.trace()).await;
         if let End::Found(Err(why)) = &called.end {
             span.fail(why.reason.name());
         }
         span.end();
-        self.came(called, took, leave.into_answered())
+        self.came(called, took, permit.into_answered())
     }
 
-    fn keep(&self, answer: &Kept, room: Room) -> Option<PathBuf> {
+    fn keep(&self, answer: &SpooledAnswer, room: Reservation) -> Option<PathBuf> {
         self.agent.keep(answer, room)
     }
 
-    async fn bring(&self, answer: &Kept) {
+    async fn upload(&self, answer: &SpooledAnswer) {
         self.agent
             .publish(&answer.result, answer.key.as_deref(), &self.work.trace)
             .await;

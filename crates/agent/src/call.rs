@@ -1,11 +1,11 @@
 //! The call of one job: request, repairs, patience in an outage, and what all of it cost.
 
-use crate::answered::Leave;
-use crate::bill::Bill;
+use crate::answered::SendPermit;
 use crate::circuit::is_outage;
+use crate::cost_meter::CostMeter;
 use crate::models::{Models, Target};
 use crate::observe::Caller;
-use crate::role::{Form, Request, RoleAgent, Said, Unfit};
+use crate::role::{Form, InvalidReply, ModelOutput, Request, RoleAgent};
 use sha2::{Digest as _, Sha256};
 use sipdo_domain::{Ask, Measured, NotMeasured, Reason, Reply};
 use sipdo_llm::{ChatModel as _, ChatRequest, Message, Model, ModelError, Outcome, Sampling, Structured, structured};
@@ -57,7 +57,7 @@ pub(crate) struct Terms<'a> {
     /// The run's own choice.
     pub chosen: Option<&'a pb::ModelChoice>,
     /// Asked before each request.
-    pub leave: &'a Leave<'a>,
+    pub permit: &'a SendPermit<'a>,
     /// For whom it is, for those who watch.
     pub caller: Caller<'a>,
 }
@@ -115,12 +115,12 @@ pub(crate) async fn call(
     chat: &ChatRequest,
     terms: Terms<'_>,
 ) -> Called {
-    let mut bill = Bill::default();
-    let end = patiently(target, role, ask, request, chat, &terms, &mut bill).await;
-    let revision = std::mem::take(&mut bill.revision);
+    let mut cost_meter = CostMeter::default();
+    let end = patiently(target, role, ask, request, chat, &terms, &mut cost_meter).await;
+    let revision = std::mem::take(&mut cost_meter.revision);
     Called {
         end,
-        usage: bill.sum(terms.reserved),
+        usage: cost_meter.sum(terms.reserved),
         revision,
     }
 }
@@ -133,7 +133,7 @@ async fn patiently(
     request: &Request,
     chat: &ChatRequest,
     terms: &Terms<'_>,
-    bill: &mut Bill,
+    cost_meter: &mut CostMeter,
 ) -> End {
     let circuit = &target.circuit;
     let deadline = circuit.deadline();
@@ -155,11 +155,11 @@ async fn patiently(
                 detail(&format!("gave up waiting for the provider: {why}")),
             )));
         };
-        let paid_before = bill.clone();
-        let calling = once(target, role, ask, request, chat, terms, bill);
-        let Some(called) = within(terms.longest, terms.leave, calling).await else {
-            *bill = paid_before;
-            bill.abandoned(&target.model, chat);
+        let paid_before = cost_meter.clone();
+        let calling = once(target, role, ask, request, chat, terms, cost_meter);
+        let Some(called) = within(terms.longest, terms.permit, calling).await else {
+            *cost_meter = paid_before;
+            cost_meter.abandoned(&target.model, chat);
             let seconds = terms.longest.as_secs();
             return End::Found(Err(NotMeasured::new(
                 Reason::Timeout,
@@ -176,7 +176,7 @@ async fn patiently(
                 let words = detail(&error.to_string());
                 let out = turn.failed(&words, error.needs_operator());
                 alone += u32::from(!out);
-                if alone >= MAX_ALONE || !bill.is_empty() {
+                if alone >= MAX_ALONE || !cost_meter.is_empty() {
                     return End::Found(Err(not_measured(&error)));
                 }
                 last = Some(words);
@@ -194,15 +194,15 @@ async fn patiently(
 }
 
 /// What `calling` comes to within `longest`, the time not counted for which it waits for the bus.
-async fn within<T>(longest: Duration, leave: &Leave<'_>, calling: impl Future<Output = T>) -> Option<T> {
-    let (clock, before) = (Instant::now(), leave.waited());
+async fn within<T>(longest: Duration, permit: &SendPermit<'_>, calling: impl Future<Output = T>) -> Option<T> {
+    let (clock, before) = (Instant::now(), permit.waited());
     let mut calling = std::pin::pin!(calling);
     loop {
-        let waited = leave.waited().saturating_sub(before);
+        let waited = permit.waited().saturating_sub(before);
         let left = longest.saturating_add(waited).saturating_sub(clock.elapsed());
         match tokio::time::timeout(left, &mut calling).await {
             Ok(done) => return Some(done),
-            Err(_) if leave.waited().saturating_sub(before) > waited => {}
+            Err(_) if permit.waited().saturating_sub(before) > waited => {}
             Err(_) => return None,
         }
     }
@@ -216,24 +216,24 @@ async fn once(
     request: &Request,
     chat: &ChatRequest,
     terms: &Terms<'_>,
-    bill: &mut Bill,
+    cost_meter: &mut CostMeter,
 ) -> Result<Measured<Reply>, ModelError> {
-    let said = say(&target.model, request, chat, terms.max_calls, terms, bill).await?;
+    let said = say(&target.model, request, chat, terms.max_calls, terms, cost_meter).await?;
     let words = match &said {
-        Said::Text(text) => text.clone(),
-        Said::Json(value) => value.to_string(),
+        ModelOutput::Text(text) => text.clone(),
+        ModelOutput::Json(value) => value.to_string(),
     };
-    let unfit = match role.read(ask, said) {
+    let invalid_reply = match role.read(ask, said) {
         Ok(reply) => return Ok(Ok(reply)),
-        Err(unfit) => unfit,
+        Err(invalid_reply) => invalid_reply,
     };
-    let left = terms.max_calls.saturating_sub(bill.calls());
-    let Unfit {
+    let left = terms.max_calls.saturating_sub(cost_meter.calls());
+    let InvalidReply {
         why,
         ask_again: Some(complaint),
-    } = unfit
+    } = invalid_reply
     else {
-        return Ok(Err(unfit.why));
+        return Ok(Err(invalid_reply.why));
     };
     if left == 0 {
         return Ok(Err(why));
@@ -243,7 +243,7 @@ async fn once(
         .messages
         .extend([Message::assistant(words), Message::user(complaint)]);
     // The first answer is paid for; a failure of the second leaves the job where the first had left it.
-    let said = match say(&target.model, request, &again, left, terms, bill).await {
+    let said = match say(&target.model, request, &again, left, terms, cost_meter).await {
         Ok(said) => said,
         Err(ModelError::Withheld) => return Err(ModelError::Withheld),
         Err(error) => {
@@ -251,7 +251,7 @@ async fn once(
             return Ok(Err(why));
         }
     };
-    Ok(role.read(ask, said).map_err(|unfit| unfit.why))
+    Ok(role.read(ask, said).map_err(|invalid_reply| invalid_reply.why))
 }
 
 /// Asks the model for the form that is wanted, within `max_calls` completions.
@@ -261,20 +261,20 @@ async fn say(
     chat: &ChatRequest,
     max_calls: u32,
     terms: &Terms<'_>,
-    bill: &mut Bill,
-) -> Result<Said, ModelError> {
+    cost_meter: &mut CostMeter,
+) -> Result<ModelOutput, ModelError> {
     let sent = if terms.hedge { model.clone() } else { model.unhedged() };
-    let (asked, caller) = (sent.permitted(terms.leave), terms.caller);
+    let (asked, caller) = (sent.permitted(terms.permit), terms.caller);
     match &request.form {
         Form::Text => {
             let Outcome { result, attempts } = asked.complete(chat).await;
-            bill.requests(model, chat, &attempts);
+            cost_meter.requests(model, chat, &attempts);
             let paid = result.as_ref().map_or_else(ModelError::paid, Some);
             caller.requests(model, chat, &attempts, paid.map_or(&[], std::slice::from_ref));
             if let Some(completion) = paid {
-                bill.completion(model, chat, completion);
+                cost_meter.completion(model, chat, completion);
             }
-            result.map(|completion| Said::Text(completion.text))
+            result.map(|completion| ModelOutput::Text(completion.text))
         }
         Form::Json(schema) => {
             let repairs = MAX_REPAIRS.min(max_calls.saturating_sub(1));
@@ -284,12 +284,12 @@ async fn say(
                 attempts,
                 ..
             } = structured(&asked, chat.clone(), schema, repairs, |_| true).await;
-            bill.requests(model, chat, &attempts);
+            cost_meter.requests(model, chat, &attempts);
             caller.requests(model, chat, &attempts, &completions);
             for completion in &completions {
-                bill.completion(model, chat, completion);
+                cost_meter.completion(model, chat, completion);
             }
-            result.map(Said::Json)
+            result.map(ModelOutput::Json)
         }
     }
 }

@@ -6,22 +6,22 @@
 
 mod agent;
 mod answered;
-mod bill;
 mod buy;
 mod call;
-mod card;
 mod circuit;
+mod cost_meter;
 mod health;
-mod intake;
+mod job_picker;
 mod models;
 mod observe;
 mod probe;
 mod process;
 mod program;
+mod purchase_gate;
 pub mod role;
 pub mod settings;
 mod spool;
-mod tray;
+mod status;
 
 pub use agent::{AgentError, serve};
 pub use circuit::Patience;

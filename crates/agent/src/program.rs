@@ -5,7 +5,7 @@
 
 use crate::settings::{ProgramSettings, known};
 use serde_json::json;
-use sipdo_domain::{CheckResult, Measured, NotMeasured, Program, Reason, fence};
+use sipdo_domain::{CheckRequest, CheckResult, Measured, NotMeasured, Reason, fence};
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const MAX_REASON: usize = 1000;
 /// # Errors
 /// Not measured: no such program (misconfigured), it cannot be started or is misused (misconfigured), it takes too long (timeout),
 /// or it ends with another code (undecided).
-pub(crate) async fn check(programs: &BTreeMap<String, ProgramSettings>, check: &Program) -> Measured<CheckResult> {
+pub(crate) async fn check(programs: &BTreeMap<String, ProgramSettings>, check: &CheckRequest) -> Measured<CheckResult> {
     let Some(program) = programs.get(&check.name) else {
         let name: String = check.name.chars().take(64).collect();
         let detail = format!("this checker knows no program \"{name}\" ({})", known(programs.keys()));
@@ -87,7 +87,7 @@ async fn words(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<String> 
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn verdict(check: &Program, code: Option<i32>, words: String) -> Measured<CheckResult> {
+fn verdict(check: &CheckRequest, code: Option<i32>, words: String) -> Measured<CheckResult> {
     let reason: String = fence::clean(&words).trim().chars().take(MAX_REASON).collect();
     match code {
         Some(0) => Ok(CheckResult { passed: true, reason }),
@@ -97,7 +97,7 @@ fn verdict(check: &Program, code: Option<i32>, words: String) -> Measured<CheckR
     }
 }
 
-fn undecided(check: &Program, why: &str) -> NotMeasured {
+fn undecided(check: &CheckRequest, why: &str) -> NotMeasured {
     let why: String = why.chars().take(300).collect();
     NotMeasured::new(
         Reason::Undecided,
@@ -120,7 +120,7 @@ mod tests {
         )]);
         check(
             &programs,
-            &Program {
+            &CheckRequest {
                 name: "p".into(),
                 input: input.into(),
                 target: "4".into(),
@@ -180,7 +180,7 @@ mod tests {
         )]);
         let why = check(
             &programs,
-            &Program {
+            &CheckRequest {
                 name: "p".into(),
                 input: String::new(),
                 target: String::new(),
@@ -196,7 +196,7 @@ mod tests {
     async fn only_what_the_operator_names_can_run() {
         let why = check(
             &BTreeMap::new(),
-            &Program {
+            &CheckRequest {
                 name: "sh".into(),
                 input: String::new(),
                 target: String::new(),
@@ -214,7 +214,7 @@ mod tests {
         let programs = BTreeMap::from([("p".to_owned(), missing)]);
         let why = check(
             &programs,
-            &Program {
+            &CheckRequest {
                 name: "p".into(),
                 input: String::new(),
                 target: String::new(),

@@ -3,7 +3,7 @@
 //! A role does no I/O. It owns its instructions and its reading; buying, storing and publishing are the same for every role.
 
 use serde_json::Value;
-use sipdo_domain::{Ask, Measured, NotMeasured, Program, Reason, Reply, Role, TaskBrief, fence};
+use sipdo_domain::{Ask, CheckRequest, Measured, NotMeasured, Reason, Reply, Role, TaskBrief, fence};
 use sipdo_llm::{Message, Schema};
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub trait RoleAgent: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why it is no reply, and whether it is worth saying so to the model once.
-    fn read(&self, ask: &Ask, said: Said) -> Result<Reply, Unfit>;
+    fn read(&self, ask: &Ask, said: ModelOutput) -> Result<Reply, InvalidReply>;
 }
 
 /// What an ask takes.
@@ -36,7 +36,7 @@ pub enum Plan {
     /// A completion.
     Model(Request),
     /// A program that the operator allows. Buys nothing.
-    Program(Program),
+    Program(CheckRequest),
 }
 
 /// One request, before the model and its settings are known.
@@ -61,7 +61,7 @@ pub enum Form {
 
 /// What a model said, in the form that was asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Said {
+pub enum ModelOutput {
     /// Whole, as it came.
     Text(String),
     /// Valid by the schema.
@@ -70,16 +70,16 @@ pub enum Said {
 
 /// An answer of the right form that is yet no reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unfit {
+pub struct InvalidReply {
     /// What the job comes to if it stays so.
     pub why: NotMeasured,
     /// What to say to the model, once, if the job has a completion left.
     pub ask_again: Option<String>,
 }
 
-impl From<NotMeasured> for Unfit {
+impl From<NotMeasured> for InvalidReply {
     fn from(why: NotMeasured) -> Self {
-        Unfit { why, ask_again: None }
+        InvalidReply { why, ask_again: None }
     }
 }
 

@@ -12,7 +12,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use sipdo_domain::Role;
 use sipdo_protocol::pb;
-use space::{PART, Space};
+use space::{PART, SpoolFile};
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -27,21 +27,21 @@ use std::{
 pub(crate) struct Spool {
     folder: PathBuf,
     /// Files that wait to be filled.
-    free: Arc<Mutex<Vec<Space>>>,
+    free: Arc<Mutex<Vec<SpoolFile>>>,
     /// Files that hold an answer of this process, by their name.
-    filled: Mutex<HashMap<PathBuf, Space>>,
+    filled: Mutex<HashMap<PathBuf, SpoolFile>>,
 }
 
 /// Room for one answer on the spool's disk. Given back when it is dropped unused.
 #[derive(Debug)]
-pub(crate) struct Room {
-    space: Option<Space>,
-    free: Arc<Mutex<Vec<Space>>>,
+pub(crate) struct Reservation {
+    space: Option<SpoolFile>,
+    free: Arc<Mutex<Vec<SpoolFile>>>,
 }
 
 /// One answer as it is kept.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Kept {
+pub(crate) struct SpooledAnswer {
     /// Key in the completion store; none where the answer is of no use to other jobs.
     pub key: Option<String>,
     /// The result.
@@ -83,13 +83,13 @@ impl Spool {
     }
 
     /// Takes room for an answer of so many bytes, so that it can be kept however full the disk is when it comes.
-    pub fn reserve(&self, bytes: u64) -> io::Result<Room> {
+    pub fn reserve(&self, bytes: u64) -> io::Result<Reservation> {
         let free = lock(&self.free).pop();
         let space = match free {
             Some(space) => space,
-            None => Space::new(&self.folder)?,
+            None => SpoolFile::new(&self.folder)?,
         };
-        let mut room = Room {
+        let mut room = Reservation {
             space: Some(space),
             free: Arc::clone(&self.free),
         };
@@ -117,7 +117,7 @@ impl Spool {
     }
 
     /// Keeps an answer in the room that was taken for it, and returns its file.
-    pub fn keep(&self, kept: &Kept, mut room: Room) -> io::Result<PathBuf> {
+    pub fn keep(&self, kept: &SpooledAnswer, mut room: Reservation) -> io::Result<PathBuf> {
         let pb::JobResult { run, job, attempt, .. } = &kept.result;
         let name = format!(
             "{}.{attempt}-{}",
@@ -138,17 +138,17 @@ impl Spool {
     }
 
     /// Whatever is kept, by file.
-    pub fn all(&self) -> io::Result<Vec<(PathBuf, Kept)>> {
+    pub fn all(&self) -> io::Result<Vec<(PathBuf, SpooledAnswer)>> {
         self.matching("")
     }
 
     /// The answer to any attempt at a job, if some process of this machine has left it.
-    pub fn of(&self, run: &str, job: &str) -> io::Result<Option<(PathBuf, Kept)>> {
+    pub fn of(&self, run: &str, job: &str) -> io::Result<Option<(PathBuf, SpooledAnswer)>> {
         Ok(self.matching(&place(run, job))?.pop())
     }
 
     /// What is kept under names that begin so. A file that cannot be read is put aside, so that it is neither lost nor met again.
-    fn matching(&self, start: &str) -> io::Result<Vec<(PathBuf, Kept)>> {
+    fn matching(&self, start: &str) -> io::Result<Vec<(PathBuf, SpooledAnswer)>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
@@ -165,7 +165,9 @@ impl Spool {
                 Beside::decode(bytes.as_slice()),
             );
             match read {
-                (Ok(result), Ok(Beside { traceparent: trace })) => found.push((path, Kept { key, result, trace })),
+                (Ok(result), Ok(Beside { traceparent: trace })) => {
+                    found.push((path, SpooledAnswer { key, result, trace }))
+                }
                 (Err(error), _) | (_, Err(error)) => {
                     tracing::error!(file = %path.display(), %error, "a file of the spool cannot be read and is put aside");
                     fs::rename(&path, path.with_extension("unreadable"))?;
@@ -190,7 +192,7 @@ impl Spool {
     }
 }
 
-impl Drop for Room {
+impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(space) = self.space.take() {
             lock(&self.free).push(space);
@@ -246,7 +248,7 @@ mod tests {
         }
     }
 
-    fn keep(spool: &Spool, kept: &Kept) -> PathBuf {
+    fn keep(spool: &Spool, kept: &SpooledAnswer) -> PathBuf {
         spool.keep(kept, spool.reserve(1 << 16).unwrap()).unwrap()
     }
 
@@ -257,11 +259,11 @@ mod tests {
             .count()
     }
 
-    fn answer(job: &str, text: &str) -> Kept {
+    fn answer(job: &str, text: &str) -> SpooledAnswer {
         let mut result = result(job);
         let why = NotMeasured::new(Reason::Malformed, text);
         result.finding = Some(pb::job_result::Finding::NotMeasured(why.into()));
-        Kept {
+        SpooledAnswer {
             key: None,
             result,
             trace: None,
@@ -357,13 +359,13 @@ mod tests {
     fn what_is_kept_is_found_again_until_it_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::open(folder.path(), Role::Learner).unwrap();
-        let kept = Kept {
+        let kept = SpooledAnswer {
             key: Some("ab".repeat(32)),
             result: result("j"),
             trace: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
         };
         let path = keep(&spool, &kept);
-        let keyless = Kept {
+        let keyless = SpooledAnswer {
             key: None,
             result: result("k"),
             trace: None,

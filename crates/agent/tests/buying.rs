@@ -490,7 +490,7 @@ async fn a_program_check_runs_what_the_operator_allows_and_buys_nothing() {
     settings.programs.insert("arithmetic".into(), program);
     let _agent = Running::start(settings, Box::new(Shaped::new()));
     let check = |name: &str, target: &str| {
-        let program = sipdo_domain::Program {
+        let program = sipdo_domain::CheckRequest {
             name: name.into(),
             input: "2+2".into(),
             target: target.into(),
@@ -543,8 +543,8 @@ async fn a_request_that_is_sent_twice_is_reserved_for_and_both_are_on_the_bill()
         endpoint.hedge_after_seconds = Some(0.2);
     }
     let _agent = Running::start(settings, Box::new(Plain));
-    let card = eventually("its card", || async { world.cards().await.pop() }).await;
-    assert_eq!(card.max_calls, 2, "an answer, and a request that nobody waits for");
+    let status = eventually("its card", || async { world.cards().await.pop() }).await;
+    assert_eq!(status.max_calls, 2, "an answer, and a request that nobody waits for");
 
     // The leader of a job that reserved for one request gets one.
     let alone = Job {

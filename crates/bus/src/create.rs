@@ -6,7 +6,7 @@
 use crate::connection::Bus;
 use crate::error::BusError;
 use crate::message::{NewMessage, Stored};
-use crate::place::{Placed, Target};
+use crate::place::{CasOutcome, Target};
 use crate::subjects::{self, ATTEMPT_STREAM, JobId, RUN_STREAM, Role, RunId, header};
 
 /// The outcome of creating a message once.
@@ -142,9 +142,9 @@ impl Bus {
 
     async fn create_once(&self, target: Target<'_>, message: NewMessage) -> Result<Created, BusError> {
         let message = message.with(header::NONCE, self.unique());
-        Ok(match self.place(target, message, 0, header::NONCE).await? {
-            Placed::Stored(seq) => Created::Created(seq),
-            Placed::Taken(_) | Placed::Repeated(_) => Created::Exists,
+        Ok(match self.publish_if(target, message, 0, header::NONCE).await? {
+            CasOutcome::Stored(seq) => Created::Created(seq),
+            CasOutcome::Taken(_) | CasOutcome::Repeated(_) => Created::Exists,
         })
     }
 }

@@ -4,7 +4,7 @@
 use crate::connection::Bus;
 use crate::error::BusError;
 use crate::message::{NewMessage, Stored};
-use crate::place::{Placed, Target};
+use crate::place::{CasOutcome, Target};
 use crate::subjects::{self, RUN_STREAM, RunId, header};
 
 /// The log of one run, open for appending. Holds no state: the caller keeps the last sequence.
@@ -71,14 +71,14 @@ impl Journal {
             subject: &self.subject,
             what: "journal entry",
         };
-        match self.bus.place(target, entry, expected, header::MESSAGE_ID).await? {
-            Placed::Stored(seq) => Ok(seq),
-            Placed::Taken(last) => Err(AppendError::Fenced {
+        match self.bus.publish_if(target, entry, expected, header::MESSAGE_ID).await? {
+            CasOutcome::Stored(seq) => Ok(seq),
+            CasOutcome::Taken(last) => Err(AppendError::Fenced {
                 run: self.run.clone(),
                 expected,
                 last: last.map_or(0, |last| last.seq),
             }),
-            Placed::Repeated(seq) => Err(AppendError::IdUsed {
+            CasOutcome::Repeated(seq) => Err(AppendError::IdUsed {
                 run: self.run.clone(),
                 id: id.to_owned(),
                 seq,

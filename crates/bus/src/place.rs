@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::connection::Bus;
 use crate::error::BusError;
 use crate::message::{NewMessage, Stored};
-use crate::settling::{Heard, Last, Next, Settling};
+use crate::settling::{Last, NextAction, PublishReply, Settling};
 use crate::subjects::header;
 
 const PAUSE: Duration = Duration::from_millis(100);
@@ -32,7 +32,7 @@ pub(crate) struct Target<'a> {
 
 /// The outcome of a compare-and-set.
 #[derive(Debug)]
-pub(crate) enum Placed {
+pub(crate) enum CasOutcome {
     /// The message lies in the stream at this sequence.
     Stored(u64),
     /// Another message came first. It is given where it had to be read to know.
@@ -105,13 +105,13 @@ fn lacks_room(refusal: &ServerError) -> bool {
 impl Bus {
     /// Stores `message` if the last message of the subject has the sequence `expected` (0: there is none). The value of
     /// the header `identity` must be this call's own: by it the message is recognised when the outcome has to be read.
-    pub(crate) async fn place(
+    pub(crate) async fn publish_if(
         &self,
         target: Target<'_>,
         message: NewMessage,
         expected: u64,
         identity: &'static str,
-    ) -> Result<Placed, BusError> {
+    ) -> Result<CasOutcome, BusError> {
         let message = message.with(header::EXPECTED_LAST, expected.to_string());
         self.check_size(target.what, &message)?;
         let id = message.headers.get(identity).unwrap_or_default().to_owned();
@@ -128,17 +128,17 @@ impl Bus {
                 .await
                 .map_err(|error| Refusal::of(&error))
             {
-                Ok(ack) if ack.duplicate => Heard::Swallowed(ack.sequence),
-                Ok(ack) => Heard::Stored(ack.sequence),
-                Err(Refusal::WrongSequence) => Heard::WrongSequence,
+                Ok(ack) if ack.duplicate => PublishReply::Swallowed(ack.sequence),
+                Ok(ack) => PublishReply::Stored(ack.sequence),
+                Err(Refusal::WrongSequence) => PublishReply::WrongSequence,
                 Err(Refusal::Unsure(reason)) => {
                     doubt = Some(reason);
-                    Heard::Nothing
+                    PublishReply::Nothing
                 }
                 // An earlier try may have been stored, and may be what filled it.
                 Err(Refusal::Full(reason)) if doubt.is_some() => {
                     full = Some(reason);
-                    Heard::Nothing
+                    PublishReply::Nothing
                 }
                 Err(Refusal::Full(reason)) => return Err(self.full(target.what, target.stream, &reason).await),
                 Err(Refusal::WindowFull) => return Err(BusError::failed(target.what, "the stream is full")),
@@ -150,21 +150,21 @@ impl Bus {
                 }
             };
             let (mut next, mut last) = (settling.heard(heard), None);
-            if next == Next::Read {
+            if next == NextAction::Read {
                 let read = self.last_from_leader(target.stream, target.subject).await;
                 let read = read.map_err(|error| doubt = Some(error.to_string())).ok();
                 full = full.filter(|_| read.is_some());
                 next = settling.read(read.as_ref().map(|last| read_as(last.as_ref(), identity, &id)));
                 last = read.flatten();
             }
-            if let (Next::Send, Some(reason)) = (next, full) {
+            if let (NextAction::Send, Some(reason)) = (next, full) {
                 return Err(self.full(target.what, target.stream, &reason).await);
             }
             match next {
-                Next::Stored(seq) => return Ok(Placed::Stored(seq)),
-                Next::Taken => return Ok(Placed::Taken(last)),
-                Next::Repeated(older) => return Ok(Placed::Repeated(older)),
-                Next::Read | Next::Send => {}
+                NextAction::Stored(seq) => return Ok(CasOutcome::Stored(seq)),
+                NextAction::Taken => return Ok(CasOutcome::Taken(last)),
+                NextAction::Repeated(older) => return Ok(CasOutcome::Repeated(older)),
+                NextAction::Read | NextAction::Send => {}
             }
             if start.elapsed() > self.settings().settle_within {
                 let reason = doubt.unwrap_or_else(|| "the answers contradict each other".to_owned());

@@ -6,7 +6,7 @@
 
 /// What became of one sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub enum PublishReply {
     /// The server stored it, at this sequence.
     Stored(u64),
     /// The server has a message with the same id, at this sequence, and swallowed this one.
@@ -28,7 +28,7 @@ pub struct Last {
 
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub enum NextAction {
     /// Nothing: it is stored, at this sequence.
     Stored(u64),
     /// Nothing: another message came first.
@@ -64,30 +64,30 @@ impl Settling {
     }
 
     /// Takes what became of a sending.
-    pub fn heard(&mut self, heard: Heard) -> Next {
+    pub fn heard(&mut self, heard: PublishReply) -> NextAction {
         self.swallowed = None;
         match heard {
-            Heard::Stored(seq) => return Next::Stored(seq),
+            PublishReply::Stored(seq) => return NextAction::Stored(seq),
             // Nothing of ours can be there before the first try of a name that nobody else has.
-            Heard::WrongSequence if self.unique && !self.unsure => return Next::Taken,
-            Heard::WrongSequence => {}
-            Heard::Swallowed(seq) => self.swallowed = Some(seq),
-            Heard::Nothing => self.unsure = true,
+            PublishReply::WrongSequence if self.unique && !self.unsure => return NextAction::Taken,
+            PublishReply::WrongSequence => {}
+            PublishReply::Swallowed(seq) => self.swallowed = Some(seq),
+            PublishReply::Nothing => self.unsure = true,
         }
-        Next::Read
+        NextAction::Read
     }
 
     /// Takes what was read; None where that failed.
-    pub fn read(&mut self, last: Option<Last>) -> Next {
+    pub fn read(&mut self, last: Option<Last>) -> NextAction {
         let Some(last) = last else {
             self.unsure = true;
-            return Next::Send;
+            return NextAction::Send;
         };
         match self.swallowed {
-            _ if last.ours && last.seq > self.expected => Next::Stored(last.seq),
-            _ if last.seq != self.expected => Next::Taken,
-            Some(older) => Next::Repeated(older),
-            None => Next::Send,
+            _ if last.ours && last.seq > self.expected => NextAction::Stored(last.seq),
+            _ if last.seq != self.expected => NextAction::Taken,
+            Some(older) => NextAction::Repeated(older),
+            None => NextAction::Send,
         }
     }
 }

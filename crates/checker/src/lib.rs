@@ -1,12 +1,12 @@
 //! The checker: solves synthetic questions blind, and runs the programs that an operator allows as a veto.
 //!
-//! Blind: it never sees the claimed answer. [`sipdo_domain::Riddle`] has no place for one, and so neither has this role.
+//! Blind: it never sees the claimed answer. [`sipdo_domain::SolveRequest`] has no place for one, and so neither has this role.
 
 use serde_json::json;
 use sipdo_agent::role::{
-    Form, Material, Plan, Request, RoleAgent, Said, Unfit, explaining, not_mine, required, wrong_form,
+    Form, InvalidReply, Material, ModelOutput, Plan, Request, RoleAgent, explaining, not_mine, required, wrong_form,
 };
-use sipdo_domain::{Ask, Measured, Reply, Riddle, Role, Solution, fence};
+use sipdo_domain::{Ask, Measured, Reply, Role, Solution, SolveRequest, fence};
 use sipdo_llm::{Message, Schema, SchemaError};
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ impl Checker {
         })
     }
 
-    fn solve(&self, riddle: &Riddle) -> Request {
+    fn solve(&self, riddle: &SolveRequest) -> Request {
         let system = format!("{INSTRUCTION}\n\n{}\n\n{FORM}", fence::NOTICE);
         let user = Material::of(&riddle.task).section("Question", &riddle.input).finish();
         Request {
@@ -82,8 +82,8 @@ impl RoleAgent for Checker {
         }
     }
 
-    fn read(&self, _ask: &Ask, said: Said) -> Result<Reply, Unfit> {
-        let Said::Json(value) = said else {
+    fn read(&self, _ask: &Ask, said: ModelOutput) -> Result<Reply, InvalidReply> {
+        let ModelOutput::Json(value) = said else {
             return Err(wrong_form().into());
         };
         let answer = required(&value, "answer", MAX_ANSWER)?;
@@ -98,7 +98,7 @@ impl RoleAgent for Checker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sipdo_domain::{Program, Reason, TaskBrief};
+    use sipdo_domain::{CheckRequest, Reason, TaskBrief};
 
     fn riddle() -> Ask {
         let task = TaskBrief {
@@ -106,7 +106,7 @@ mod tests {
             answer_format: "Yes or No".into(),
             labels: vec!["Yes".into(), "No".into()],
         };
-        Ask::Solve(Riddle {
+        Ask::Solve(SolveRequest {
             task,
             input: "Is ice cold?".into(),
             pool: String::new(),
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_solution_is_read_and_an_empty_answer_is_not_one() {
         let checker = Checker::new().unwrap();
-        let said = |answer: &str| Said::Json(json!({"working": "Ice is frozen.", "answer": answer}));
+        let said = |answer: &str| ModelOutput::Json(json!({"working": "Ice is frozen.", "answer": answer}));
         let reply = checker.read(&riddle(), said(" Yes\u{200b}\n")).unwrap();
         assert_eq!(
             reply,
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_program_check_needs_no_model() {
-        let program = Program {
+        let program = CheckRequest {
             name: "svg".into(),
             input: "i".into(),
             target: "t".into(),

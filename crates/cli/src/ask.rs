@@ -37,7 +37,7 @@ pub async fn newest(api: &mut Api, limit: u32) -> Result<Vec<pb::Summary>, Failu
 ///
 /// # Errors
 /// The coordinator does not answer.
-pub async fn roll_call(api: &mut Api, wait_ms: u32) -> Result<Vec<pb::AgentCard>, Failure> {
+pub async fn roll_call(api: &mut Api, wait_ms: u32) -> Result<Vec<pb::AgentStatus>, Failure> {
     let mut cards = api
         .list_agents(pb::ListAgentsRequest { wait_ms })
         .await?

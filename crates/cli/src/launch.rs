@@ -317,12 +317,12 @@ async fn tell_older_runs(session: &mut Session) {
     }
 }
 
-async fn wait_for_roles(api: &mut Api, pools: &BTreeSet<Pool>) -> Result<Vec<pb::AgentCard>, Failure> {
+async fn wait_for_roles(api: &mut Api, pools: &BTreeSet<Pool>) -> Result<Vec<pb::AgentStatus>, Failure> {
     let deadline = Instant::now() + AGENTS_DEADLINE;
     loop {
         let cards = roll_call(api, ROLL_CALL_MS).await?;
         let plays =
-            |card: &pb::AgentCard, pool: &Pool| (card.role.as_str(), &card.pool) == (pool.role.name(), &pool.name);
+            |card: &pb::AgentStatus, pool: &Pool| (card.role.as_str(), &card.pool) == (pool.role.name(), &pool.name);
         let missing: Vec<String> = pools
             .iter()
             .filter(|pool| !cards.iter().any(|card| plays(card, pool)))

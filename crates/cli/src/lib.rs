@@ -15,6 +15,7 @@ pub mod forecast;
 pub mod global;
 pub mod json;
 pub mod launch;
+pub mod offline_control;
 pub mod operator;
 pub mod output;
 pub mod progress;
@@ -22,7 +23,6 @@ pub mod report;
 pub mod session;
 pub mod stack;
 pub mod text;
-pub mod unled;
 pub mod words;
 
 use std::process::ExitCode;

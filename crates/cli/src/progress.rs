@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sipdo_domain::Role;
 use sipdo_protocol::pb::{
-    self, Progress, RunUpdate, Summary, event::Event as Kind, prompt, run_update::Update, telling::Telling as Told,
+    self, Progress, RunUpdate, Summary, log_event::Event as Kind, prompt, run_event::Event as Told, run_update::Update,
 };
 
 use crate::{
@@ -88,10 +88,10 @@ impl Story {
             Kind::Claimed(claimed) => taken_over.then(|| format!("taken over by coordinator {}", claimed.coordinator)),
             Kind::Issued(_) => None,
             Kind::Told(told) => {
-                let telling = told.telling.as_ref()?.telling.as_ref()?;
-                return match telling {
+                let run_event = told.telling.as_ref()?.event.as_ref()?;
+                return match run_event {
                     Told::Warning(text) if self.said.contains(text) => None,
-                    telling => Some(self.tell(telling)),
+                    run_event => Some(self.tell(run_event)),
                 };
             }
             Kind::Exhausted(exhausted) if self.concluding => {
@@ -129,8 +129,8 @@ impl Story {
         .map(|line| output::clean_line(&line))
     }
 
-    fn tell(&mut self, telling: &Told) -> String {
-        let line = match telling {
+    fn tell(&mut self, run_event: &Told) -> String {
+        let line = match run_event {
             Told::Scored(scored) => {
                 let score = scored.score.unwrap_or_default();
                 format!(
@@ -192,7 +192,7 @@ impl Story {
             Told::Warning(text) => format!("warning: {text}"),
         };
         let line = output::clean_line(&line);
-        match (telling, self.level) {
+        match (run_event, self.level) {
             (Told::Warning(_) | Told::ArmMeasured(_), _) | (_, (0, _)) => line,
             (_, (level, of)) => format!("level {level}/{of}  {line}"),
         }
@@ -277,10 +277,10 @@ mod tests {
     use super::*;
     use sipdo_protocol::pb::{decision, mark, not_measured, vote};
 
-    fn told(telling: Told) -> RunUpdate {
-        entry(Kind::Told(pb::Told {
+    fn told(run_event: Told) -> RunUpdate {
+        entry(Kind::Told(pb::EventRecorded {
             number: 1,
-            telling: Some(pb::Telling { telling: Some(telling) }),
+            telling: Some(pb::RunEvent { event: Some(run_event) }),
         }))
     }
 
@@ -289,7 +289,7 @@ mod tests {
             sequence: 5,
             update: Some(Update::Entry(pb::Entry {
                 epoch: 1,
-                events: vec![pb::Event { event: Some(event) }],
+                events: vec![pb::LogEvent { event: Some(event) }],
                 ..Default::default()
             })),
         }

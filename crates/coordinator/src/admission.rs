@@ -196,7 +196,7 @@ mod tests {
     }
 
     fn cards(price: u64) -> Roster {
-        let card = |role: Role| pb::AgentCard {
+        let card = |role: Role| pb::AgentStatus {
             role: role.name().into(),
             agent: format!("{role}-1"),
             max_tokens: 100,

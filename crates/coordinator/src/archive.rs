@@ -2,7 +2,7 @@
 
 use crate::{
     context::Context,
-    facts::{Fact, fold},
+    facts::{Applied, fold},
     fold::RunState,
 };
 use anyhow::{Result, ensure};
@@ -99,7 +99,7 @@ impl Archived {
             headers: message.headers,
             payload: message.payload,
         };
-        if let Fact::Stray(reason) = fold(context, state, &message) {
+        if let Applied::Unexpected(reason) = fold(context, state, &message) {
             tracing::warn!(sequence = message.seq, reason, "a record counts for nothing");
         }
         Ok(())

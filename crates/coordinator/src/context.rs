@@ -86,8 +86,8 @@ impl Context {
     }
 
     /// This process's card.
-    pub fn card(&self, started_ms: u64) -> pb::AgentCard {
-        pb::AgentCard {
+    pub fn card(&self, started_ms: u64) -> pb::AgentStatus {
+        pb::AgentStatus {
             agent: self.id.as_str().to_owned(),
             role: "coordinator".into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -116,11 +116,11 @@ pub async fn keep_roster(context: Context, sender: watch::Sender<Roster>) {
 }
 
 /// The cards of everybody who answers within `wait`.
-pub async fn roll_call(bus: &Bus, wait: Duration) -> Result<Vec<pb::AgentCard>, sipdo_bus::BusError> {
+pub async fn roll_call(bus: &Bus, wait: Duration) -> Result<Vec<pb::AgentStatus>, sipdo_bus::BusError> {
     let cards = bus.roll_call(wait).await?;
     Ok(cards
         .into_iter()
-        .filter_map(|bytes| pb::AgentCard::decode(bytes).ok())
+        .filter_map(|bytes| pb::AgentStatus::decode(bytes).ok())
         .collect())
 }
 

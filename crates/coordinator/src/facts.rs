@@ -3,7 +3,7 @@
 use crate::{
     context::Context,
     fold::RunState,
-    strays::{self, Stray},
+    unexpected::{self, Unexpected},
 };
 use prost::Message as _;
 use sipdo_bus::{RunId, RunMessage, RunReader, RunSubject};
@@ -22,14 +22,14 @@ pub(crate) async fn replay_noting(
     context: &Context,
     run: &RunId,
     reader: &mut RunReader,
-    strays: &mut Vec<Stray>,
+    unexpected: &mut Vec<Unexpected>,
 ) -> anyhow::Result<RunState> {
     let mut state = RunState::new(run.as_str());
     loop {
         let chunk = reader.next_chunk().await?;
         for message in chunk.messages {
-            if let Fact::Stray(reason) = fold(context, &mut state, &message) {
-                strays.push(Stray { message, reason });
+            if let Applied::Unexpected(reason) = fold(context, &mut state, &message) {
+                unexpected.push(Unexpected { message, reason });
             }
         }
         if chunk.caught_up {
@@ -40,7 +40,7 @@ pub(crate) async fn replay_noting(
 
 /// What one message meant.
 #[derive(Debug)]
-pub enum Fact {
+pub enum Applied {
     /// Nothing new.
     Nothing,
     /// An entry of the log that this process had not seen.
@@ -50,16 +50,16 @@ pub enum Fact {
     /// A job's attempt was lost.
     Lost(String),
     /// It counts for nothing and should not be there; why.
-    Stray(String),
+    Unexpected(String),
 }
 
 /// Folds one message of the run's stream. What cannot be read counts for nothing, and is said.
-pub fn fold(context: &Context, state: &mut RunState, message: &RunMessage) -> Fact {
+pub fn fold(context: &Context, state: &mut RunState, message: &RunMessage) -> Applied {
     match meaning(state, message) {
         Ok(fact) => fact,
         Err(Unreadable { what, error }) => {
             context.unreadable(what, &state.summary.run, &error);
-            Fact::Stray(format!("{what} that cannot be decoded: {error}"))
+            Applied::Unexpected(format!("{what} that cannot be decoded: {error}"))
         }
     }
 }
@@ -77,14 +77,14 @@ pub struct Unreadable {
 ///
 /// # Errors
 /// The message cannot be decoded; the state is what it was.
-pub fn meaning(state: &mut RunState, message: &RunMessage) -> Result<Fact, Unreadable> {
-    if let Some(reason) = strays::unknown_schema(message) {
-        return Ok(Fact::Stray(reason));
+pub fn meaning(state: &mut RunState, message: &RunMessage) -> Result<Applied, Unreadable> {
+    if let Some(reason) = unexpected::unknown_schema(message) {
+        return Ok(Applied::Unexpected(reason));
     }
     let unreadable = |what| move |error| Unreadable { what, error };
     let payload = message.payload.clone();
     Ok(match &message.kind {
-        RunSubject::Log if message.seq <= state.log_sequence => Fact::Nothing,
+        RunSubject::Log if message.seq <= state.log_sequence => Applied::Nothing,
         RunSubject::Log => {
             let entry = pb::Entry::decode(payload).map_err(unreadable("an entry of the log"))?;
             let trace = message.headers.trace();
@@ -92,36 +92,36 @@ pub fn meaning(state: &mut RunState, message: &RunMessage) -> Result<Fact, Unrea
                 state.trace = trace;
             }
             state.apply_entry(message.seq, &entry);
-            Fact::Entry(Box::new(entry))
+            Applied::Entry(Box::new(entry))
         }
         RunSubject::Result { job, .. } => {
             let result = pb::JobResult::decode(payload).map_err(unreadable("a result"))?;
             if result.job != job.as_str() {
-                return Ok(Fact::Stray(format!(
+                return Ok(Applied::Unexpected(format!(
                     "a result of job {:?} in the place of {job}",
                     result.job
                 )));
             }
             let strangers = state.unknown_results;
             if state.apply_result(message.seq, &result) {
-                Fact::Settled(Box::new(result))
+                Applied::Settled(Box::new(result))
             } else if state.unknown_results > strangers {
-                Fact::Stray(format!("a result of job {job}, which was never issued"))
+                Applied::Unexpected(format!("a result of job {job}, which was never issued"))
             } else {
-                Fact::Nothing
+                Applied::Nothing
             }
         }
         RunSubject::Lost { .. } => {
             let lost = pb::AttemptLost::decode(payload).map_err(unreadable("a lost attempt"))?;
             match state.apply_lost(&lost) {
-                true => Fact::Lost(lost.job),
-                false => Fact::Nothing,
+                true => Applied::Lost(lost.job),
+                false => Applied::Nothing,
             }
         }
         RunSubject::Control => {
             state.apply_request(pb::Control::decode(payload).map_err(unreadable("a control request"))?);
-            Fact::Nothing
+            Applied::Nothing
         }
-        RunSubject::Unknown => Fact::Nothing,
+        RunSubject::Unknown => Applied::Nothing,
     })
 }

@@ -11,7 +11,7 @@ pub use used::{Stint, Use};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use sipdo_domain::{Budget, Ledger, Role};
-use sipdo_protocol::pb::{self, State, event::Event};
+use sipdo_protocol::pb::{self, State, log_event::Event};
 use sipdo_telemetry::Trace;
 use std::collections::{BTreeMap, HashMap};
 
@@ -33,7 +33,7 @@ pub struct RunState {
     /// The place of each job's result in the stream. The result itself is read again where it is wanted again: a run has many.
     results: HashMap<Box<str>, u64>,
     /// Hash of each telling, by number less one.
-    pub tellings: Vec<u64>,
+    pub run_events: Vec<u64>,
     /// Which cap stopped the strategy (0) or the conclusion (1).
     pub exhausted: [Option<String>; 2],
     /// A client asked for an early end.
@@ -166,17 +166,17 @@ impl RunState {
         }
     }
 
-    fn apply_told(&mut self, told: &pb::Told) {
-        let Some(telling) = &told.telling else { return };
+    fn apply_told(&mut self, told: &pb::EventRecorded) {
+        let Some(run_event) = &told.telling else { return };
         let before = (told.number as usize).saturating_sub(1);
-        self.tellings.truncate(before);
-        self.tellings.push(telling_hash(telling));
-        match &telling.telling {
-            Some(pb::telling::Telling::LevelBegun(begun)) => {
+        self.run_events.truncate(before);
+        self.run_events.push(run_event_hash(run_event));
+        match &run_event.event {
+            Some(pb::run_event::Event::LevelBegun(begun)) => {
                 self.summary.level = begun.level;
                 self.summary.levels = begun.of;
             }
-            Some(pb::telling::Telling::ExampleJudged(example)) => {
+            Some(pb::run_event::Event::ExampleJudged(example)) => {
                 let accepted = example
                     .decision
                     .as_ref()
@@ -187,7 +187,7 @@ impl RunState {
                     self.summary.rejected += 1;
                 }
             }
-            Some(pb::telling::Telling::CandidateJudged(prompt)) => {
+            Some(pb::run_event::Event::CandidateJudged(prompt)) => {
                 if prompt.standing() == pb::prompt::Standing::Accepted {
                     self.summary.prompt_version = prompt.version;
                 }
@@ -199,12 +199,12 @@ impl RunState {
                 };
                 self.prompts.insert(prompt.version, signed);
             }
-            Some(pb::telling::Telling::ArmMeasured(arm)) => match arm.name.as_str() {
+            Some(pb::run_event::Event::ArmMeasured(arm)) => match arm.name.as_str() {
                 "seed" => self.summary.seed_score = arm.score,
                 "final" => self.summary.final_score = arm.score,
                 _ => {}
             },
-            Some(pb::telling::Telling::Warning(text)) if !self.warnings.contains(text) => {
+            Some(pb::run_event::Event::Warning(text)) if !self.warnings.contains(text) => {
                 self.warnings.push(text.clone())
             }
             _ => {}
@@ -283,8 +283,8 @@ pub fn is_end(state: State) -> bool {
 }
 
 /// A telling's hash: equal tellings are recorded once, whatever a replay does.
-pub fn telling_hash(telling: &pb::Telling) -> u64 {
-    let digest = Sha256::digest(telling.encode_to_vec());
+pub fn run_event_hash(run_event: &pb::RunEvent) -> u64 {
+    let digest = Sha256::digest(run_event.encode_to_vec());
     digest
         .iter()
         .take(8)

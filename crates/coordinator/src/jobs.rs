@@ -3,7 +3,7 @@
 use crate::refusal::{bad_request, not_found, unavailable};
 use prost::Message as _;
 use sipdo_bus::{Bus, RunId, RunMessage, RunReader, RunSubject};
-use sipdo_protocol::pb::{self, event::Event, job_result::Finding, telling::Telling};
+use sipdo_protocol::pb::{self, job_result::Finding, log_event::Event, run_event::Event as RunEvent};
 use std::collections::HashMap;
 use tonic::Status;
 
@@ -97,10 +97,10 @@ impl Jobs {
 
     fn happened(&mut self, event: Event, at_ms: u64) {
         match event {
-            Event::Told(pb::Told {
+            Event::Told(pb::EventRecorded {
                 telling:
-                    Some(pb::Telling {
-                        telling: Some(Telling::LevelBegun(begun)),
+                    Some(pb::RunEvent {
+                        event: Some(RunEvent::LevelBegun(begun)),
                     }),
                 ..
             }) => self.level = begun.level,

@@ -8,23 +8,23 @@ mod send;
 use crate::{
     admission::conclusion,
     context::Context,
-    desk::{Desk, event},
-    facts::{Fact, fold, replay_noting},
+    facts::{Applied, fold, replay_noting},
     fold::RunState,
     leadership::Leadership,
     observe::Observer,
-    port::{BusAgents, Wish},
-    strays::{self, Stray},
+    port::{BusAgents, Command},
+    scheduler::{Scheduler, event},
+    unexpected::{self, Unexpected},
 };
 use anyhow::{Context as _, Result, anyhow};
-use decide::Asking;
+use decide::ActiveRunGuard;
 use end::failed;
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use prost::Message as _;
-use recall::Recalling;
+use recall::ReadingAnswer;
 use sipdo_bus::{BusError, Journal, Published, RunId, RunMessage, RunReader};
 use sipdo_domain::{Amount, Outcome, Pool, Task};
-use sipdo_protocol::{pb, pb::State, pb::event::Event};
+use sipdo_protocol::{pb, pb::State, pb::log_event::Event};
 use sipdo_strategies::Stop;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -45,7 +45,7 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// How leading a run came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Led {
+pub enum LeaderExit {
     /// The run has ended.
     ToItsEnd,
     /// Another coordinator leads it.
@@ -56,23 +56,23 @@ pub enum Led {
 ///
 /// # Errors
 /// Where the bus fails for good. The run is then anybody's to take.
-pub async fn lead(context: &Context, run: &RunId) -> Result<Led> {
+pub async fn lead(context: &Context, run: &RunId) -> Result<LeaderExit> {
     let mut reader = RunReader::open(&context.bus, run, 0).await?;
-    let mut strays = Vec::new();
-    let state = replay_noting(context, run, &mut reader, &mut strays).await?;
+    let mut unexpected = Vec::new();
+    let state = replay_noting(context, run, &mut reader, &mut unexpected).await?;
     if state.ended() && !wants_revival(&state) {
-        return Ok(Led::ToItsEnd);
+        return Ok(LeaderExit::ToItsEnd);
     }
     let registry = context.bus.models().watch().await?;
     let mut leader = Leader::new(context, run, reader, state, registry);
     let led = match leader.claim().await? {
         true => {
-            strays::bury_new(context, run, &strays).await;
+            unexpected::keep_new(context, run, &unexpected).await;
             leader.run().await
         }
-        false => Ok(Led::Fenced),
+        false => Ok(LeaderExit::Fenced),
     };
-    leader.desk.halt("the coordinator no longer leads this run");
+    leader.scheduler.halt("the coordinator no longer leads this run");
     led
 }
 
@@ -101,7 +101,7 @@ struct Sent {
 
 /// Why the loop goes no further.
 enum Halt {
-    Led(Led),
+    LeaderExit(LeaderExit),
     Failed(anyhow::Error),
     /// A decision does not fit into a message: the run cannot go on, here or elsewhere.
     TooLarge(String),
@@ -119,16 +119,16 @@ struct Leader<'a> {
     reader: RunReader,
     journal: Journal,
     state: RunState,
-    desk: Desk,
+    scheduler: Scheduler,
     models: BTreeMap<String, pb::ModelChoice>,
     registry: Registry,
     seed: u64,
     leadership: Leadership,
-    asking: Asking,
+    asking: ActiveRunGuard,
     published: HashMap<String, Sent>,
     full: Vec<String>,
     acks: FuturesUnordered<Ack>,
-    recalls: FuturesUnordered<Recalling>,
+    cached_answers: FuturesUnordered<ReadingAnswer>,
     told: Vec<Told>,
     missing: BTreeMap<Pool, Instant>,
     /// Jobs that were given up because nobody could do them when the run was to end.
@@ -154,15 +154,15 @@ impl<'a> Leader<'a> {
             journal: Journal::open(&context.bus, run),
             leadership,
             state,
-            desk: Desk::new(context.window),
+            scheduler: Scheduler::new(context.window),
             models,
             registry,
             seed: 0,
-            asking: Asking::among(&context.asking),
+            asking: ActiveRunGuard::among(&context.asking),
             published: HashMap::new(),
             full: Vec::new(),
             acks: FuturesUnordered::new(),
-            recalls: FuturesUnordered::new(),
+            cached_answers: FuturesUnordered::new(),
             told: Vec::new(),
             missing: BTreeMap::new(),
             left_open: BTreeSet::new(),
@@ -181,25 +181,25 @@ impl<'a> Leader<'a> {
                 tracing::info!(run = %self.run, epoch = self.leadership.epoch(), "leading the run");
                 Ok(true)
             }
-            Err(Halt::Led(_)) => Ok(false),
+            Err(Halt::LeaderExit(_)) => Ok(false),
             Err(Halt::TooLarge(detail)) => Err(anyhow!(detail)),
             Err(Halt::Failed(error)) => Err(error),
         }
     }
 
-    async fn run(&mut self) -> Result<Led> {
+    async fn run(&mut self) -> Result<LeaderExit> {
         let ended = match self.go().await {
             Ok(ended) => ended,
-            Err(Halt::Led(led)) => return Ok(led),
+            Err(Halt::LeaderExit(led)) => return Ok(led),
             Err(Halt::TooLarge(detail)) => failed(detail),
             Err(Halt::Failed(error)) => return Err(error),
         };
         match self.append(vec![event(Event::Ended(ended))]).await {
             Ok(()) => {
                 tracing::info!(run = %self.run, state = self.state.state().as_str_name(), "the run has ended");
-                Ok(Led::ToItsEnd)
+                Ok(LeaderExit::ToItsEnd)
             }
-            Err(Halt::Led(led)) => Ok(led),
+            Err(Halt::LeaderExit(led)) => Ok(led),
             Err(Halt::TooLarge(detail)) => Err(anyhow!(detail)),
             Err(Halt::Failed(error)) => Err(error),
         }
@@ -251,7 +251,7 @@ impl<'a> Leader<'a> {
                 }
                 joined = &mut strategy => break Ok(self.ending(joined)),
                 Some((job, published)) = self.acks.next(), if !self.acks.is_empty() => self.take_ack(job, published),
-                Some(recalled) = self.recalls.next(), if !self.recalls.is_empty() => {
+                Some(recalled) = self.cached_answers.next(), if !self.cached_answers.is_empty() => {
                     if let Err(error) = recalled {
                         break Err(Halt::Failed(error));
                     }
@@ -294,40 +294,42 @@ impl<'a> Leader<'a> {
                 // Here, before it appends or publishes anything more.
                 let epoch = self.leadership.epoch();
                 tracing::warn!(run = %self.run, epoch, "another coordinator leads this run now");
-                return Err(Halt::Led(Led::Fenced));
+                return Err(Halt::LeaderExit(LeaderExit::Fenced));
             }
             match fact {
-                Fact::Settled(result) => {
+                Applied::Settled(result) => {
                     self.published.remove(&result.job);
-                    self.desk.settled(*result);
+                    self.scheduler.settled(*result);
                 }
-                Fact::Lost(job) => {
+                Applied::Lost(job) => {
                     self.published.remove(&job);
                     self.observer.lost(&job);
-                    self.desk.attempt_lost(&job);
+                    self.scheduler.attempt_lost(&job);
                     // Its owner is gone, or has another price than was known.
                     self.context.look_for_agents();
                 }
-                Fact::Entry(_) | Fact::Nothing => {}
-                Fact::Stray(reason) => strays::bury(self.context, &self.run, &Stray { message, reason }).await,
+                Applied::Entry(_) | Applied::Nothing => {}
+                Applied::Unexpected(reason) => {
+                    unexpected::keep(self.context, &self.run, &Unexpected { message, reason }).await
+                }
             }
         }
         for job in self.full.drain(..) {
-            self.desk.publish_again(&job);
+            self.scheduler.publish_again(&job);
         }
         Ok(())
     }
 
-    fn take_wish(&mut self, wish: Wish) {
+    fn take_wish(&mut self, wish: Command) {
         match wish {
-            Wish::Ask(request) => self.desk.ask(request, &self.state),
-            Wish::Tell(telling, told) => {
-                self.desk.tell(telling);
+            Command::Ask(request) => self.scheduler.ask(request, &self.state),
+            Command::Emit(run_event, told) => {
+                self.scheduler.emit(run_event);
                 self.told.push(told);
             }
-            Wish::Conclude(done) => {
+            Command::Conclude(done) => {
                 self.hold = None;
-                self.desk.conclude(&mut self.state);
+                self.scheduler.conclude(&mut self.state);
                 self.told.push(done);
             }
         }
@@ -350,12 +352,12 @@ impl<'a> Leader<'a> {
     /// Looks at agents, clock, and jobs that take too long.
     fn look(&mut self) {
         for job in self.full.drain(..) {
-            self.desk.publish_again(&job);
+            self.scheduler.publish_again(&job);
         }
         for (job, sent) in &mut self.published {
             if sent.at.elapsed() > overdue(sent.overdue) {
                 sent.overdue += 1;
-                self.desk.publish_again(job);
+                self.scheduler.publish_again(job);
             }
         }
     }

@@ -4,7 +4,7 @@
 //! a run cannot write to it, however late it wakes. It must stop at the first sign: it must not take another's entry for the one to
 //! follow.
 
-use crate::{facts::Fact, fold::RunState};
+use crate::{facts::Applied, fold::RunState};
 use sipdo_protocol::pb;
 
 /// What one leader of a run appends by.
@@ -43,7 +43,7 @@ impl Leadership {
 
     /// The next entry. It is applied to the state at once, because it carries the summary that it leads to: if it is refused, the
     /// state must be thrown away; if it is stored, it must be told by [`Leadership::stored`].
-    pub fn draft(&mut self, state: &mut RunState, events: Vec<pb::Event>, at_ms: u64) -> Draft {
+    pub fn draft(&mut self, state: &mut RunState, events: Vec<pb::LogEvent>, at_ms: u64) -> Draft {
         let mut entry = pb::Entry {
             run: state.summary.run.clone(),
             at_ms,
@@ -68,7 +68,7 @@ impl Leadership {
 
     /// Whether what was read from the stream ends this leadership. An entry that this leader did not know when it came can only be
     /// another leader's, and its sequence is folded now: an append after it would be taken.
-    pub fn is_ended_by(&self, fact: &Fact) -> bool {
-        matches!(fact, Fact::Entry(_))
+    pub fn is_ended_by(&self, fact: &Applied) -> bool {
+        matches!(fact, Applied::Entry(_))
     }
 }

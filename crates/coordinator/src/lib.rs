@@ -5,7 +5,6 @@
 mod admission;
 mod archive;
 pub mod context;
-pub mod desk;
 pub mod facts;
 pub mod fold;
 mod jobs;
@@ -17,8 +16,9 @@ pub mod port;
 pub mod process;
 mod refusal;
 pub mod roster;
+pub mod scheduler;
 pub mod service;
 mod storage;
-mod strays;
 pub mod supervisor;
+mod unexpected;
 mod view;

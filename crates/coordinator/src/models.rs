@@ -4,7 +4,7 @@
 
 mod layers;
 
-pub use layers::{Choices, Layers, overlaid};
+pub use layers::{Choices, ModelOverrides, resolve};
 
 use crate::{
     context::{Context, PATIENT_CALL, ROLL_CALL, roll_call},
@@ -15,7 +15,7 @@ use crate::{
 use prost::Message as _;
 use sipdo_bus::{AgentId, RunId, RunReader};
 use sipdo_domain::{Pool, Role};
-use sipdo_protocol::{pb, pb::event::Event};
+use sipdo_protocol::{pb, pb::log_event::Event};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, UNIX_EPOCH},
@@ -108,7 +108,7 @@ pub async fn set(context: &Context, request: pb::SetModelRequest) -> Result<pb::
         check_endpoint(&roster, &place.pool, "choice.endpoint", &choice.endpoint)?;
         warnings.extend(doubts(&roster, &place.pool, &choice.endpoint));
         registry.insert(place.key(), choice.clone());
-        let layers = Layers {
+        let layers = ModelOverrides {
             roster: &roster,
             registry: &registry,
             own: &own,
@@ -137,7 +137,7 @@ pub async fn set(context: &Context, request: pb::SetModelRequest) -> Result<pb::
             .filter(|pool| pool.role != Role::Learner)
             .cloned()
             .collect();
-        let layers = Layers {
+        let layers = ModelOverrides {
             roster: &roster,
             registry: &registry,
             own: &own,
@@ -218,7 +218,7 @@ pub async fn probe(context: &Context, request: pb::ProbeModelRequest) -> Result<
     check_choice("choice", &choice)?;
     let roster = present(context).await?;
     check_endpoint(&roster, &place.pool, "choice.endpoint", &choice.endpoint)?;
-    let knows = |card: &&pb::AgentCard| choice.endpoint.is_empty() || card.endpoints.contains(&choice.endpoint);
+    let knows = |card: &&pb::AgentStatus| choice.endpoint.is_empty() || card.endpoints.contains(&choice.endpoint);
     let Some(card) = roster.of(&place.pool).iter().find(knows) else {
         return Err(precondition("NO_AGENT", nobody(&place.pool)));
     };
@@ -287,7 +287,7 @@ fn doubts(roster: &Roster, pool: &Pool, endpoint: &str) -> Option<String> {
     if cards.is_empty() {
         return Some(format!("{}; whether it can use this is not known", nobody(pool)));
     }
-    let lacks = |card: &&pb::AgentCard| !endpoint.is_empty() && !card.endpoints.iter().any(|name| name == endpoint);
+    let lacks = |card: &&pb::AgentStatus| !endpoint.is_empty() && !card.endpoints.iter().any(|name| name == endpoint);
     let without: Vec<&str> = cards.iter().filter(lacks).map(|card| card.agent.as_str()).collect();
     (!without.is_empty()).then(|| {
         let names = without.join(", ");
@@ -311,7 +311,7 @@ pub async fn check_run(
         check_choice(&format!("models.{pool}"), choice)?;
     }
     let registry = list(context).await?;
-    let layers = Layers {
+    let layers = ModelOverrides {
         roster,
         registry: &registry,
         own,

@@ -7,7 +7,7 @@
 use crate::{context::now_ms, fold::RunState};
 use sipdo_bus::{BusError, CreateRunError, Published};
 use sipdo_domain::Role;
-use sipdo_protocol::pb::{self, event::Event, telling::Telling};
+use sipdo_protocol::pb::{self, log_event::Event, run_event::Event as RunEvent};
 use sipdo_telemetry::budget::Budget;
 use sipdo_telemetry::span::{Attribute, Kind, attribute};
 use sipdo_telemetry::{Span, Start, Trace, metrics, names, recording};
@@ -64,7 +64,7 @@ impl Observer {
     }
 
     /// These events are about to be appended. A new root begins with a level, with the conclusion, and where the old one is full.
-    pub fn deciding(&mut self, events: &[pb::Event], state: &RunState) {
+    pub fn deciding(&mut self, events: &[pb::LogEvent], state: &RunState) {
         let issued = count_issued(events);
         match boundary(events) {
             Some((phase, level)) => self.begin(phase, level, 1, state),
@@ -79,13 +79,13 @@ impl Observer {
     }
 
     /// These events are stored: they happened.
-    pub fn decided(&self, events: &[pb::Event]) {
+    pub fn decided(&self, events: &[pb::LogEvent]) {
         for event in events.iter().filter_map(|event| event.event.as_ref()) {
             match event {
-                Event::Told(pb::Told {
-                    telling: Some(pb::Telling { telling: Some(telling) }),
+                Event::Told(pb::EventRecorded {
+                    telling: Some(pb::RunEvent { event: Some(run_event) }),
                     ..
-                }) => self.told(telling),
+                }) => self.told(run_event),
                 Event::Ended(ended) => self.ended(ended),
                 _ => {}
             }
@@ -209,25 +209,25 @@ impl Observer {
         };
     }
 
-    fn told(&self, telling: &Telling) {
-        match telling {
-            Telling::ExampleJudged(example) => self.example(example),
-            Telling::CandidateJudged(prompt) => self.candidate(prompt),
-            Telling::ExampleQuarantined(set_aside) => {
+    fn told(&self, run_event: &RunEvent) {
+        match run_event {
+            RunEvent::ExampleJudged(example) => self.example(example),
+            RunEvent::CandidateJudged(prompt) => self.candidate(prompt),
+            RunEvent::ExampleQuarantined(set_aside) => {
                 metrics::example("quarantined");
                 let id = || vec![attribute(names::EXAMPLE_ID, &set_aside.example)];
                 self.event(names::EVENT_QUARANTINED, id);
             }
-            Telling::Challenged(challenged) => self.evaluation("challenge", mark(challenged.mark.as_ref()), || {
+            RunEvent::Challenged(challenged) => self.evaluation("challenge", mark(challenged.mark.as_ref()), || {
                 vec![
                     attribute(names::EXAMPLE_ID, &challenged.example),
                     attribute(names::PROMPT_VERSION, challenged.version.to_string()),
                 ]
             }),
-            Telling::Scored(scored) => self.score(&scored.set, scored.score.as_ref()),
-            Telling::ArmMeasured(arm) => self.score(&arm.name, arm.score.as_ref()),
-            Telling::Warning(_) => self.event(names::EVENT_WARNING, Vec::new),
-            Telling::LevelBegun(_) | Telling::ErrorsAnalysed(_) | Telling::Corrected(_) => {}
+            RunEvent::Scored(scored) => self.score(&scored.set, scored.score.as_ref()),
+            RunEvent::ArmMeasured(arm) => self.score(&arm.name, arm.score.as_ref()),
+            RunEvent::Warning(_) => self.event(names::EVENT_WARNING, Vec::new),
+            RunEvent::LevelBegun(_) | RunEvent::ErrorsAnalysed(_) | RunEvent::Corrected(_) => {}
         }
     }
 
@@ -394,18 +394,18 @@ pub(crate) fn created(span: Span, made: &Result<u64, CreateRunError>, took: Dura
 }
 
 /// The level or conclusion that these events begin.
-fn boundary(events: &[pb::Event]) -> Option<(&'static str, u32)> {
+fn boundary(events: &[pb::LogEvent]) -> Option<(&'static str, u32)> {
     events.iter().rev().find_map(|event| match event.event.as_ref()? {
         Event::Concluding(_) => Some((CONCLUSION, 0)),
-        Event::Told(told) => match told.telling.as_ref()?.telling.as_ref()? {
-            Telling::LevelBegun(begun) => Some((LEVELS, begun.level)),
+        Event::Told(told) => match told.telling.as_ref()?.event.as_ref()? {
+            RunEvent::LevelBegun(begun) => Some((LEVELS, begun.level)),
             _ => None,
         },
         _ => None,
     })
 }
 
-fn count_issued(events: &[pb::Event]) -> usize {
+fn count_issued(events: &[pb::LogEvent]) -> usize {
     events
         .iter()
         .filter(|event| matches!(event.event, Some(Event::Issued(_))))

@@ -1,18 +1,18 @@
 //! The port [`Agents`] over the bus: asks become requests to the run's leader, who makes jobs of them.
 
-use crate::desk::{Answered, Request};
-use sipdo_domain::{Ask, Measured, Reply, Signed, Telling};
+use crate::scheduler::{Answered, Request};
+use sipdo_domain::{Ask, Measured, Reply, RunEvent, Signed};
 use sipdo_protocol::{job_id, pb};
 use sipdo_strategies::{Agents, Stop};
 use tokio::sync::{mpsc, oneshot};
 
 /// What the strategy sends to the leader.
 #[derive(Debug)]
-pub enum Wish {
+pub enum Command {
     /// Ask one job.
     Ask(Request),
     /// Tell something.
-    Tell(pb::Telling, oneshot::Sender<Result<(), Stop>>),
+    Emit(pb::RunEvent, oneshot::Sender<Result<(), Stop>>),
     /// Go over to the conclusion.
     Conclude(oneshot::Sender<Result<(), Stop>>),
 }
@@ -21,12 +21,12 @@ pub enum Wish {
 #[derive(Debug, Clone)]
 pub struct BusAgents {
     run: String,
-    leader: mpsc::UnboundedSender<Wish>,
+    leader: mpsc::UnboundedSender<Command>,
 }
 
 impl BusAgents {
     /// The port of one run. The channel needs no bound: a strategy waits for its own answers.
-    pub fn new(run: &str) -> (Self, mpsc::UnboundedReceiver<Wish>) {
+    pub fn new(run: &str) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (leader, wishes) = mpsc::unbounded_channel();
         (
             BusAgents {
@@ -37,7 +37,7 @@ impl BusAgents {
         )
     }
 
-    async fn wish<T>(&self, wish: Wish, answer: oneshot::Receiver<Result<T, Stop>>) -> Result<T, Stop> {
+    async fn wish<T>(&self, wish: Command, answer: oneshot::Receiver<Result<T, Stop>>) -> Result<T, Stop> {
         let gone = || Stop::Halted("the run's leader is gone".into());
         self.leader.send(wish).map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
@@ -51,7 +51,7 @@ impl Agents for BusAgents {
         let job = job_id(&self.run, &ask, sample);
         let (reply, answer) = oneshot::channel::<Answered>();
         self.wish(
-            Wish::Ask(Request {
+            Command::Ask(Request {
                 job,
                 pool,
                 operation,
@@ -64,13 +64,13 @@ impl Agents for BusAgents {
         .await
     }
 
-    async fn tell(&self, telling: Telling) -> Result<(), Stop> {
+    async fn emit(&self, run_event: RunEvent) -> Result<(), Stop> {
         let (reply, answer) = oneshot::channel();
-        self.wish(Wish::Tell(telling.into(), reply), answer).await
+        self.wish(Command::Emit(run_event.into(), reply), answer).await
     }
 
     async fn conclude(&self) -> Result<(), Stop> {
         let (reply, answer) = oneshot::channel();
-        self.wish(Wish::Conclude(reply), answer).await
+        self.wish(Command::Conclude(reply), answer).await
     }
 }

@@ -12,7 +12,7 @@ const REPAIR: u64 = 400;
 /// The newest roll call, by pool.
 #[derive(Debug, Default, Clone)]
 pub struct Roster {
-    cards: BTreeMap<Pool, Vec<pb::AgentCard>>,
+    cards: BTreeMap<Pool, Vec<pb::AgentStatus>>,
     led: BTreeMap<String, u32>,
     /// What keeps a coordinator from storing its decisions.
     leader_troubles: BTreeMap<String, String>,
@@ -20,7 +20,7 @@ pub struct Roster {
 
 /// The worst case of one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Worst {
+pub struct WorstCase {
     /// What is reserved.
     pub amount: Amount,
     /// Completions that the agent may buy.
@@ -34,7 +34,7 @@ pub struct Worst {
     pub priced: bool,
 }
 
-impl Worst {
+impl WorstCase {
     /// Of so many completions. Repairs send the whole conversation again.
     fn of(max_calls: u32, (input, output): (u64, u64), price: Price, priced: bool) -> Self {
         let calls = u64::from(max_calls);
@@ -46,7 +46,7 @@ impl Worst {
             price => u128::from(tokens) * u128::from(price) / 1_000_000 + 1,
         };
         let nano_usd = cost(input_tokens, price.input) + cost(output_tokens, price.output);
-        Worst {
+        WorstCase {
             amount: Amount {
                 calls,
                 tokens: input_tokens + output_tokens,
@@ -64,7 +64,7 @@ impl Worst {
     /// that is sent a second time.
     pub fn within(self, calls: u64) -> Self {
         let most = u32::try_from(calls).unwrap_or(u32::MAX).max(1);
-        Worst::of(
+        WorstCase::of(
             self.max_calls.min(most),
             (self.input, self.output),
             self.price,
@@ -88,7 +88,7 @@ impl Worst {
 
 impl Roster {
     /// Takes the cards of a roll call. Of coordinators only the number of their runs and their trouble are kept.
-    pub fn new(cards: Vec<pb::AgentCard>) -> Self {
+    pub fn new(cards: Vec<pb::AgentStatus>) -> Self {
         let mut roster = Roster::default();
         for card in cards {
             if card.role.parse::<Role>().is_err() {
@@ -107,7 +107,7 @@ impl Roster {
     }
 
     /// The cards of a pool.
-    pub fn of(&self, pool: &Pool) -> &[pb::AgentCard] {
+    pub fn of(&self, pool: &Pool) -> &[pb::AgentStatus] {
         self.cards.get(pool).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -164,7 +164,7 @@ impl Roster {
     /// `choice` is what registry and run lay over the agents' own models.
     ///
     /// A token is at least one byte of text, so bytes bound tokens: dear, but it makes the cap hard.
-    pub fn worst(&self, pool: &Pool, payload_bytes: usize, choice: Option<&pb::ModelChoice>) -> Option<Worst> {
+    pub fn worst(&self, pool: &Pool, payload_bytes: usize, choice: Option<&pb::ModelChoice>) -> Option<WorstCase> {
         let cards = self.of(pool);
         let max_calls = cards.iter().map(|card| card.max_calls.max(1)).max()?;
         let output = choice
@@ -174,7 +174,7 @@ impl Roster {
         let prices = cards.iter().map(|card| Used::by(card, choice).price);
         let price = prices.clone().flatten().reduce(Price::max).unwrap_or_default();
         let priced = prices.clone().all(|price| price.is_some());
-        Some(Worst::of(max_calls, (input, output), price, priced))
+        Some(WorstCase::of(max_calls, (input, output), price, priced))
     }
 
     /// Models that may answer a pool's jobs and whose price nobody knows, as `pool endpoint/model`.
@@ -187,13 +187,13 @@ impl Roster {
 
     /// What a million tokens of a pool cost at most, in billionths of a US dollar, 0 where unknown; none while there is no agent.
     pub fn price(&self, pool: &Pool) -> Option<u64> {
-        let dearest = |card: &pb::AgentCard| card.input_price.max(card.output_price).unwrap_or(0);
+        let dearest = |card: &pb::AgentStatus| card.input_price.max(card.output_price).unwrap_or(0);
         self.of(pool).iter().map(dearest).max()
     }
 }
 
 /// What keeps an agent from using a model: its outage, or what the agent cannot do whatever the model.
-fn trouble<'a>(card: &'a pb::AgentCard, used: &Used<'_>) -> Option<&'a str> {
+fn trouble<'a>(card: &'a pb::AgentStatus, used: &Used<'_>) -> Option<&'a str> {
     let of = |endpoint: &str, model: &str| {
         let mut outages = card.outages.iter();
         outages.find(|out| (out.endpoint.as_str(), out.model.as_str()) == (endpoint, model))
@@ -233,7 +233,7 @@ pub struct Used<'a> {
 
 impl<'a> Used<'a> {
     /// By the agent of this card, with `choice` laid over what the card tells.
-    pub fn by(card: &'a pb::AgentCard, choice: Option<&'a pb::ModelChoice>) -> Self {
+    pub fn by(card: &'a pb::AgentStatus, choice: Option<&'a pb::ModelChoice>) -> Self {
         let or = |chosen: Option<&'a String>, own: &'a str| {
             chosen.filter(|chosen| !chosen.is_empty()).map_or(own, String::as_str)
         };
@@ -277,8 +277,8 @@ pub fn nobody(pool: &Pool) -> String {
 mod tests {
     use super::*;
 
-    fn card(max_calls: u32, price: u64) -> pb::AgentCard {
-        pb::AgentCard {
+    fn card(max_calls: u32, price: u64) -> pb::AgentStatus {
+        pb::AgentStatus {
             role: "checker".into(),
             max_tokens: 100,
             max_calls,
@@ -312,7 +312,7 @@ mod tests {
             input_price: 9_000_000_000,
             output_price: 30_000_000_000,
         };
-        let at_home = pb::AgentCard {
+        let at_home = pb::AgentStatus {
             endpoint: "cloud".into(),
             model: "cheap".into(),
             prices: vec![dear],
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_pool_is_reserved_for_by_its_own_agents() {
-        let big = pb::AgentCard {
+        let big = pb::AgentStatus {
             pool: "big".into(),
             max_tokens: 9_000,
             agent: "b".into(),
@@ -370,11 +370,11 @@ mod tests {
 
     #[test]
     fn one_healthy_agent_is_enough() {
-        let broken = pb::AgentCard {
+        let broken = pb::AgentStatus {
             trouble: "401".into(),
             ..card(1, 0)
         };
-        let trouble = |cards: Vec<pb::AgentCard>| Roster::new(cards).trouble(&Role::Checker.into(), None);
+        let trouble = |cards: Vec<pb::AgentStatus>| Roster::new(cards).trouble(&Role::Checker.into(), None);
         assert!(trouble(vec![broken.clone()]).is_some());
         assert!(trouble(vec![broken, card(1, 0)]).is_none());
     }
@@ -387,7 +387,7 @@ mod tests {
             words: format!("no {model}"),
         };
         let told = |usual: &str, trouble: &str, outages: Vec<pb::Outage>, chosen: &str| {
-            let card = pb::AgentCard {
+            let card = pb::AgentStatus {
                 endpoint: "e".into(),
                 model: usual.into(),
                 trouble: trouble.into(),

@@ -10,13 +10,13 @@ use crate::{
     fold::{RunState, is_end},
     jobs, models, observe,
     refusal::{bad_request, exists, internal, not_found, not_taken, precondition, unavailable},
-    storage, strays, view,
+    storage, unexpected, view,
 };
 use futures::stream::BoxStream;
 use prost::Message as _;
 use sipdo_bus::{CreateRunError, NewMessage, RunId, RunReader};
 use sipdo_domain::{Budget, Task};
-use sipdo_protocol::{pb, pb::event::Event, pb::run_service_server::RunService, run_id, schema};
+use sipdo_protocol::{pb, pb::log_event::Event, pb::run_service_server::RunService, run_id, schema};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
@@ -174,7 +174,7 @@ impl RunService for Runs {
             run: run.as_str().into(),
             at_ms: now_ms(),
             epoch: 0,
-            events: vec![pb::Event {
+            events: vec![pb::LogEvent {
                 event: Some(Event::Created(created.clone())),
             }],
             summary: None,
@@ -190,7 +190,7 @@ impl RunService for Runs {
             Ok(_) => {}
             Err(CreateRunError::Exists { first, .. }) => {
                 let first = pb::Entry::decode(first.payload).map_err(internal)?;
-                let same = |event: &pb::Event| matches!(&event.event, Some(Event::Created(first)) if asks_the_same(first, &created));
+                let same = |event: &pb::LogEvent| matches!(&event.event, Some(Event::Created(first)) if asks_the_same(first, &created));
                 if !first.events.iter().any(same) {
                     return Err(exists(
                         "this request id made a run with another task, strategy, options, budget or models: use a new one",
@@ -213,7 +213,7 @@ impl RunService for Runs {
         }
         let mut shown = self.shown(state);
         (shown.dead_letters, shown.dead_letters_total) =
-            strays::dead_letters(&self.context, Some(&run), LETTERS).await?;
+            unexpected::dead_letters(&self.context, Some(&run), LETTERS).await?;
         Ok(Response::new(shown))
     }
 
@@ -382,7 +382,7 @@ impl RunService for Runs {
             "" => None,
             run => Some(parse(run)?),
         };
-        let (dead_letters, total) = strays::dead_letters(&self.context, run.as_ref(), most).await?;
+        let (dead_letters, total) = unexpected::dead_letters(&self.context, run.as_ref(), most).await?;
         Ok(Response::new(pb::ListDeadLettersResponse { dead_letters, total }))
     }
 

@@ -5,7 +5,7 @@
 use crate::{
     context::Context,
     fold::is_end,
-    leader::{Led, lead},
+    leader::{LeaderExit, lead},
 };
 use prost::Message as _;
 use sipdo_bus::{AgentId, Liveness, RunId};
@@ -38,7 +38,7 @@ const SETTLE: Duration = Duration::from_millis(600);
 pub struct Supervisor {
     context: Context,
     wanted: mpsc::UnboundedReceiver<RunId>,
-    led: JoinSet<anyhow::Result<Led>>,
+    led: JoinSet<anyhow::Result<LeaderExit>>,
     leading: BTreeSet<RunId>,
     tasks: HashMap<tokio::task::Id, RunId>,
     /// Runs that have not ended and are not led here, with the coordinator that leads them.
@@ -96,7 +96,7 @@ impl Supervisor {
         self.tasks.insert(task.id(), run);
     }
 
-    fn let_go(&mut self, joined: Result<(tokio::task::Id, anyhow::Result<Led>), tokio::task::JoinError>) {
+    fn let_go(&mut self, joined: Result<(tokio::task::Id, anyhow::Result<LeaderExit>), tokio::task::JoinError>) {
         self.context.leading.fetch_sub(1, Ordering::Relaxed);
         let (task, led) = match joined {
             Ok(done) => done,

@@ -17,7 +17,7 @@ pub fn run(state: RunState) -> pb::Run {
         .map(|(role, used)| {
             let all = used.stints.iter().flat_map(|stint| &stint.model_ms);
             let times = sorted(all);
-            let model_use = pb::ModelUse {
+            let model_use = pb::RoleUsage {
                 models: used.models.clone(),
                 jobs: used.jobs,
                 p50_ms: percentile(&times, 50),
@@ -65,9 +65,9 @@ pub fn progress(state: &RunState) -> pb::Progress {
     }
 }
 
-fn stint(stint: &Stint) -> pb::ModelStint {
+fn stint(stint: &Stint) -> pb::ModelUsage {
     let times = sorted(&stint.model_ms);
-    pb::ModelStint {
+    pb::ModelUsage {
         p50_ms: percentile(&times, 50),
         p95_ms: percentile(&times, 95),
         ..stint.told.clone()

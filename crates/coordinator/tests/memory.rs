@@ -2,10 +2,10 @@
 //! memory that has.
 
 use sipdo_coordinator::{
-    desk::Desk,
     fold::RunState,
-    port::{BusAgents, Wish},
+    port::{BusAgents, Command},
     roster::Roster,
+    scheduler::Scheduler,
 };
 use sipdo_domain::{Example, Metric, Role, Task, TaskBrief, task::TaskGates};
 use sipdo_protocol::pb;
@@ -33,24 +33,24 @@ fn resident() -> Option<u64> {
 }
 
 /// A run under its leader.
-struct Led {
+struct LeaderExit {
     state: RunState,
-    desk: Desk,
+    scheduler: Scheduler,
     sequence: u64,
     done: u32,
 }
 
-impl Led {
-    fn take(&mut self, wish: Wish) {
+impl LeaderExit {
+    fn take(&mut self, wish: Command) {
         match wish {
-            Wish::Ask(request) => self.desk.ask(request, &self.state),
-            Wish::Tell(_, done) | Wish::Conclude(done) => drop(done.send(Ok(()))),
+            Command::Ask(request) => self.scheduler.ask(request, &self.state),
+            Command::Emit(_, done) | Command::Conclude(done) => drop(done.send(Ok(()))),
         }
     }
 
     /// Issues what the window allows, and answers it.
     fn work(&mut self, roster: &Roster) {
-        let plan = self.desk.plan(&mut self.state, roster, &BTreeMap::new());
+        let plan = self.scheduler.plan(&mut self.state, roster, &BTreeMap::new());
         self.sequence += 1;
         let entry = pb::Entry {
             events: plan.events,
@@ -62,7 +62,7 @@ impl Led {
             self.done += 1;
             let result = result(&job.job);
             assert!(self.state.apply_result(self.sequence, &result));
-            self.desk.settled(result);
+            self.scheduler.settled(result);
         }
     }
 }
@@ -117,16 +117,16 @@ fn next_to_nothing_stays_of_a_job_that_is_done() {
         println!("skipped: this system does not tell how much memory a process has");
         return;
     }
-    let card = pb::AgentCard {
+    let card = pb::AgentStatus {
         role: Role::Learner.name().into(),
         ..Default::default()
     };
     let (task, options, roster) = (task(), serde_json::Value::Null, Roster::new(vec![card]));
     let (agents, mut wishes) = BusAgents::new("r");
     let mut strategy = pin!(sipdo_strategies::run("eval", &options, &task, &agents));
-    let mut led = Led {
+    let mut led = LeaderExit {
         state: RunState::new("r"),
-        desk: Desk::new(WINDOW),
+        scheduler: Scheduler::new(WINDOW),
         sequence: 0,
         done: 0,
     };

@@ -6,7 +6,7 @@
 use rustix::time::{ClockId, clock_gettime};
 use sipdo_bus::{Headers, JobId, Role, RunMessage, RunSubject};
 use sipdo_coordinator::{facts::meaning, fold::RunState, leadership::Leadership};
-use sipdo_protocol::pb::{self, State, event::Event};
+use sipdo_protocol::pb::{self, State, log_event::Event};
 use std::time::{Duration, SystemTime};
 
 const JOBS: usize = 100_000;
@@ -36,7 +36,7 @@ fn amount() -> pb::Amount {
     }
 }
 
-fn issued(job: &str) -> pb::Event {
+fn issued(job: &str) -> pb::LogEvent {
     let issued = pb::Issued {
         job: job.to_owned(),
         role: pb::Role::Learner.into(),
@@ -45,7 +45,7 @@ fn issued(job: &str) -> pb::Event {
         reserved: Some(amount()),
         ..Default::default()
     };
-    pb::Event {
+    pb::LogEvent {
         event: Some(Event::Issued(issued)),
     }
 }
@@ -85,7 +85,7 @@ fn led() -> (RunState, Vec<RunMessage>) {
             coordinator: "leader".into(),
         }),
     ];
-    let first = first.map(|event| pb::Event { event: Some(event) }).to_vec();
+    let first = first.map(|event| pb::LogEvent { event: Some(event) }).to_vec();
     append(&mut state, &mut stream, &mut seq, first);
     let role = Role::new("learner").unwrap();
     for burst in 0..JOBS / BURST {
@@ -114,7 +114,7 @@ fn led() -> (RunState, Vec<RunMessage>) {
         state: State::Finished.into(),
         ..Default::default()
     };
-    let ended = pb::Event {
+    let ended = pb::LogEvent {
         event: Some(Event::Ended(ended)),
     };
     append(&mut state, &mut stream, &mut seq, vec![ended]);

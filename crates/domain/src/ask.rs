@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
     /// Learner: answer an input with a prompt.
-    Answer(Question),
+    Answer(AnswerRequest),
     /// Generator: write one new example.
-    Synthesize(Brief),
+    Synthesize(GenerateRequest),
     /// Checker: solve a question without seeing its claimed answer.
-    Solve(Riddle),
+    Solve(SolveRequest),
     /// Checker: run an operator-allowed program over an example. Buys nothing.
-    Check(Program),
+    Check(CheckRequest),
     /// Verifier: judge a synthetic example.
-    Judge(Case),
+    Judge(JudgeRequest),
     /// Verifier: is this answer right? (the metric `judge`)
-    Grade(Grading),
+    Grade(GradeRequest),
     /// Optimizer: carry out one step of a strategy.
     Edit(EditRequest),
 }
@@ -75,7 +75,7 @@ pub enum Reply {
     /// To [`Ask::Check`].
     Check(CheckResult),
     /// To [`Ask::Judge`].
-    Opinion(Opinion),
+    Verdict(Verdict),
     /// To [`Ask::Grade`].
     Grade(Grade),
     /// To [`Ask::Edit`].
@@ -95,7 +95,7 @@ pub struct TaskBrief {
 
 /// An input to be answered with a prompt, which is sent verbatim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Question {
+pub struct AnswerRequest {
     /// The prompt's text.
     pub prompt: String,
     /// The example's input.
@@ -111,7 +111,7 @@ pub struct Answer {
 
 /// What the generator is told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Brief {
+pub struct GenerateRequest {
     /// The task.
     pub task: TaskBrief,
     /// A few of the user's examples, as `(input, target)`, to show the form.
@@ -160,7 +160,7 @@ pub struct Draft {
 
 /// A question to be solved blind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Riddle {
+pub struct SolveRequest {
     /// The task.
     pub task: TaskBrief,
     /// The question.
@@ -180,7 +180,7 @@ pub struct Solution {
 
 /// A program check: the operator's configuration says which command the name stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Program {
+pub struct CheckRequest {
     /// The program's name.
     pub name: String,
     /// The question.
@@ -202,7 +202,7 @@ pub struct CheckResult {
 
 /// A synthetic example before the verifier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
+pub struct JudgeRequest {
     /// The task.
     pub task: TaskBrief,
     /// The question.
@@ -217,9 +217,9 @@ pub struct Case {
 
 /// The verifier's judgment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Opinion {
+pub struct Verdict {
     /// The verdict.
-    pub verdict: Verdict,
+    pub verdict: VerdictKind,
     /// Its own answer.
     pub answer: String,
     /// Why.
@@ -229,7 +229,7 @@ pub struct Opinion {
 /// What a verifier can say of a synthetic example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum VerdictKind {
     /// The question is sound and the claimed answer right.
     Valid,
     /// The question is sound, the claimed answer wrong.
@@ -242,7 +242,7 @@ pub enum Verdict {
 
 /// An answer to be graded by a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grading {
+pub struct GradeRequest {
     /// The task.
     pub task: TaskBrief,
     /// The question.
@@ -319,7 +319,7 @@ macro_rules! replies {
 }
 
 replies! {
-    Answer => Answer, Draft => Draft, Solution => Solution, Check => CheckResult, Opinion => Opinion, Grade => Grade, Edit => Edit,
+    Answer => Answer, Draft => Draft, Solution => Solution, Check => CheckResult, Verdict => Verdict, Grade => Grade, Edit => Edit,
 }
 
 /// What a finished job holds: a reply, or why there is none.

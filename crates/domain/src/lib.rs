@@ -25,8 +25,8 @@ pub mod task;
 pub mod vote;
 
 pub use ask::{
-    Answer, Ask, Brief, Case, CheckResult, Draft, Edit, EditRequest, Grade, Grading, Opinion, PastExample, Program,
-    Question, Reply, Riddle, Solution, TaskBrief, Verdict,
+    Answer, AnswerRequest, Ask, CheckRequest, CheckResult, Draft, Edit, EditRequest, GenerateRequest, Grade,
+    GradeRequest, JudgeRequest, PastExample, Reply, Solution, SolveRequest, TaskBrief, Verdict, VerdictKind,
 };
 pub use budget::{Amount, Budget, Ledger};
 pub use example::{Example, SyntheticExample};
@@ -36,6 +36,6 @@ pub use outcome::{Arm, Ending, Outcome};
 pub use pool::Pool;
 pub use prompt::{Prompt, Standing};
 pub use role::Role;
-pub use story::Telling;
+pub use story::RunEvent;
 pub use task::{Task, TaskGates};
 pub use vote::{Decision, Provenance, Rule, Signed, Vote, Voter};

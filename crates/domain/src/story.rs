@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// One thing told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
-pub enum Telling {
+pub enum RunEvent {
     /// A prompt was tried on a whole set.
     Scored {
         /// `train`, `test`, or `history` (train and synthetic examples together).

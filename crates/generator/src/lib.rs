@@ -5,9 +5,9 @@
 
 use serde_json::json;
 use sipdo_agent::role::{
-    Form, Material, Plan, Request, RoleAgent, Said, Unfit, explaining, not_mine, required, wrong_form,
+    Form, InvalidReply, Material, ModelOutput, Plan, Request, RoleAgent, explaining, not_mine, required, wrong_form,
 };
-use sipdo_domain::{Ask, Brief, Draft, Measured, Reply, Role, fence};
+use sipdo_domain::{Ask, Draft, GenerateRequest, Measured, Reply, Role, fence};
 use sipdo_llm::{Message, Schema, SchemaError};
 use std::sync::Arc;
 
@@ -91,8 +91,8 @@ impl RoleAgent for Generator {
         }))
     }
 
-    fn read(&self, _ask: &Ask, said: Said) -> Result<Reply, Unfit> {
-        let Said::Json(value) = said else {
+    fn read(&self, _ask: &Ask, said: ModelOutput) -> Result<Reply, InvalidReply> {
+        let ModelOutput::Json(value) = said else {
             return Err(wrong_form().into());
         };
         let input = required(&value, "input", MAX_INPUT)?;
@@ -107,7 +107,7 @@ impl RoleAgent for Generator {
 }
 
 /// What the model is told of the example to write.
-fn material(brief: &Brief) -> String {
+fn material(brief: &GenerateRequest) -> String {
     let shown = lines(
         brief
             .shown
@@ -154,8 +154,8 @@ mod tests {
     use super::*;
     use sipdo_domain::{PastExample, Reason, TaskBrief};
 
-    fn brief() -> Brief {
-        Brief {
+    fn brief() -> GenerateRequest {
+        GenerateRequest {
             task: TaskBrief {
                 description: "Count.".into(),
                 answer_format: "a number".into(),
@@ -170,11 +170,11 @@ mod tests {
             level: 3,
             max_level: 10,
             prompt: "Count words.".into(),
-            ..Brief::default()
+            ..GenerateRequest::default()
         }
     }
 
-    fn user_message(brief: Brief) -> String {
+    fn user_message(brief: GenerateRequest) -> String {
         let Ok(Plan::Model(request)) = Generator::new().unwrap().plan(&Ask::Synthesize(brief)) else {
             panic!("a model is asked")
         };
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn weaknesses_target_passage_and_refusals_are_told_in_order() {
-        let text = user_message(Brief {
+        let text = user_message(GenerateRequest {
             extreme: true,
             target: Some("4".into()),
             weaknesses: vec!["drops plurals".into()],
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn a_draft_is_read_and_half_a_draft_is_not() {
         let generator = Generator::new().unwrap();
-        let read = |value| generator.read(&Ask::Synthesize(brief()), Said::Json(value));
+        let read = |value| generator.read(&Ask::Synthesize(brief()), ModelOutput::Json(value));
         let reply = read(json!({"input": "p\u{7} q", "rationale": "two", "target": "2"})).unwrap();
         assert_eq!(
             reply,

@@ -2,7 +2,7 @@
 //!
 //! Nothing is added to the prompt, not even a fence: what is measured here is what the user gets.
 
-use sipdo_agent::role::{Form, Plan, Request, RoleAgent, Said, Unfit, not_mine, wrong_form};
+use sipdo_agent::role::{Form, InvalidReply, ModelOutput, Plan, Request, RoleAgent, not_mine, wrong_form};
 use sipdo_domain::{Answer, Ask, Measured, Reply, Role, prompt};
 use sipdo_llm::Message;
 
@@ -36,10 +36,10 @@ impl RoleAgent for Learner {
         }))
     }
 
-    fn read(&self, _ask: &Ask, said: Said) -> Result<Reply, Unfit> {
+    fn read(&self, _ask: &Ask, said: ModelOutput) -> Result<Reply, InvalidReply> {
         match said {
-            Said::Text(text) => Ok(Answer { text }.into()),
-            Said::Json(_) => Err(wrong_form().into()),
+            ModelOutput::Text(text) => Ok(Answer { text }.into()),
+            ModelOutput::Json(_) => Err(wrong_form().into()),
         }
     }
 }
@@ -47,11 +47,11 @@ impl RoleAgent for Learner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sipdo_domain::{Question, Reason, Riddle, TaskBrief};
+    use sipdo_domain::{AnswerRequest, Reason, SolveRequest, TaskBrief};
     use sipdo_llm::Role as Speaker;
 
     fn planned(prompt: &str, input: &str) -> Request {
-        let ask = Ask::Answer(Question {
+        let ask = Ask::Answer(AnswerRequest {
             prompt: prompt.into(),
             input: input.into(),
         });
@@ -82,11 +82,11 @@ mod tests {
 
     #[test]
     fn the_answer_comes_back_whole() {
-        let ask = Ask::Answer(Question {
+        let ask = Ask::Answer(AnswerRequest {
             prompt: String::new(),
             input: String::new(),
         });
-        let reply = Learner.read(&ask, Said::Text(" so:\n4 ".into())).unwrap();
+        let reply = Learner.read(&ask, ModelOutput::Text(" so:\n4 ".into())).unwrap();
         assert_eq!(
             reply,
             Reply::Answer(Answer {
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_work_of_another_role_is_refused() {
-        let ask = Ask::Solve(Riddle {
+        let ask = Ask::Solve(SolveRequest {
             task: TaskBrief::default(),
             input: "?".into(),
             pool: String::new(),

@@ -9,7 +9,7 @@ use prost::Message as _;
 use serde_json::{Value, json};
 use sipdo_bus::local::{NatsServer, NatsServerOptions};
 use sipdo_bus::{Bus, BusSettings, JobId, JobMessage, NewMessage, Role, RunId};
-use sipdo_domain::{Ask, Question, Reply};
+use sipdo_domain::{AnswerRequest, Ask, Reply};
 use sipdo_protocol::{JobOutcome, pb};
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -83,7 +83,7 @@ fn start(folder: &Path, nats: &str, base_url: &str) -> Child {
 }
 
 async fn publish(bus: &Bus, input: &str) -> (RunId, Role, JobId) {
-    let ask = pb::Ask::from(Ask::Answer(Question {
+    let ask = pb::Ask::from(Ask::Answer(AnswerRequest {
         prompt: "Say.".into(),
         input: input.into(),
     }));
@@ -148,7 +148,7 @@ async fn started_by_hand_it_joins_answers_and_leaves_without_showing_its_key() {
     let child = start(folder.path(), &nats.url(), &provider().await);
     eventually("its card", || async {
         let cards = bus.roll_call(Duration::from_millis(100)).await.unwrap();
-        let card = pb::AgentCard::decode(cards.into_iter().next()?).unwrap();
+        let card = pb::AgentStatus::decode(cards.into_iter().next()?).unwrap();
         assert_eq!(
             (card.role.as_str(), card.endpoint.as_str(), card.model.as_str()),
             ("learner", "default", "tiny:1b")

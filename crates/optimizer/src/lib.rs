@@ -4,7 +4,7 @@
 //! strategy allows: too long, and the model is asked once more, for a shorter one.
 
 use serde_json::json;
-use sipdo_agent::role::{Form, Plan, Request, RoleAgent, Said, Unfit, not_mine, required, wrong_form};
+use sipdo_agent::role::{Form, InvalidReply, ModelOutput, Plan, Request, RoleAgent, not_mine, required, wrong_form};
 use sipdo_domain::{Ask, Edit, EditRequest, Measured, NotMeasured, Reason, Reply, Role, fence};
 use sipdo_llm::{Message, Schema};
 use std::collections::HashMap;
@@ -66,8 +66,8 @@ impl RoleAgent for Optimizer {
         }))
     }
 
-    fn read(&self, ask: &Ask, said: Said) -> Result<Reply, Unfit> {
-        let (Ask::Edit(edit), Said::Json(value)) = (ask, said) else {
+    fn read(&self, ask: &Ask, said: ModelOutput) -> Result<Reply, InvalidReply> {
+        let (Ask::Edit(edit), ModelOutput::Json(value)) = (ask, said) else {
             return Err(wrong_form().into());
         };
         let most = usize::try_from(edit.max_chars).unwrap_or(usize::MAX);
@@ -80,7 +80,7 @@ impl RoleAgent for Optimizer {
                     edit.field
                 )
             });
-            Unfit { why, ask_again }
+            InvalidReply { why, ask_again }
         })
     }
 }
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn a_text_that_is_too_long_is_asked_for_again_shorter() {
         let optimizer = Optimizer::new();
-        let read = |text: &str| optimizer.read(&Ask::Edit(edit()), Said::Json(json!({"prompt": text})));
+        let read = |text: &str| optimizer.read(&Ask::Edit(edit()), ModelOutput::Json(json!({"prompt": text})));
         assert_eq!(
             read("Count all.").unwrap(),
             Reply::Edit(Edit {

@@ -5,7 +5,10 @@ use crate::{
     error::{each, required},
     pb,
 };
-use sipdo_domain::{Ask, Brief, Case, EditRequest, Grading, PastExample, Program, Question, Riddle};
+use sipdo_domain::{
+    AnswerRequest, Ask, CheckRequest, EditRequest, GenerateRequest, GradeRequest, JudgeRequest, PastExample,
+    SolveRequest,
+};
 
 impl From<Ask> for pb::Ask {
     fn from(ask: Ask) -> Self {
@@ -42,23 +45,23 @@ impl TryFrom<pb::Ask> for Ask {
     }
 }
 
-impl From<Question> for pb::Question {
-    fn from(question: Question) -> Self {
-        let Question { prompt, input } = question;
+impl From<AnswerRequest> for pb::AnswerRequest {
+    fn from(question: AnswerRequest) -> Self {
+        let AnswerRequest { prompt, input } = question;
         Self { prompt, input }
     }
 }
 
-impl From<pb::Question> for Question {
-    fn from(question: pb::Question) -> Self {
-        let pb::Question { prompt, input } = question;
+impl From<pb::AnswerRequest> for AnswerRequest {
+    fn from(question: pb::AnswerRequest) -> Self {
+        let pb::AnswerRequest { prompt, input } = question;
         Self { prompt, input }
     }
 }
 
-impl From<Brief> for pb::Brief {
-    fn from(brief: Brief) -> Self {
-        let Brief {
+impl From<GenerateRequest> for pb::GenerateRequest {
+    fn from(brief: GenerateRequest) -> Self {
+        let GenerateRequest {
             task,
             shown,
             past,
@@ -93,11 +96,11 @@ impl From<Brief> for pb::Brief {
     }
 }
 
-impl TryFrom<pb::Brief> for Brief {
+impl TryFrom<pb::GenerateRequest> for GenerateRequest {
     type Error = DecodeError;
 
-    fn try_from(brief: pb::Brief) -> Result<Self, DecodeError> {
-        let pb::Brief {
+    fn try_from(brief: pb::GenerateRequest) -> Result<Self, DecodeError> {
+        let pb::GenerateRequest {
             task,
             shown,
             past,
@@ -149,9 +152,9 @@ impl From<pb::PastExample> for PastExample {
     }
 }
 
-impl From<Riddle> for pb::Riddle {
-    fn from(riddle: Riddle) -> Self {
-        let Riddle { task, input, pool } = riddle;
+impl From<SolveRequest> for pb::SolveRequest {
+    fn from(riddle: SolveRequest) -> Self {
+        let SolveRequest { task, input, pool } = riddle;
         Self {
             task: Some(task.into()),
             input,
@@ -160,11 +163,11 @@ impl From<Riddle> for pb::Riddle {
     }
 }
 
-impl TryFrom<pb::Riddle> for Riddle {
+impl TryFrom<pb::SolveRequest> for SolveRequest {
     type Error = DecodeError;
 
-    fn try_from(riddle: pb::Riddle) -> Result<Self, DecodeError> {
-        let pb::Riddle { task, input, pool } = riddle;
+    fn try_from(riddle: pb::SolveRequest) -> Result<Self, DecodeError> {
+        let pb::SolveRequest { task, input, pool } = riddle;
         Ok(Self {
             task: required(task, "Riddle", "task")?.into(),
             input,
@@ -173,9 +176,9 @@ impl TryFrom<pb::Riddle> for Riddle {
     }
 }
 
-impl From<Program> for pb::Program {
-    fn from(program: Program) -> Self {
-        let Program {
+impl From<CheckRequest> for pb::CheckRequest {
+    fn from(program: CheckRequest) -> Self {
+        let CheckRequest {
             name,
             input,
             target,
@@ -190,9 +193,9 @@ impl From<Program> for pb::Program {
     }
 }
 
-impl From<pb::Program> for Program {
-    fn from(program: pb::Program) -> Self {
-        let pb::Program {
+impl From<pb::CheckRequest> for CheckRequest {
+    fn from(program: pb::CheckRequest) -> Self {
+        let pb::CheckRequest {
             name,
             input,
             target,
@@ -207,9 +210,9 @@ impl From<pb::Program> for Program {
     }
 }
 
-impl From<Case> for pb::Case {
-    fn from(case: Case) -> Self {
-        let Case {
+impl From<JudgeRequest> for pb::JudgeRequest {
+    fn from(case: JudgeRequest) -> Self {
+        let JudgeRequest {
             task,
             input,
             claim,
@@ -226,11 +229,11 @@ impl From<Case> for pb::Case {
     }
 }
 
-impl TryFrom<pb::Case> for Case {
+impl TryFrom<pb::JudgeRequest> for JudgeRequest {
     type Error = DecodeError;
 
-    fn try_from(case: pb::Case) -> Result<Self, DecodeError> {
-        let pb::Case {
+    fn try_from(case: pb::JudgeRequest) -> Result<Self, DecodeError> {
+        let pb::JudgeRequest {
             task,
             input,
             claim,
@@ -247,9 +250,9 @@ impl TryFrom<pb::Case> for Case {
     }
 }
 
-impl From<Grading> for pb::Grading {
-    fn from(grading: Grading) -> Self {
-        let Grading {
+impl From<GradeRequest> for pb::GradeRequest {
+    fn from(grading: GradeRequest) -> Self {
+        let GradeRequest {
             task,
             input,
             target,
@@ -266,11 +269,11 @@ impl From<Grading> for pb::Grading {
     }
 }
 
-impl TryFrom<pb::Grading> for Grading {
+impl TryFrom<pb::GradeRequest> for GradeRequest {
     type Error = DecodeError;
 
-    fn try_from(grading: pb::Grading) -> Result<Self, DecodeError> {
-        let pb::Grading {
+    fn try_from(grading: pb::GradeRequest) -> Result<Self, DecodeError> {
+        let pb::GradeRequest {
             task,
             input,
             target,

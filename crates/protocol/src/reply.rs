@@ -5,7 +5,7 @@ use crate::{
     error::{known, required, unspecified},
     pb,
 };
-use sipdo_domain::{Answer, CheckResult, Draft, Edit, Grade, Opinion, Reply, Solution, Verdict};
+use sipdo_domain::{Answer, CheckResult, Draft, Edit, Grade, Reply, Solution, Verdict, VerdictKind};
 
 impl From<Reply> for pb::Reply {
     fn from(reply: Reply) -> Self {
@@ -16,7 +16,7 @@ impl From<Reply> for pb::Reply {
                 Reply::Draft(draft) => Wire::Draft(draft.into()),
                 Reply::Solution(solution) => Wire::Solution(solution.into()),
                 Reply::Check(result) => Wire::Check(result.into()),
-                Reply::Opinion(opinion) => Wire::Opinion(opinion.into()),
+                Reply::Verdict(opinion) => Wire::Opinion(opinion.into()),
                 Reply::Grade(grade) => Wire::Grade(grade.into()),
                 Reply::Edit(edit) => Wire::Edit(edit.into()),
             }),
@@ -35,7 +35,7 @@ impl TryFrom<pb::Reply> for Reply {
             Wire::Draft(draft) => Reply::Draft(draft.into()),
             Wire::Solution(solution) => Reply::Solution(solution.into()),
             Wire::Check(result) => Reply::Check(result.into()),
-            Wire::Opinion(opinion) => Reply::Opinion(opinion.try_into()?),
+            Wire::Opinion(opinion) => Reply::Verdict(opinion.try_into()?),
             Wire::Grade(grade) => Reply::Grade(grade.into()),
             Wire::Edit(edit) => Reply::Edit(edit.into()),
         })
@@ -114,18 +114,18 @@ impl From<pb::CheckResult> for CheckResult {
     }
 }
 
-impl From<Opinion> for pb::Opinion {
-    fn from(opinion: Opinion) -> Self {
-        let Opinion {
+impl From<Verdict> for pb::Verdict {
+    fn from(opinion: Verdict) -> Self {
+        let Verdict {
             verdict,
             answer,
             reasons,
         } = opinion;
         let verdict = match verdict {
-            Verdict::Valid => pb::opinion::Verdict::Valid,
-            Verdict::WrongLabel => pb::opinion::Verdict::WrongLabel,
-            Verdict::Ambiguous => pb::opinion::Verdict::Ambiguous,
-            Verdict::Unsolvable => pb::opinion::Verdict::Unsolvable,
+            VerdictKind::Valid => pb::verdict::Verdict::Valid,
+            VerdictKind::WrongLabel => pb::verdict::Verdict::WrongLabel,
+            VerdictKind::Ambiguous => pb::verdict::Verdict::Ambiguous,
+            VerdictKind::Unsolvable => pb::verdict::Verdict::Unsolvable,
         };
         Self {
             verdict: verdict.into(),
@@ -135,21 +135,21 @@ impl From<Opinion> for pb::Opinion {
     }
 }
 
-impl TryFrom<pb::Opinion> for Opinion {
+impl TryFrom<pb::Verdict> for Verdict {
     type Error = DecodeError;
 
-    fn try_from(opinion: pb::Opinion) -> Result<Self, DecodeError> {
-        let pb::Opinion {
+    fn try_from(opinion: pb::Verdict) -> Result<Self, DecodeError> {
+        let pb::Verdict {
             verdict,
             answer,
             reasons,
         } = opinion;
-        let verdict = match known::<pb::opinion::Verdict>(verdict, "Opinion", "verdict")? {
-            pb::opinion::Verdict::Unspecified => return unspecified("Opinion", "verdict"),
-            pb::opinion::Verdict::Valid => Verdict::Valid,
-            pb::opinion::Verdict::WrongLabel => Verdict::WrongLabel,
-            pb::opinion::Verdict::Ambiguous => Verdict::Ambiguous,
-            pb::opinion::Verdict::Unsolvable => Verdict::Unsolvable,
+        let verdict = match known::<pb::verdict::Verdict>(verdict, "Verdict", "verdict")? {
+            pb::verdict::Verdict::Unspecified => return unspecified("Verdict", "verdict"),
+            pb::verdict::Verdict::Valid => VerdictKind::Valid,
+            pb::verdict::Verdict::WrongLabel => VerdictKind::WrongLabel,
+            pb::verdict::Verdict::Ambiguous => VerdictKind::Ambiguous,
+            pb::verdict::Verdict::Unsolvable => VerdictKind::Unsolvable,
         };
         Ok(Self {
             verdict,

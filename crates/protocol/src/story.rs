@@ -5,26 +5,26 @@ use crate::{
     error::{each, required},
     pb,
 };
-use sipdo_domain::Telling;
+use sipdo_domain::RunEvent;
 
-impl From<Telling> for pb::Telling {
-    fn from(telling: Telling) -> Self {
-        use pb::telling::Telling as Wire;
+impl From<RunEvent> for pb::RunEvent {
+    fn from(run_event: RunEvent) -> Self {
+        use pb::run_event::Event as Wire;
         Self {
-            telling: Some(match telling {
-                Telling::Scored { set, arm, score } => Wire::Scored(pb::Scored {
+            event: Some(match run_event {
+                RunEvent::Scored { set, arm, score } => Wire::Scored(pb::Scored {
                     set,
                     arm,
                     score: Some(score.into()),
                 }),
-                Telling::LevelBegun { level, of, target } => Wire::LevelBegun(pb::LevelBegun { level, of, target }),
-                Telling::ExampleJudged { example } => Wire::ExampleJudged(example.into()),
-                Telling::Challenged { example, version, mark } => Wire::Challenged(pb::Challenged {
+                RunEvent::LevelBegun { level, of, target } => Wire::LevelBegun(pb::LevelBegun { level, of, target }),
+                RunEvent::ExampleJudged { example } => Wire::ExampleJudged(example.into()),
+                RunEvent::Challenged { example, version, mark } => Wire::Challenged(pb::Challenged {
                     example,
                     version,
                     mark: Some(mark.into()),
                 }),
-                Telling::ErrorsAnalysed {
+                RunEvent::ErrorsAnalysed {
                     examples,
                     version,
                     analysis,
@@ -35,37 +35,37 @@ impl From<Telling> for pb::Telling {
                     analysis,
                     recommendation,
                 }),
-                Telling::CandidateJudged { prompt } => Wire::CandidateJudged(prompt.into()),
-                Telling::Corrected { corrections } => Wire::Corrected(pb::Corrected {
+                RunEvent::CandidateJudged { prompt } => Wire::CandidateJudged(prompt.into()),
+                RunEvent::Corrected { corrections } => Wire::Corrected(pb::Corrected {
                     corrections: each(corrections),
                 }),
-                Telling::ExampleQuarantined { example, reason } => {
+                RunEvent::ExampleQuarantined { example, reason } => {
                     Wire::ExampleQuarantined(pb::ExampleQuarantined { example, reason })
                 }
-                Telling::ArmMeasured { arm } => Wire::ArmMeasured(arm.into()),
-                Telling::Warning { text } => Wire::Warning(text),
+                RunEvent::ArmMeasured { arm } => Wire::ArmMeasured(arm.into()),
+                RunEvent::Warning { text } => Wire::Warning(text),
             }),
         }
     }
 }
 
-impl TryFrom<pb::Telling> for Telling {
+impl TryFrom<pb::RunEvent> for RunEvent {
     type Error = DecodeError;
 
-    fn try_from(telling: pb::Telling) -> Result<Self, DecodeError> {
-        use pb::telling::Telling as Wire;
-        let pb::Telling { telling } = telling;
-        Ok(match required(telling, "Telling", "telling")? {
-            Wire::Scored(pb::Scored { set, arm, score }) => Telling::Scored {
+    fn try_from(run_event: pb::RunEvent) -> Result<Self, DecodeError> {
+        use pb::run_event::Event as Wire;
+        let pb::RunEvent { event } = run_event;
+        Ok(match required(event, "RunEvent", "event")? {
+            Wire::Scored(pb::Scored { set, arm, score }) => RunEvent::Scored {
                 set,
                 arm,
                 score: required(score, "Scored", "score")?.into(),
             },
-            Wire::LevelBegun(pb::LevelBegun { level, of, target }) => Telling::LevelBegun { level, of, target },
-            Wire::ExampleJudged(example) => Telling::ExampleJudged {
+            Wire::LevelBegun(pb::LevelBegun { level, of, target }) => RunEvent::LevelBegun { level, of, target },
+            Wire::ExampleJudged(example) => RunEvent::ExampleJudged {
                 example: example.try_into()?,
             },
-            Wire::Challenged(pb::Challenged { example, version, mark }) => Telling::Challenged {
+            Wire::Challenged(pb::Challenged { example, version, mark }) => RunEvent::Challenged {
                 example,
                 version,
                 mark: required(mark, "Challenged", "mark")?.try_into()?,
@@ -75,23 +75,23 @@ impl TryFrom<pb::Telling> for Telling {
                 version,
                 analysis,
                 recommendation,
-            }) => Telling::ErrorsAnalysed {
+            }) => RunEvent::ErrorsAnalysed {
                 examples,
                 version,
                 analysis,
                 recommendation,
             },
-            Wire::CandidateJudged(prompt) => Telling::CandidateJudged {
+            Wire::CandidateJudged(prompt) => RunEvent::CandidateJudged {
                 prompt: prompt.try_into()?,
             },
-            Wire::Corrected(pb::Corrected { corrections }) => Telling::Corrected {
+            Wire::Corrected(pb::Corrected { corrections }) => RunEvent::Corrected {
                 corrections: each(corrections),
             },
             Wire::ExampleQuarantined(pb::ExampleQuarantined { example, reason }) => {
-                Telling::ExampleQuarantined { example, reason }
+                RunEvent::ExampleQuarantined { example, reason }
             }
-            Wire::ArmMeasured(arm) => Telling::ArmMeasured { arm: arm.try_into()? },
-            Wire::Warning(text) => Telling::Warning { text },
+            Wire::ArmMeasured(arm) => RunEvent::ArmMeasured { arm: arm.try_into()? },
+            Wire::Warning(text) => RunEvent::Warning { text },
         })
     }
 }

@@ -1,6 +1,9 @@
 //! Identities never change within a schema version: they stand in the journals of runs that must go on.
 
-use sipdo_domain::{Ask, Brief, Case, EditRequest, Grading, PastExample, Program, Question, Riddle, TaskBrief};
+use sipdo_domain::{
+    AnswerRequest, Ask, CheckRequest, EditRequest, GenerateRequest, GradeRequest, JudgeRequest, PastExample,
+    SolveRequest, TaskBrief,
+};
 use sipdo_protocol::{identity_of, job_id, pb, run_id};
 use std::collections::HashSet;
 
@@ -15,11 +18,11 @@ fn brief() -> TaskBrief {
 /// One ask of each kind, with every field set.
 fn asks() -> Vec<Ask> {
     vec![
-        Ask::Answer(Question {
+        Ask::Answer(AnswerRequest {
             prompt: "Answer.".into(),
             input: "I have a cat.".into(),
         }),
-        Ask::Synthesize(Brief {
+        Ask::Synthesize(GenerateRequest {
             task: brief(),
             shown: vec![("I have a cat.".into(), "1".into())],
             past: vec![PastExample {
@@ -36,25 +39,25 @@ fn asks() -> Vec<Ask> {
             passage: Some("Cats are animals.".into()),
             refused: vec!["too short".into()],
         }),
-        Ask::Solve(Riddle {
+        Ask::Solve(SolveRequest {
             task: brief(),
             input: "Two dogs.".into(),
             pool: String::new(),
         }),
-        Ask::Check(Program {
+        Ask::Check(CheckRequest {
             name: "lint".into(),
             input: "Two dogs.".into(),
             target: "2".into(),
             pool: String::new(),
         }),
-        Ask::Judge(Case {
+        Ask::Judge(JudgeRequest {
             task: brief(),
             input: "Two dogs.".into(),
             claim: "2".into(),
             working: "one, two".into(),
             checked: "2".into(),
         }),
-        Ask::Grade(Grading {
+        Ask::Grade(GradeRequest {
             task: brief(),
             input: "Two dogs.".into(),
             target: "2".into(),
@@ -115,7 +118,7 @@ fn run_ask_and_sample_each_tell_jobs_apart() {
         }
     }
     let question = |prompt: &str, input: &str| {
-        Ask::Answer(Question {
+        Ask::Answer(AnswerRequest {
             prompt: prompt.into(),
             input: input.into(),
         })

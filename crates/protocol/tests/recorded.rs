@@ -2,8 +2,8 @@
 
 use prost::Message as _;
 use sipdo_domain::{
-    Decision, Example, Mark, NotMeasured, Opinion, Prompt, Provenance, Reason, Reply, Standing, SyntheticExample,
-    Telling, Verdict, Vote, Voter,
+    Decision, Example, Mark, NotMeasured, Prompt, Provenance, Reason, Reply, RunEvent, Standing, SyntheticExample,
+    Verdict, VerdictKind, Vote, Voter,
 };
 use sipdo_protocol::{JobOutcome, pb};
 
@@ -42,8 +42,8 @@ fn results() {
         run: "r1".into(),
         job: "j1".into(),
         attempt: 2,
-        finding: Ok(Reply::Opinion(Opinion {
-            verdict: Verdict::WrongLabel,
+        finding: Ok(Reply::Verdict(Verdict {
+            verdict: VerdictKind::WrongLabel,
             answer: "no".into(),
             reasons: "2 is even".into(),
         })),
@@ -71,7 +71,7 @@ fn results() {
 }
 
 #[test]
-fn tellings() {
+fn run_events() {
     let vote = |voter, supports| Vote {
         voter,
         answer: "4".into(),
@@ -80,7 +80,7 @@ fn tellings() {
         by: by(),
     };
     let lost = NotMeasured::new(Reason::AttemptLost, "a2 died");
-    let judged = Telling::ExampleJudged {
+    let judged = RunEvent::ExampleJudged {
         example: SyntheticExample {
             example: Example {
                 id: "synthetic-1".into(),
@@ -101,12 +101,12 @@ fn tellings() {
             quarantined: true,
         },
     };
-    let challenged = Telling::Challenged {
+    let challenged = RunEvent::Challenged {
         example: "synthetic-1".into(),
         version: 1,
         mark: Mark::NotMeasured(lost),
     };
-    let rejected = Telling::CandidateJudged {
+    let rejected = RunEvent::CandidateJudged {
         prompt: Prompt {
             version: 2,
             parent: Some(0),
@@ -125,9 +125,9 @@ fn tellings() {
         "221e0a0b73796e7468657469632d3110011a0d120b080a120761322064696564",
         "323c080210001a06436f756e742e220e636f756e74732077726f6e676c79280330033a06676c6f62616c420962726f6b65206f6e654a07747261696e2d31",
     ];
-    for (telling, recorded) in [judged, challenged, rejected].into_iter().zip(recorded) {
-        assert_eq!(hex(&pb::Telling::from(telling.clone())), recorded);
-        let read = pb::Telling::decode(bytes(recorded).as_slice()).unwrap();
-        assert_eq!(Telling::try_from(read).unwrap(), telling);
+    for (run_event, recorded) in [judged, challenged, rejected].into_iter().zip(recorded) {
+        assert_eq!(hex(&pb::RunEvent::from(run_event.clone())), recorded);
+        let read = pb::RunEvent::decode(bytes(recorded).as_slice()).unwrap();
+        assert_eq!(RunEvent::try_from(read).unwrap(), run_event);
     }
 }

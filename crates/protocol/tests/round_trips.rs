@@ -5,7 +5,7 @@ mod kit;
 
 use proptest::{collection::vec, option, prelude::*};
 use prost::Message;
-use sipdo_domain::{Amount, Ask, Budget, Outcome, Reply, Role, Task, Telling, task::TaskGates};
+use sipdo_domain::{Amount, Ask, Budget, Outcome, Reply, Role, RunEvent, Task, task::TaskGates};
 use sipdo_protocol::{DecodeError, JobOutcome, job_id, pb, role};
 
 /// Encodes to bytes, decodes from them.
@@ -43,9 +43,9 @@ proptest! {
     }
 
     #[test]
-    fn tellings(telling in kit::telling()) {
-        let wire = over_the_wire(pb::Telling::from(telling.clone()));
-        prop_assert_eq!(Telling::try_from(wire).unwrap(), telling);
+    fn run_events(run_event in kit::run_event()) {
+        let wire = over_the_wire(pb::RunEvent::from(run_event.clone()));
+        prop_assert_eq!(RunEvent::try_from(wire).unwrap(), run_event);
     }
 
     #[test]
@@ -122,9 +122,9 @@ fn unknown_and_unset_enum_numbers_are_errors_that_name_their_place() {
         assert!(matches!(error, DecodeError::Unknown { message: "Role", value: seen, .. } if seen == value));
     }
     let verdict = |verdict| {
-        let opinion = pb::Opinion {
+        let opinion = pb::Verdict {
             verdict,
-            ..pb::Opinion::default()
+            ..pb::Verdict::default()
         };
         Reply::try_from(pb::Reply {
             reply: Some(pb::reply::Reply::Opinion(opinion)),
@@ -136,7 +136,7 @@ fn unknown_and_unset_enum_numbers_are_errors_that_name_their_place() {
         assert!(
             verdict(value)
                 .unwrap_err()
-                .starts_with(&format!("Opinion.verdict has the unknown value {value}"))
+                .starts_with(&format!("Verdict.verdict has the unknown value {value}"))
         );
     }
     let ending = |ending| {
@@ -174,18 +174,16 @@ fn a_missing_part_is_an_error_not_a_default() {
         "Reply.reply"
     );
     assert_eq!(
-        missing(Telling::try_from(pb::Telling::default()).unwrap_err()),
-        "Telling.telling"
+        missing(RunEvent::try_from(pb::RunEvent::default()).unwrap_err()),
+        "RunEvent.event"
     );
     assert_eq!(
         missing(JobOutcome::try_from(pb::JobResult::default()).unwrap_err()),
         "JobResult.finding"
     );
-    let unmarked = pb::telling::Telling::Challenged(pb::Challenged::default());
-    let telling = pb::Telling {
-        telling: Some(unmarked),
-    };
-    assert_eq!(missing(Telling::try_from(telling).unwrap_err()), "Challenged.mark");
+    let unmarked = pb::run_event::Event::Challenged(pb::Challenged::default());
+    let run_event = pb::RunEvent { event: Some(unmarked) };
+    assert_eq!(missing(RunEvent::try_from(run_event).unwrap_err()), "Challenged.mark");
     let task = pb::Task {
         metric_json: r#"{"kind":"exact"}"#.into(),
         ..pb::Task::default()

@@ -4,7 +4,7 @@
 use crate::{Agents, Stop, examine::examine};
 use futures::{TryStreamExt as _, future::join_all, stream::FuturesOrdered};
 use sipdo_domain::{
-    Arm, Ending, Example, Mark, Outcome, Prompt, Score, SyntheticExample, Task, Telling,
+    Arm, Ending, Example, Mark, Outcome, Prompt, RunEvent, Score, SyntheticExample, Task,
     outcome::{Correction, Gain},
     prompt::PLACEHOLDER,
     stats,
@@ -148,12 +148,12 @@ pub(crate) async fn report(
         interval: stats::wilson(score.right, score.measured()),
     };
     outcome.arms.push(arm.clone());
-    agents.tell(Telling::ArmMeasured { arm }).await
+    agents.emit(RunEvent::ArmMeasured { arm }).await
 }
 
 async fn warn(agents: &impl Agents, outcome: &mut Outcome, text: &str) -> Result<(), Stop> {
     outcome.warnings.push(text.to_owned());
-    agents.tell(Telling::Warning { text: text.to_owned() }).await
+    agents.emit(RunEvent::Warning { text: text.to_owned() }).await
 }
 
 /// The paired difference over what both arms measured; none where they share nothing.

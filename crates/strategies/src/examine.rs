@@ -2,7 +2,8 @@
 
 use crate::{Agents, Stop};
 use sipdo_domain::{
-    Answer, Ask, Example, Grade, Grading, Mark, Measured, NotMeasured, Question, Reason, Task, metric::Comparison,
+    Answer, AnswerRequest, Ask, Example, Grade, GradeRequest, Mark, Measured, NotMeasured, Reason, Task,
+    metric::Comparison,
 };
 
 /// How a prompt did on an example.
@@ -52,7 +53,7 @@ async fn examine_once(
     example: &Example,
     sample: u32,
 ) -> Result<Trial, Stop> {
-    let question = Question {
+    let question = AnswerRequest {
         prompt: prompt.to_owned(),
         input: example.input.clone(),
     };
@@ -79,7 +80,7 @@ pub async fn grade(
     answer: &str,
     sample: u32,
 ) -> Result<Measured<bool>, Stop> {
-    let grading = Grading {
+    let grading = GradeRequest {
         task: task.brief.clone(),
         input: example.input.clone(),
         target: example.target.clone(),

@@ -2,7 +2,7 @@
 //!
 //! A strategy asks; an ask becomes a job; the same ask is the same job, bought once. What makes it durable is behind the port.
 
-use sipdo_domain::{Ask, Measured, NotMeasured, Reason, Reply, Signed, Telling, ask::FromReply};
+use sipdo_domain::{Ask, Measured, NotMeasured, Reason, Reply, RunEvent, Signed, ask::FromReply};
 use std::future::Future;
 
 /// Why a strategy must come to its end: nothing more will be asked. It returns its best so far.
@@ -28,7 +28,7 @@ pub trait Agents: Send + Sync {
     fn ask(&self, ask: Ask, sample: u32) -> impl Future<Output = Result<Measured<Signed<Reply>>, Stop>> + Send;
 
     /// Tells what happened. The k-th telling is recorded once, whatever a replay does.
-    fn tell(&self, telling: Telling) -> impl Future<Output = Result<(), Stop>> + Send;
+    fn emit(&self, run_event: RunEvent) -> impl Future<Output = Result<(), Stop>> + Send;
 
     /// From here on the conclusion is asked: what the budget held back for it is released, and an early stop no longer stops.
     fn conclude(&self) -> impl Future<Output = Result<(), Stop>> + Send;

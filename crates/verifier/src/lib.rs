@@ -5,9 +5,11 @@
 
 use serde_json::{Value, json};
 use sipdo_agent::role::{
-    Form, Material, Plan, Request, RoleAgent, Said, Unfit, explaining, not_mine, required, wrong_form,
+    Form, InvalidReply, Material, ModelOutput, Plan, Request, RoleAgent, explaining, not_mine, required, wrong_form,
 };
-use sipdo_domain::{Ask, Case, Grade, Grading, Measured, NotMeasured, Opinion, Reason, Reply, Role, Verdict, fence};
+use sipdo_domain::{
+    Ask, Grade, GradeRequest, JudgeRequest, Measured, NotMeasured, Reason, Reply, Role, Verdict, VerdictKind, fence,
+};
 use sipdo_llm::{Message, Schema, SchemaError};
 use std::sync::Arc;
 
@@ -104,8 +106,8 @@ impl RoleAgent for Verifier {
         }
     }
 
-    fn read(&self, ask: &Ask, said: Said) -> Result<Reply, Unfit> {
-        let Said::Json(value) = said else {
+    fn read(&self, ask: &Ask, said: ModelOutput) -> Result<Reply, InvalidReply> {
+        let ModelOutput::Json(value) = said else {
             return Err(wrong_form().into());
         };
         match ask {
@@ -125,7 +127,7 @@ fn request([instruction, form]: [&str; 2], user: String, schema: &Arc<Schema>) -
     })
 }
 
-fn case_material(case: &Case) -> String {
+fn case_material(case: &JudgeRequest) -> String {
     Material::of(&case.task)
         .section("Question", &case.input)
         .section("Checker's working", &case.working)
@@ -134,7 +136,7 @@ fn case_material(case: &Case) -> String {
         .finish()
 }
 
-fn grading_material(grading: &Grading) -> String {
+fn grading_material(grading: &GradeRequest) -> String {
     Material::new()
         .section("Task", &grading.task.description)
         .section("Question", &grading.input)
@@ -144,12 +146,12 @@ fn grading_material(grading: &Grading) -> String {
         .finish()
 }
 
-fn opinion(value: &Value) -> Measured<Opinion> {
+fn opinion(value: &Value) -> Measured<Verdict> {
     let verdict = match value.get("verdict").and_then(Value::as_str) {
-        Some("valid") => Verdict::Valid,
-        Some("wrong_label") => Verdict::WrongLabel,
-        Some("ambiguous") => Verdict::Ambiguous,
-        Some("unsolvable") => Verdict::Unsolvable,
+        Some("valid") => VerdictKind::Valid,
+        Some("wrong_label") => VerdictKind::WrongLabel,
+        Some("ambiguous") => VerdictKind::Ambiguous,
+        Some("unsolvable") => VerdictKind::Unsolvable,
         _ => {
             return Err(NotMeasured::new(
                 Reason::Malformed,
@@ -159,10 +161,10 @@ fn opinion(value: &Value) -> Measured<Opinion> {
     };
     // Only where an answer can be found does the verdict need one.
     let answer = match verdict {
-        Verdict::Valid | Verdict::WrongLabel => required(value, "answer", MAX_ANSWER)?,
-        Verdict::Ambiguous | Verdict::Unsolvable => explaining(value, "answer", MAX_ANSWER),
+        VerdictKind::Valid | VerdictKind::WrongLabel => required(value, "answer", MAX_ANSWER)?,
+        VerdictKind::Ambiguous | VerdictKind::Unsolvable => explaining(value, "answer", MAX_ANSWER),
     };
-    Ok(Opinion {
+    Ok(Verdict {
         verdict,
         answer,
         reasons: explaining(value, "reasons", MAX_REASONS),
@@ -192,7 +194,7 @@ mod tests {
     }
 
     fn case() -> Ask {
-        Ask::Judge(Case {
+        Ask::Judge(JudgeRequest {
             task: task(),
             input: "a b c".into(),
             claim: "3".into(),
@@ -202,7 +204,7 @@ mod tests {
     }
 
     fn grading(criteria: &str) -> Ask {
-        Ask::Grade(Grading {
+        Ask::Grade(GradeRequest {
             task: task(),
             input: "a b c".into(),
             target: "3".into(),
@@ -270,18 +272,19 @@ mod tests {
     #[test]
     fn every_verdict_is_read_and_no_other_word() {
         let verifier = Verifier::new().unwrap();
-        let said =
-            |verdict: &str, answer: &str| Said::Json(json!({"reasons": "r", "answer": answer, "verdict": verdict}));
+        let said = |verdict: &str, answer: &str| {
+            ModelOutput::Json(json!({"reasons": "r", "answer": answer, "verdict": verdict}))
+        };
         for (word, verdict) in [
-            ("valid", Verdict::Valid),
-            ("wrong_label", Verdict::WrongLabel),
-            ("ambiguous", Verdict::Ambiguous),
-            ("unsolvable", Verdict::Unsolvable),
+            ("valid", VerdictKind::Valid),
+            ("wrong_label", VerdictKind::WrongLabel),
+            ("ambiguous", VerdictKind::Ambiguous),
+            ("unsolvable", VerdictKind::Unsolvable),
         ] {
             let reply = verifier.read(&case(), said(word, "3")).unwrap();
             assert_eq!(
                 reply,
-                Reply::Opinion(Opinion {
+                Reply::Verdict(Verdict {
                     verdict,
                     answer: "3".into(),
                     reasons: "r".into()
@@ -303,7 +306,10 @@ mod tests {
     fn a_grade_is_read_by_what_was_asked() {
         let verifier = Verifier::new().unwrap();
         let reply = verifier
-            .read(&grading(""), Said::Json(json!({"reason": "same", "correct": true})))
+            .read(
+                &grading(""),
+                ModelOutput::Json(json!({"reason": "same", "correct": true})),
+            )
             .unwrap();
         assert_eq!(
             reply,
@@ -313,7 +319,7 @@ mod tests {
             })
         );
         let unfit = verifier
-            .read(&grading(""), Said::Json(json!({"reason": "same"})))
+            .read(&grading(""), ModelOutput::Json(json!({"reason": "same"})))
             .unwrap_err();
         assert_eq!(unfit.why.reason, Reason::Malformed);
     }

@@ -237,7 +237,7 @@ impl Report {
         if scores(quiet) != scores(history) {
             self.broken.push(format!("run {run} came to other scores"));
         }
-        let (told, tells) = (quiet.tellings(), history.tellings());
+        let (told, tells) = (quiet.run_events(), history.run_events());
         if told != tells {
             let at = told.iter().zip(&tells).take_while(|(one, other)| one == other).count();
             self.broken.push(format!(

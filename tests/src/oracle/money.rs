@@ -1,7 +1,7 @@
 //! A run's money, folded anew from its stream: what was reserved, settled and charged, against the cap.
 
 use super::{Fact, Findings, History};
-use sipdo_protocol::pb::{self, State, event::Event};
+use sipdo_protocol::pb::{self, State, log_event::Event};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Calls, tokens and billionths of a US dollar.

@@ -4,7 +4,7 @@ use super::History;
 use crate::process::eventually_within;
 use anyhow::Result;
 use sipdo_bus::{Bus, RunId};
-use sipdo_protocol::pb::event::Event;
+use sipdo_protocol::pb::log_event::Event;
 use std::{collections::BTreeMap, time::Duration};
 
 /// An acknowledgement is not confirmed: the one that was lost with a server comes again after the queue's patience.

@@ -4,7 +4,7 @@ use crate::latency;
 use anyhow::{Context as _, Result};
 use sipdo_bus::{Created, JobId, JobMessage, NewMessage, Role, RunId, subjects::header};
 use sipdo_protocol::{
-    pb::{self, State, control::Kind, event::Event},
+    pb::{self, State, control::Kind, log_event::Event},
     schema,
 };
 use sipdo_tests::{

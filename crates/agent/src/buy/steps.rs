@@ -25,7 +25,7 @@ pub(crate) trait Port: Sync {
     /// Why the bus could not be asked.
     type Error: std::fmt::Display + Send;
     /// Marks the attempt as worked on by this process, until it is dropped.
-    type Hand: Send;
+    type InFlightGuard: Send;
     /// An answer from the completion store.
     type Stored: Send;
     /// An answer that is to be brought to the bus.
@@ -33,20 +33,20 @@ pub(crate) trait Port: Sync {
     /// A file of the spool.
     type File: Send;
     /// Room for an answer in the spool, given back when it is dropped.
-    type Room: Send;
+    type Reservation: Send;
 
     /// Whether the job has its result, or what lies in the spool has just become it. Not known is as good as no.
     fn has_result(&self) -> impl Future<Output = bool> + Send;
     /// Takes the attempt in hand; none where this process has it in hand already.
-    fn take_in_hand(&self) -> Option<Self::Hand>;
+    fn take_in_hand(&self) -> Option<Self::InFlightGuard>;
     /// Takes room for the answer; none where there is not so much, or what was bought before waits for room elsewhere.
-    fn take_room(&self) -> Option<Self::Room>;
+    fn take_room(&self) -> Option<Self::Reservation>;
     /// Creates the attempt's record.
-    fn create_attempt(&self) -> impl Future<Output = Result<Record, Self::Error>> + Send;
+    fn create_attempt(&self) -> impl Future<Output = Result<ClaimResult, Self::Error>> + Send;
     /// Whose the attempt's record is.
     fn owner(&self) -> impl Future<Output = Result<Owner, Self::Error>> + Send;
     /// Whether this process lives.
-    fn liveness(&self, owner: &str) -> impl Future<Output = Result<Life, Self::Error>> + Send;
+    fn liveness(&self, owner: &str) -> impl Future<Output = Result<OwnerLiveness, Self::Error>> + Send;
     /// Whether the job has its result.
     fn result(&self) -> impl Future<Output = Result<bool, Self::Error>> + Send;
     /// Brings the answer that a process has left in the spool of this machine; false where there is none.
@@ -56,11 +56,11 @@ pub(crate) trait Port: Sync {
     /// Makes a stored answer the job's result.
     fn bring_stored(&self, stored: Self::Stored) -> impl Future<Output = ()> + Send;
     /// Calls the model.
-    fn call(&self) -> impl Future<Output = Came<Self::Answer>> + Send;
+    fn call(&self) -> impl Future<Output = CallOutcome<Self::Answer>> + Send;
     /// Writes an answer to the spool; none where that fails.
-    fn keep(&self, answer: &Self::Answer, room: Self::Room) -> Option<Self::File>;
+    fn keep(&self, answer: &Self::Answer, room: Self::Reservation) -> Option<Self::File>;
     /// Puts an answer into the completion store and creates the result, however long it takes.
-    fn bring(&self, answer: &Self::Answer) -> impl Future<Output = ()> + Send;
+    fn upload(&self, answer: &Self::Answer) -> impl Future<Output = ()> + Send;
     /// Deletes a file of the spool.
     fn forget(&self, file: Self::File);
     /// Records that the attempt has ended with its owner, which is us if none is named; `unpaid`: without having bought anything.
@@ -71,7 +71,7 @@ pub(crate) trait Port: Sync {
 
 /// What became of creating an attempt's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Record {
+pub(crate) enum ClaimResult {
     /// This call created it.
     New,
     /// It was there.
@@ -93,7 +93,7 @@ pub(crate) enum Owner {
 
 /// What a process that was asked for says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Life {
+pub(crate) enum OwnerLiveness {
     /// That it lives.
     Alive,
     /// Nothing, though it is connected.
@@ -103,7 +103,7 @@ pub(crate) enum Life {
 }
 
 /// What a call came to.
-pub(crate) enum Came<A> {
+pub(crate) enum CallOutcome<A> {
     /// An answer, or a reason why there is none. It must not be lost where it was paid for.
     Answer { answer: A, paid: bool },
     /// Somebody else's answer was found meanwhile: it is the job's result already.
@@ -144,9 +144,9 @@ pub(crate) async fn buy<P: Port>(port: &P, delivered: u64, attempt: u32) -> Sett
             Settle::Ack
         }
         (Ok(Right::Mine), None) => match port.call().await {
-            Came::Answer { answer, paid } => bring_home(port, &answer, paid.then_some(room)).await,
-            Came::InRun => Settle::Ack,
-            Came::Left => give_back(port).await,
+            CallOutcome::Answer { answer, paid } => deliver(port, &answer, paid.then_some(room)).await,
+            CallOutcome::InRun => Settle::Ack,
+            CallOutcome::Left => give_back(port).await,
         },
         (Ok(Right::Taken), None) => leave_taken(port, delivered).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot find out about another agent's attempt");
@@ -160,18 +160,18 @@ async fn take_right<P: Port>(port: &P) -> Result<Right, P::Error> {
     let mut unsure = false;
     loop {
         match port.create_attempt().await? {
-            Record::New => return Ok(Right::Mine),
-            Record::There if unsure && port.owner().await? == Owner::This => return Ok(Right::Mine),
-            Record::There => return Ok(Right::Taken),
-            Record::Unsure => unsure = true,
+            ClaimResult::New => return Ok(Right::Mine),
+            ClaimResult::There if unsure && port.owner().await? == Owner::This => return Ok(Right::Mine),
+            ClaimResult::There => return Ok(Right::Taken),
+            ClaimResult::Unsure => unsure = true,
         }
     }
 }
 
 /// Brings an answer to the bus; by way of the spool, where there is `room` for it, if it was paid for.
-async fn bring_home<P: Port>(port: &P, answer: &P::Answer, room: Option<P::Room>) -> Settle {
+async fn deliver<P: Port>(port: &P, answer: &P::Answer, room: Option<P::Reservation>) -> Settle {
     let file = room.and_then(|room| port.keep(answer, room));
-    port.bring(answer).await;
+    port.upload(answer).await;
     if let Some(file) = file {
         port.forget(file);
     }
@@ -198,13 +198,13 @@ async fn leave_taken<P: Port>(port: &P, delivered: u64) -> Result<Settle, P::Err
     if let Owner::Other(owner) = &owner {
         // A record that cannot be read was left by nobody who could be asked.
         let life = match owner.as_str() {
-            "" => Life::Dead,
+            "" => OwnerLiveness::Dead,
             owner => port.liveness(owner).await?,
         };
         match life {
-            Life::Alive => return Ok(Settle::HandBack(OWNER_LIVES)),
-            Life::Silent if delivered < SILENT_DELIVERIES => return Ok(Settle::HandBack(port.patience())),
-            Life::Silent | Life::Dead => {}
+            OwnerLiveness::Alive => return Ok(Settle::HandBack(OWNER_LIVES)),
+            OwnerLiveness::Silent if delivered < SILENT_DELIVERIES => return Ok(Settle::HandBack(port.patience())),
+            OwnerLiveness::Silent | OwnerLiveness::Dead => {}
         }
         // Its last words may have come while we asked for it, or lie in the spool of this machine.
         if port.result().await? || port.bring_left_behind().await {

@@ -1,8 +1,8 @@
 //! A job as an agent has it in hand: read and checked, and made into a result.
 
-use crate::bill;
-use crate::card::now_ms;
+use crate::cost_meter;
 use crate::models::Target;
+use crate::status::now_ms;
 use prost::Message as _;
 use sipdo_bus::subjects::header;
 use sipdo_bus::{Delivery, JobId, RunId};
@@ -60,7 +60,7 @@ impl Work {
         } else {
             pb::Usage {
                 from_store: true,
-                ..bill::nothing()
+                ..cost_meter::nothing()
             }
         };
         self.outcome(stored.finding, stored.by, usage, Duration::ZERO).into()

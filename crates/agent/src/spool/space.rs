@@ -15,7 +15,7 @@ const REST_HEAD: u64 = 7;
 
 /// A file of this process, deleted with it while it holds no answer.
 #[derive(Debug)]
-pub(super) struct Space {
+pub(super) struct SpoolFile {
     /// Its name while it holds none.
     pub path: PathBuf,
     /// Locked as long as this process lives: who opens the spool can tell what nobody needs any more.
@@ -24,7 +24,7 @@ pub(super) struct Space {
     bytes: u64,
 }
 
-impl Space {
+impl SpoolFile {
     /// A new file in this folder, with no room yet.
     pub fn new(folder: &Path) -> io::Result<Self> {
         let path = folder.join(format!("{}{PART}", uuid::Uuid::new_v4().simple()));
@@ -61,7 +61,7 @@ impl Space {
     }
 }
 
-impl Drop for Space {
+impl Drop for SpoolFile {
     fn drop(&mut self) {
         // Filled, it has another name.
         drop(fs::remove_file(&self.path));

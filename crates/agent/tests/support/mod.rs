@@ -10,11 +10,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use prost::Message as _;
 use serde_json::{Value, json};
-use sipdo_agent::role::{Form, Plan, Request, RoleAgent, Said, Unfit};
+use sipdo_agent::role::{Form, InvalidReply, ModelOutput, Plan, Request, RoleAgent};
 use sipdo_agent::{AgentError, AgentSettings, Patience, serve};
 use sipdo_bus::local::{NatsServer, NatsServerOptions};
 use sipdo_bus::{Bus, BusSettings, JobId, JobMessage, NewMessage, Published, RunId, RunReader};
-use sipdo_domain::{Answer, Ask, Measured, NotMeasured, Question, Reason, Reply, Riddle, Role, Solution, TaskBrief};
+use sipdo_domain::{
+    Answer, AnswerRequest, Ask, Measured, NotMeasured, Reason, Reply, Role, Solution, SolveRequest, TaskBrief,
+};
 use sipdo_llm::{Endpoint, Message, ModelSettings, Provider as Api, RetrySettings, Schema};
 use sipdo_protocol::{JobOutcome, pb};
 use std::collections::BTreeMap;
@@ -168,7 +170,7 @@ impl RoleAgent for Plain {
     }
 
     fn plan(&self, ask: &Ask) -> Measured<Plan> {
-        let Ask::Answer(Question { prompt, input }) = ask else {
+        let Ask::Answer(AnswerRequest { prompt, input }) = ask else {
             panic!("only answers are asked: {ask:?}")
         };
         let messages = vec![Message::system(prompt), Message::user(input)];
@@ -179,8 +181,8 @@ impl RoleAgent for Plain {
         }))
     }
 
-    fn read(&self, _ask: &Ask, said: Said) -> Result<Reply, Unfit> {
-        let Said::Text(text) = said else {
+    fn read(&self, _ask: &Ask, said: ModelOutput) -> Result<Reply, InvalidReply> {
+        let ModelOutput::Text(text) = said else {
             panic!("text was asked for")
         };
         Ok(Answer { text }.into())
@@ -214,14 +216,14 @@ impl RoleAgent for Shaped {
         }
     }
 
-    fn read(&self, _ask: &Ask, said: Said) -> Result<Reply, Unfit> {
-        let Said::Json(value) = said else {
+    fn read(&self, _ask: &Ask, said: ModelOutput) -> Result<Reply, InvalidReply> {
+        let ModelOutput::Json(value) = said else {
             panic!("an object was asked for")
         };
         let answer = value["answer"].as_str().unwrap().to_owned();
         if answer.len() > 20 {
             let why = NotMeasured::new(Reason::TooLarge, "too long");
-            return Err(Unfit {
+            return Err(InvalidReply {
                 why,
                 ask_again: Some("Shorter, please.".to_owned()),
             });
@@ -353,11 +355,11 @@ impl World {
             .expect("a lost attempt is reported")
     }
 
-    pub async fn cards(&self) -> Vec<pb::AgentCard> {
+    pub async fn cards(&self) -> Vec<pb::AgentStatus> {
         let cards = self.bus.roll_call(Duration::from_millis(150)).await.unwrap_or_default();
         cards
             .into_iter()
-            .map(|card| pb::AgentCard::decode(card).unwrap())
+            .map(|card| pb::AgentStatus::decode(card).unwrap())
             .collect()
     }
 
@@ -448,7 +450,7 @@ impl Job {
     pub fn answer(run: &str, input: &str) -> Self {
         Self::new(
             run,
-            Ask::Answer(Question {
+            Ask::Answer(AnswerRequest {
                 prompt: "Be brief.".to_owned(),
                 input: input.to_owned(),
             }),
@@ -458,7 +460,7 @@ impl Job {
     pub fn solve(run: &str, input: &str) -> Self {
         Self::new(
             run,
-            Ask::Solve(Riddle {
+            Ask::Solve(SolveRequest {
                 task: TaskBrief::default(),
                 input: input.to_owned(),
                 pool: String::new(),

@@ -31,7 +31,7 @@ pub async fn run(global: &Global, args: &AgentsArgs) -> Outcome {
     };
     let cards = roll_call(&mut session.api, args.wait).await?;
     if output::json() {
-        let agents: Result<Vec<_>, _> = cards.iter().map(|card| json::message("AgentCard", card)).collect();
+        let agents: Result<Vec<_>, _> = cards.iter().map(|card| json::message("AgentStatus", card)).collect();
         output::json_line(&json!({ "agents": agents? }))?;
     } else if cards.is_empty() {
         output::note("no agent answers");
@@ -42,7 +42,7 @@ pub async fn run(global: &Global, args: &AgentsArgs) -> Outcome {
 }
 
 /// What is wrong: with the agent or its usual model, and with others that runs have it use.
-pub fn trouble(card: &pb::AgentCard) -> String {
+pub fn trouble(card: &pb::AgentStatus) -> String {
     let usual = |out: &&pb::Outage| (&out.endpoint, &out.model) == (&card.endpoint, &card.model);
     let others = card.outages.iter().filter(|out| !usual(out));
     let others = others.map(|out| format!("{}/{}: {}", out.endpoint, out.model, out.words));
@@ -50,7 +50,7 @@ pub fn trouble(card: &pb::AgentCard) -> String {
     own.into_iter().chain(others).collect::<Vec<_>>().join("; ")
 }
 
-fn table(cards: &[pb::AgentCard]) -> Table {
+fn table(cards: &[pb::AgentStatus]) -> Table {
     let mut table =
         Table::new(&["role", "agent", "model", "version", "busy", "done", "host", "trouble"]).right(&[4, 5]);
     for card in cards {
@@ -88,7 +88,7 @@ mod tests {
             model: model.into(),
             words: "key refused".into(),
         };
-        let card = pb::AgentCard {
+        let card = pb::AgentStatus {
             endpoint: "e".into(),
             model: "own".into(),
             trouble: "key refused".into(),
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_card_is_a_row() {
-        let card = pb::AgentCard {
+        let card = pb::AgentStatus {
             role: "learner".into(),
             agent: "learner-1".into(),
             endpoint: "openai".into(),

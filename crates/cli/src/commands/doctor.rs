@@ -311,9 +311,9 @@ async fn coordinator(findings: &mut Findings, global: &Global) {
     }
 }
 
-fn agents(findings: &mut Findings, cards: &[pb::AgentCard]) {
+fn agents(findings: &mut Findings, cards: &[pb::AgentStatus]) {
     for role in Role::ALL {
-        let these: Vec<&pb::AgentCard> = cards.iter().filter(|card| card.role == role.name()).collect();
+        let these: Vec<&pb::AgentStatus> = cards.iter().filter(|card| card.role == role.name()).collect();
         let troubles: Vec<&str> = these
             .iter()
             .map(|card| card.trouble.as_str())
@@ -402,7 +402,7 @@ mod tests {
     #[test]
     fn a_role_that_nobody_plays_is_bad() {
         let mut findings = Findings::default();
-        let card = |role: &str, trouble: &str| pb::AgentCard {
+        let card = |role: &str, trouble: &str| pb::AgentStatus {
             role: role.into(),
             endpoint: "cloud".into(),
             model: "m".into(),

@@ -20,12 +20,11 @@ use crate::{
     files,
     follow::{End, FirstInterrupt, control, follow},
     global::Global,
-    json, launch,
+    json, launch, offline_control,
     operator::StackArgs,
     output::{self, Table},
     report::Report,
     session::{get_run, run_named, shown},
-    unled,
     words::{is_over, level_words, state_name, summary_gain},
 };
 
@@ -232,8 +231,8 @@ async fn watch_with(session: &mut crate::session::Session, name: &str) -> Outcom
 }
 
 async fn ask(global: &Global, name: &str, kind: Kind) -> Outcome {
-    if let Some(silence) = unled::silence(global, name).await {
-        return unled::ask(name, kind, silence).await;
+    if let Some(silence) = offline_control::silence(global, name).await {
+        return offline_control::ask(name, kind, silence).await;
     }
     global
         .with_api(Some(name), async |api| {
@@ -251,8 +250,8 @@ async fn budget(global: &Global, args: &BudgetArgs) -> Outcome {
         return Err(Failure::usage("no cap is given")
             .hint("give --budget-calls, --budget-tokens, --budget-usd or --budget-seconds"));
     }
-    if let Some(silence) = unled::silence(global, &args.run).await {
-        return unled::set_budget(&args.run, &args.caps, silence).await;
+    if let Some(silence) = offline_control::silence(global, &args.run).await {
+        return offline_control::set_budget(&args.run, &args.caps, silence).await;
     }
     global
         .with_api(Some(&args.run), async |api| {
@@ -268,8 +267,8 @@ async fn budget(global: &Global, args: &BudgetArgs) -> Outcome {
 }
 
 async fn resume(global: &Global, args: &ResumeArgs) -> Outcome {
-    if let Some(silence) = unled::silence(global, &args.run).await {
-        return unled::ask(&args.run, Kind::Resume, silence).await;
+    if let Some(silence) = offline_control::silence(global, &args.run).await {
+        return offline_control::ask(&args.run, Kind::Resume, silence).await;
     }
     let mut session = launch::reach_with_agents(global, &args.stack, Some(&args.run)).await?;
     let outcome = resume_with(&mut session, args).await;

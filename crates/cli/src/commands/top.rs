@@ -80,7 +80,7 @@ pub async fn run(global: &Global, args: &TopArgs) -> Outcome {
 #[derive(Default)]
 struct Look {
     at: Option<Instant>,
-    agents: Vec<pb::AgentCard>,
+    agents: Vec<pb::AgentStatus>,
     runs: Vec<pb::Summary>,
 }
 
@@ -187,7 +187,7 @@ impl Look {
         let agents: Result<Vec<_>, _> = self
             .agents
             .iter()
-            .map(|card| json::message("AgentCard", card))
+            .map(|card| json::message("AgentStatus", card))
             .collect();
         let runs: Result<Vec<_>, _> = self.runs.iter().map(|run| json::message("Summary", run)).collect();
         Ok(json!({ "agents": agents?, "runs": runs? }))
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     fn look(at: Instant, done: u64) -> Look {
-        let card = |agent: &str, busy| pb::AgentCard {
+        let card = |agent: &str, busy| pb::AgentStatus {
             role: "learner".into(),
             agent: agent.into(),
             endpoint: "e".into(),

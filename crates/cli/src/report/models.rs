@@ -48,7 +48,7 @@ pub struct PromptModels {
 }
 
 impl Stint {
-    pub(super) fn of(stint: &pb::ModelStint) -> Self {
+    pub(super) fn of(stint: &pb::ModelUsage) -> Self {
         Stint {
             pool: stint.pool.clone(),
             model: format!("{}/{}", stint.endpoint, stint.model),
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_swap_is_told_with_the_job_from_which_on_it_held() {
         let mut run = crate::report::render::tests::run();
-        let stint = |model: &str, first_job, last_job| pb::ModelStint {
+        let stint = |model: &str, first_job, last_job| pb::ModelUsage {
             endpoint: "openai".into(),
             model: model.into(),
             revision: if model == "large" {
@@ -180,12 +180,12 @@ mod tests {
             p95_ms: 2_040,
             pool: String::new(),
         };
-        let checker = pb::ModelUse {
+        let checker = pb::RoleUsage {
             stints: vec![
                 stint("small", 3, 811),
                 stint("large", 812, 900),
                 stint("tiny", 850, 901),
-                pb::ModelStint {
+                pb::ModelUsage {
                     pool: "a".into(),
                     ..stint("huge", 6, 700)
                 },

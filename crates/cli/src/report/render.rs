@@ -392,7 +392,7 @@ pub(crate) mod tests {
             }),
             model_use: [(
                 "learner".to_owned(),
-                pb::ModelUse {
+                pb::RoleUsage {
                     models: vec!["openai/small".into()],
                     ..Default::default()
                 },
@@ -429,7 +429,7 @@ pub(crate) mod tests {
         summary.unpriced_calls = 400;
         summary.spent_by_role.get_mut("learner").unwrap().nano_usd = 2_000_000_000;
         run.summary = Some(summary);
-        let stint = |unpriced_calls| pb::ModelStint {
+        let stint = |unpriced_calls| pb::ModelUsage {
             unpriced_calls,
             ..Default::default()
         };
@@ -461,7 +461,7 @@ pub(crate) mod tests {
         let mut run = run();
         run.model_use.insert(
             "checker".into(),
-            pb::ModelUse {
+            pb::RoleUsage {
                 models: vec!["simulator/sim-teacher".into()],
                 ..Default::default()
             },

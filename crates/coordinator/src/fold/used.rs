@@ -18,7 +18,7 @@ pub struct Use {
 #[derive(Debug, Default)]
 pub struct Stint {
     /// Who, when, how much.
-    pub told: pb::ModelStint,
+    pub told: pb::ModelUsage,
     /// Milliseconds in model calls, one for each job that called.
     pub model_ms: Vec<u32>,
 }
@@ -32,7 +32,7 @@ impl Use {
         };
         let at = self.stints.iter().position(same).unwrap_or(self.stints.len());
         if at == self.stints.len() {
-            let told = pb::ModelStint {
+            let told = pb::ModelUsage {
                 endpoint: by.endpoint.clone(),
                 model: by.model.clone(),
                 revision: by.revision.clone(),

@@ -1,17 +1,17 @@
 //! Deciding: what is to be appended now, the append, and what follows from it. Never the other way round.
 
-use super::{Halt, Leader, Led};
+use super::{Halt, Leader, LeaderExit};
 use crate::{
     context::now_ms,
-    desk::{MAX_ATTEMPTS, Plan, event},
     leadership::Draft,
-    models::{Choices, overlaid},
+    models::{Choices, resolve},
     roster::{Roster, nobody, price_unknown},
+    scheduler::{MAX_ATTEMPTS, Plan, event},
 };
 use prost::Message as _;
 use sipdo_bus::{AppendError, BusError, NewMessage};
 use sipdo_domain::{Amount, NotMeasured, Pool, Reason, Role};
-use sipdo_protocol::{pb, pb::event::Event, schema};
+use sipdo_protocol::{pb, pb::log_event::Event, schema};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -37,14 +37,14 @@ const NO_ATTEMPT: u32 = 0;
 const LONG: u64 = 200;
 
 /// Whether a run has jobs in flight, counted among those of this process until it is dropped.
-pub(super) struct Asking {
+pub(super) struct ActiveRunGuard {
     all: Arc<AtomicU32>,
     own: bool,
 }
 
-impl Asking {
+impl ActiveRunGuard {
     pub(super) fn among(all: &Arc<AtomicU32>) -> Self {
-        Asking {
+        ActiveRunGuard {
             all: Arc::clone(all),
             own: false,
         }
@@ -64,7 +64,7 @@ impl Asking {
     }
 }
 
-impl Drop for Asking {
+impl Drop for ActiveRunGuard {
     fn drop(&mut self) {
         self.set(false);
     }
@@ -81,9 +81,9 @@ impl Leader<'_> {
         }
         self.share(&roster);
         let tight = self.context.storage.tight();
-        self.desk.hold_back(tight.is_some());
+        self.scheduler.pause_issuing(tight.is_some());
         let choices = in_force(&self.models, &self.registry.borrow(), self.run.as_str());
-        let mut plan = self.desk.plan(&mut self.state, &roster, &choices);
+        let mut plan = self.scheduler.plan(&mut self.state, &roster, &choices);
         self.recall();
         self.plan_time(&mut plan);
         self.plan_waiting(&roster, &choices, tight, &mut plan);
@@ -92,7 +92,7 @@ impl Leader<'_> {
                 self.observer.deciding(&events, &self.state);
                 self.append(events).await?;
             }
-            self.desk.refuse_waiting(&self.state);
+            self.scheduler.refuse_waiting(&self.state);
         }
         self.observer.left(&self.state);
         for told in self.told.drain(..) {
@@ -117,7 +117,7 @@ impl Leader<'_> {
     /// How many jobs of each pool are kept in flight: what its agents can do and half as much again, so that none waits for work.
     /// While other runs ask too, a long run keeps back, so that a short one behind it is soon through.
     fn share(&mut self, roster: &Roster) {
-        self.asking.set(!self.state.paused && self.desk.has_in_flight());
+        self.asking.set(!self.state.paused && self.scheduler.has_in_flight());
         let others = self.asking.others() + roster.led_by_others(self.context.id.as_str());
         let gives_way = others > 0 && self.state.summary.jobs_done > LONG;
         let window = |slots: usize| match (slots, gives_way) {
@@ -126,7 +126,7 @@ impl Leader<'_> {
             (slots, false) => slots + slots / 2 + 4,
         };
         let windows = roster.pools().map(|pool| (pool.clone(), window(roster.slots(pool))));
-        self.desk.set_windows(windows.collect());
+        self.scheduler.set_windows(windows.collect());
     }
 
     /// The cap on time, of which a part is kept for the conclusion.
@@ -156,7 +156,7 @@ impl Leader<'_> {
         if self.state.paused {
             reasons.push("paused".to_owned());
         }
-        for pool in self.desk.at_work() {
+        for pool in self.scheduler.at_work() {
             let choice = choices.get(&pool.to_string());
             if let Some(trouble) = self.trouble(&pool, roster, choice) {
                 reasons.push(trouble);
@@ -167,8 +167,8 @@ impl Leader<'_> {
                 reasons.extend(unpriced.iter().map(|model| price_unknown(model)));
             }
         }
-        if has_room && self.desk.refuses(&self.state) {
-            plan.stuck = self.desk.in_flight_of(&stuck, &self.state);
+        if has_room && self.scheduler.refuses(&self.state) {
+            plan.stuck = self.scheduler.in_flight_of(&stuck, &self.state);
             plan.stuck.retain(|(job, _)| !self.left_open.contains(job));
         }
         if !plan.stuck.is_empty() {
@@ -196,7 +196,7 @@ impl Leader<'_> {
     }
 
     /// Decisions in as many entries as their size asks for; one, nearly always.
-    fn fitting_entries(&self, events: Vec<pb::Event>) -> Vec<Vec<pb::Event>> {
+    fn fitting_entries(&self, events: Vec<pb::LogEvent>) -> Vec<Vec<pb::LogEvent>> {
         let limit = self.context.bus.max_message() / 2;
         let (mut entries, mut size) = (Vec::new(), 0);
         let mut entry = Vec::new();
@@ -213,7 +213,7 @@ impl Leader<'_> {
         entries
     }
 
-    pub(super) async fn append(&mut self, events: Vec<pb::Event>) -> Result<(), Halt> {
+    pub(super) async fn append(&mut self, events: Vec<pb::LogEvent>) -> Result<(), Halt> {
         let trace = self.observer.trace();
         if !trace.is_none() {
             self.state.trace = trace.clone();
@@ -228,7 +228,7 @@ impl Leader<'_> {
             }
             Err(AppendError::Fenced { last, .. }) => {
                 tracing::warn!(run = %self.run, epoch = self.leadership.epoch(), expected, last, "another coordinator leads this run now");
-                Err(Halt::Led(Led::Fenced))
+                Err(Halt::LeaderExit(LeaderExit::Fenced))
             }
             Err(AppendError::Bus(error @ BusError::TooLarge { .. })) => Err(Halt::TooLarge(error.to_string())),
             Err(error) => Err(Halt::Failed(error.into())),
@@ -270,7 +270,7 @@ fn in_force(own: &Choices, registry: &BTreeMap<String, sipdo_bus::Entry>, run: &
     let entries = registry
         .iter()
         .filter_map(|(key, entry)| Some((key.clone(), read(entry)?)));
-    overlaid(own, &entries.collect(), run)
+    resolve(own, &entries.collect(), run)
 }
 
 /// Why a job is given up that was lost so often with its agent.

@@ -1,15 +1,15 @@
 //! Publishing jobs, and giving up those that nobody can do.
 
 use super::{Halt, Leader, Sent};
-use crate::{context::now_ms, desk::Publication};
+use crate::{context::now_ms, scheduler::JobToPublish};
 use sipdo_bus::{BusError, JobId, JobMessage, NewMessage, Role as BusRole};
 use sipdo_domain::{NotMeasured, Provenance, Reason, Role};
 use sipdo_protocol::{JobOutcome, pb, schema};
 use std::time::Instant;
 
 impl Leader<'_> {
-    pub(super) async fn publish(&mut self, publication: Publication) -> Result<(), Halt> {
-        let Publication {
+    pub(super) async fn publish(&mut self, publication: JobToPublish) -> Result<(), Halt> {
+        let JobToPublish {
             job,
             pool,
             operation,

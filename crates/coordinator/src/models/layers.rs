@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub type Choices = BTreeMap<String, pb::ModelChoice>;
 
 /// Choices with those of the registry over them, by pool: the deployment's entries first, so that the run's own has the last word.
-pub fn overlaid(own: &Choices, registry: &Choices, run: &str) -> Choices {
+pub fn resolve(own: &Choices, registry: &Choices, run: &str) -> Choices {
     let mut all = own.clone();
     for of in ["", run] {
         for (key, choice) in registry {
@@ -38,7 +38,7 @@ fn overlay(below: &mut pb::ModelChoice, choice: &pb::ModelChoice) {
 }
 
 /// Everything that decides which model answers, weakest first: the agents' own, the run's own, the registry's.
-pub struct Layers<'a> {
+pub struct ModelOverrides<'a> {
     /// The agents; their cards tell their own model, and the deployment's entry once they have seen it.
     pub roster: &'a Roster,
     /// The registry.
@@ -49,10 +49,10 @@ pub struct Layers<'a> {
     pub run: Option<&'a str>,
 }
 
-impl Layers<'_> {
+impl ModelOverrides<'_> {
     /// Every model that may answer for a pool, as `endpoint/model`.
     fn labels(&self, pool: &Pool) -> BTreeSet<String> {
-        let choices = overlaid(self.own, self.registry, self.run.unwrap_or_default());
+        let choices = resolve(self.own, self.registry, self.run.unwrap_or_default());
         let choice = choices.get(&pool.to_string());
         let used = self.roster.of(pool).iter().map(|card| Used::by(card, choice));
         used.map(|used| format!("{}/{}", used.endpoint, used.model)).collect()
@@ -60,7 +60,7 @@ impl Layers<'_> {
 
     /// Models that may answer for a pool, and whose price nobody knows, as `pool endpoint/model`.
     pub fn unpriced(&self, pool: &Pool) -> BTreeSet<String> {
-        let choices = overlaid(self.own, self.registry, self.run.unwrap_or_default());
+        let choices = resolve(self.own, self.registry, self.run.unwrap_or_default());
         self.roster.unpriced(pool, choices.get(&pool.to_string()))
     }
 
@@ -80,9 +80,9 @@ impl Layers<'_> {
 pub(super) mod tests {
     use super::*;
 
-    pub fn card(pool: &str, model: &str) -> pb::AgentCard {
+    pub fn card(pool: &str, model: &str) -> pb::AgentStatus {
         let pool: Pool = pool.parse().unwrap();
-        pb::AgentCard {
+        pb::AgentStatus {
             agent: format!("{pool}-1"),
             role: pool.role.name().into(),
             pool: pool.name,
@@ -116,7 +116,7 @@ pub(super) mod tests {
             .into();
         let told = |registry: &[(&str, &str)], own: &[(&str, &str)], run| {
             let (registry, own) = (choices(registry), choices(own));
-            let layers = Layers {
+            let layers = ModelOverrides {
                 roster: &roster,
                 registry: &registry,
                 own: &own,

@@ -2,7 +2,7 @@
 
 use crate::{
     context::Context,
-    facts::{Fact, fold},
+    facts::{Applied, fold},
     fold::RunState,
     view,
 };
@@ -37,7 +37,7 @@ pub(super) async fn watch(
                 for message in chunk.messages {
                     sequence = message.seq;
                     news = true;
-                    if let Fact::Entry(entry) = fold(context, &mut state, &message) && sequence > after {
+                    if let Applied::Entry(entry) = fold(context, &mut state, &message) && sequence > after {
                         send.push((sequence, Update::Entry(*entry)));
                     }
                 }

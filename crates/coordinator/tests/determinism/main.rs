@@ -7,13 +7,13 @@ mod models;
 
 use models::{hash, result, task};
 use sipdo_coordinator::{
-    desk::{Desk, Publication, Recall, event},
     fold::RunState,
-    port::{BusAgents, Wish},
+    port::{BusAgents, Command},
     roster::Roster,
+    scheduler::{CachedAnswer, JobToPublish, Scheduler, event},
 };
 use sipdo_domain::{Outcome, Role};
-use sipdo_protocol::pb::{self, event::Event};
+use sipdo_protocol::pb::{self, log_event::Event};
 use sipdo_strategies::Stop;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -64,8 +64,8 @@ struct World {
     order: u64,
     picks: u64,
     stream: Vec<Message>,
-    queue: Vec<Publication>,
-    in_hand: Vec<Publication>,
+    queue: Vec<JobToPublish>,
+    in_hand: Vec<JobToPublish>,
     bought: BTreeMap<String, u32>,
     lives: u32,
 }
@@ -114,8 +114,8 @@ impl World {
         let (task, options) = (task(self.seed), options(self.strategy));
         let (agents, mut wishes) = BusAgents::new(RUN);
         let mut strategy = pin!(sipdo_strategies::run(self.strategy, &options, &task, &agents));
-        let (mut desk, mut told) = (Desk::new(WINDOW), Vec::new());
-        let (mut recalls, mut results, mut decisions) = (Vec::new(), 0, 0);
+        let (mut scheduler, mut told) = (Scheduler::new(WINDOW), Vec::new());
+        let (mut cached_answers, mut results, mut decisions) = (Vec::new(), 0, 0);
         loop {
             if let Poll::Ready(outcome) = strategy.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 self.end(&mut state, outcome);
@@ -124,9 +124,9 @@ impl World {
             let mut busy = false;
             while let Ok(wish) = wishes.try_recv() {
                 busy = true;
-                take(wish, &mut desk, &mut state, &mut told);
+                take(wish, &mut scheduler, &mut state, &mut told);
             }
-            let plan = desk.plan(&mut state, &roster(), &BTreeMap::new());
+            let plan = scheduler.plan(&mut state, &roster(), &BTreeMap::new());
             assert!(plan.give_up.is_empty(), "no attempt was lost");
             if !plan.events.is_empty() {
                 (busy, decisions) = (true, decisions + 1);
@@ -137,10 +137,10 @@ impl World {
             }
             self.queue.extend(plan.publish);
             told.drain(..).for_each(|told| drop(told.send(Ok(()))));
-            recalls.extend(std::iter::from_fn(|| desk.recall()));
-            if !recalls.is_empty() {
-                let next = self.pick(recalls.len());
-                self.answer(recalls.swap_remove(next));
+            cached_answers.extend(std::iter::from_fn(|| scheduler.recall()));
+            if !cached_answers.is_empty() {
+                let next = self.pick(cached_answers.len());
+                self.answer(cached_answers.swap_remove(next));
                 continue;
             }
             if busy {
@@ -157,12 +157,12 @@ impl World {
                 state.apply_result(sequence, &result),
                 "a result came that nobody waits for"
             );
-            desk.settled(result);
+            scheduler.settled(result);
         }
     }
 
     /// Answers what was asked before from the stream.
-    fn answer(&self, recall: Recall) {
+    fn answer(&self, recall: CachedAnswer) {
         if let Message::Result(result) = &self.stream[recall.sequence as usize - 1] {
             recall.answer(result.clone());
         }
@@ -177,7 +177,7 @@ impl World {
         self.append(state, vec![event(Event::Ended(ended))]);
     }
 
-    fn append(&mut self, state: &mut RunState, events: Vec<pb::Event>) {
+    fn append(&mut self, state: &mut RunState, events: Vec<pb::LogEvent>) {
         let entry = pb::Entry {
             run: RUN.into(),
             events,
@@ -203,7 +203,7 @@ impl World {
         while self.in_hand.len() < HANDS && !self.queue.is_empty() {
             let next = self.pick(self.queue.len());
             let job = self.queue.remove(next);
-            let taken = |other: &Publication| (&other.job, other.attempt) == (&job.job, job.attempt);
+            let taken = |other: &JobToPublish| (&other.job, other.attempt) == (&job.job, job.attempt);
             if !self.in_hand.iter().any(taken) && !self.bought.contains_key(&job.job) {
                 self.in_hand.push(job);
             }
@@ -239,7 +239,7 @@ impl World {
     }
 
     /// The story with its numbers, as recorded.
-    fn story(&self) -> Vec<pb::Told> {
+    fn story(&self) -> Vec<pb::EventRecorded> {
         let told = self.events().filter_map(|event| match event {
             Event::Told(told) => Some(told.clone()),
             _ => None,
@@ -280,15 +280,20 @@ impl World {
     }
 }
 
-fn take(wish: Wish, desk: &mut Desk, state: &mut RunState, told: &mut Vec<oneshot::Sender<Result<(), Stop>>>) {
+fn take(
+    wish: Command,
+    scheduler: &mut Scheduler,
+    state: &mut RunState,
+    told: &mut Vec<oneshot::Sender<Result<(), Stop>>>,
+) {
     match wish {
-        Wish::Ask(request) => desk.ask(request, state),
-        Wish::Tell(telling, reply) => {
-            desk.tell(telling);
+        Command::Ask(request) => scheduler.ask(request, state),
+        Command::Emit(run_event, reply) => {
+            scheduler.emit(run_event);
             told.push(reply);
         }
-        Wish::Conclude(done) => {
-            desk.conclude(state);
+        Command::Conclude(done) => {
+            scheduler.conclude(state);
             told.push(done);
         }
     }
@@ -296,7 +301,7 @@ fn take(wish: Wish, desk: &mut Desk, state: &mut RunState, told: &mut Vec<onesho
 
 /// One agent of each role, so that every job's worst case is known.
 fn roster() -> Roster {
-    let card = |role: &Role| pb::AgentCard {
+    let card = |role: &Role| pb::AgentStatus {
         role: role.name().into(),
         max_calls: 2,
         max_tokens: 10,

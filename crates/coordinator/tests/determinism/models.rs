@@ -1,8 +1,8 @@
 //! A task of additions, and models that answer each ask by a hash of it: not by chance, and not all rightly.
 
 use sipdo_domain::{
-    Answer, Ask, Brief, CheckResult, Draft, Edit, Example, Grade, Measured, Metric, NotMeasured, Opinion, Provenance,
-    Reason, Reply, Solution, Task, TaskBrief, Verdict, task::TaskGates,
+    Answer, Ask, CheckResult, Draft, Edit, Example, GenerateRequest, Grade, Measured, Metric, NotMeasured, Provenance,
+    Reason, Reply, Solution, Task, TaskBrief, Verdict, VerdictKind, task::TaskGates,
 };
 use sipdo_protocol::{JobOutcome, pb};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -86,11 +86,11 @@ fn finding(ask: &Ask, sample: u32) -> Measured<Reply> {
             reason: "added".into(),
         }
         .into(),
-        Ask::Judge(case) => Opinion {
+        Ask::Judge(case) => Verdict {
             verdict: if case.claim == truth(&case.input) {
-                Verdict::Valid
+                VerdictKind::Valid
             } else {
-                Verdict::WrongLabel
+                VerdictKind::WrongLabel
             },
             answer: truth(&case.input),
             reasons: "added".into(),
@@ -112,7 +112,7 @@ fn finding(ask: &Ask, sample: u32) -> Measured<Reply> {
     })
 }
 
-fn draft(brief: &Brief, sample: u32) -> Draft {
+fn draft(brief: &GenerateRequest, sample: u32) -> Draft {
     let random = |salt: u32| hash(&(brief.level, brief.past.len(), brief.refused.len(), sample, salt));
     let input = format!("{} plus {}", random(1) % 900, random(2) % 900);
     let wrong = random(3).is_multiple_of(4);

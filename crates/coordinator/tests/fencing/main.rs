@@ -18,17 +18,17 @@ use prost::Message as _;
 use server::{Sending, Server};
 use sipdo_bus::{
     JobId, Role as BusRole, RunSubject,
-    settling::{Heard, Next, Settling},
+    settling::{NextAction, PublishReply, Settling},
 };
 use sipdo_coordinator::{
-    desk::{Answered, Desk, Publication, Request, event},
-    facts::{Fact, meaning},
+    facts::{Applied, meaning},
     fold::RunState,
     leadership::{Draft, Leadership},
     roster::Roster,
+    scheduler::{Answered, JobToPublish, Request, Scheduler, event},
 };
-use sipdo_domain::{Ask, Question, Role};
-use sipdo_protocol::{job_id, pb, pb::event::Event};
+use sipdo_domain::{AnswerRequest, Ask, Role};
+use sipdo_protocol::{job_id, pb, pb::log_event::Event};
 use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
@@ -48,7 +48,7 @@ struct Life {
     number: u32,
     state: RunState,
     leadership: Leadership,
-    desk: Desk,
+    scheduler: Scheduler,
     /// Messages of the stream that it has read.
     read: usize,
     stage: Stage,
@@ -58,9 +58,9 @@ struct Life {
 }
 
 enum Stage {
-    Sending(Box<Draft>, Settling, Vec<Publication>),
-    Reading(Box<Draft>, Settling, Vec<Publication>),
-    Publishing(Vec<Publication>),
+    Sending(Box<Draft>, Settling, Vec<JobToPublish>),
+    Reading(Box<Draft>, Settling, Vec<JobToPublish>),
+    Publishing(Vec<JobToPublish>),
     Leading,
 }
 
@@ -91,7 +91,7 @@ impl Life {
             number,
             state,
             leadership,
-            desk: Desk::new(2),
+            scheduler: Scheduler::new(2),
             read: server.stream.len(),
             stage: sending(draft, Vec::new()),
             asked: 0,
@@ -100,7 +100,7 @@ impl Life {
         })
     }
 
-    fn step(&mut self, server: &mut Server, queue: &mut Vec<Publication>, chance: u8) -> Goes {
+    fn step(&mut self, server: &mut Server, queue: &mut Vec<JobToPublish>, chance: u8) -> Goes {
         match std::mem::replace(&mut self.stage, Stage::Leading) {
             Stage::Sending(draft, mut settling, then) => {
                 let sending = Sending {
@@ -110,12 +110,12 @@ impl Life {
                 let heard = match chance % 8 {
                     0 => {
                         server.arrives(sending);
-                        Heard::Nothing
+                        PublishReply::Nothing
                     }
-                    1 => Heard::Nothing,
+                    1 => PublishReply::Nothing,
                     2 => {
                         server.late.push(sending);
-                        Heard::Nothing
+                        PublishReply::Nothing
                     }
                     _ => server.arrives(sending),
                 };
@@ -151,23 +151,23 @@ impl Life {
 
     fn go_on(
         &mut self,
-        next: Next,
+        next: NextAction,
         draft: Box<Draft>,
         settling: Settling,
-        then: Vec<Publication>,
+        then: Vec<JobToPublish>,
         server: &Server,
     ) -> Goes {
         match next {
-            Next::Stored(seq) => {
+            NextAction::Stored(seq) => {
                 assert_eq!(server.ids.get(&draft.id), Some(&seq), "it believes what is not so");
                 self.leadership.stored(&mut self.state, seq);
-                self.desk.refuse_waiting(&self.state);
+                self.scheduler.refuse_waiting(&self.state);
                 self.stage = Stage::Publishing(then);
             }
-            Next::Taken => return Goes::Out,
-            Next::Repeated(_) => panic!("an id was used twice: {}", draft.id),
-            Next::Read => self.stage = Stage::Reading(draft, settling, then),
-            Next::Send => self.stage = Stage::Sending(draft, settling, then),
+            NextAction::Taken => return Goes::Out,
+            NextAction::Repeated(_) => panic!("an id was used twice: {}", draft.id),
+            NextAction::Read => self.stage = Stage::Reading(draft, settling, then),
+            NextAction::Send => self.stage = Stage::Sending(draft, settling, then),
         }
         Goes::On
     }
@@ -179,8 +179,8 @@ impl Life {
             if self.leadership.is_ended_by(&fact) {
                 return Goes::Out;
             }
-            if let Fact::Settled(result) = fact {
-                self.desk.settled(*result);
+            if let Applied::Settled(result) = fact {
+                self.scheduler.settled(*result);
             }
         }
         Goes::On
@@ -188,7 +188,7 @@ impl Life {
 
     /// Reads again what an earlier life was answered.
     fn recall(&mut self, server: &Server) {
-        while let Some(recall) = self.desk.recall() {
+        while let Some(recall) = self.scheduler.recall() {
             let message = server.stream.iter().find(|message| message.seq == recall.sequence);
             let result = pb::JobResult::decode(message.expect("it was read before").payload.clone());
             recall.answer(result.expect("it was decoded before"));
@@ -205,10 +205,10 @@ impl Life {
             return;
         }
         if self.asked > 0 {
-            let telling = sipdo_domain::Telling::Warning {
+            let run_event = sipdo_domain::RunEvent::Warning {
                 text: format!("answered {}", self.asked),
             };
-            self.desk.tell(telling.into());
+            self.scheduler.emit(run_event.into());
             self.told += 1;
         }
         self.answer = None;
@@ -219,7 +219,7 @@ impl Life {
     }
 
     fn ask(&mut self) {
-        let ask = pb::Ask::from(Ask::Answer(Question {
+        let ask = pb::Ask::from(Ask::Answer(AnswerRequest {
             prompt: "p".into(),
             input: self.asked.to_string(),
         }));
@@ -233,18 +233,18 @@ impl Life {
             sample: 0,
             reply,
         };
-        self.desk.ask(request, &self.state);
+        self.scheduler.ask(request, &self.state);
     }
 
     fn decide(&mut self) {
-        let card = pb::AgentCard {
+        let card = pb::AgentStatus {
             role: "learner".into(),
             max_calls: 1,
             max_tokens: 10,
             ..Default::default()
         };
         let plan = self
-            .desk
+            .scheduler
             .plan(&mut self.state, &Roster::new(vec![card]), &BTreeMap::new());
         let mut events = plan.events;
         if self.told == QUESTIONS {
@@ -261,7 +261,7 @@ impl Life {
     }
 }
 
-fn sending(draft: Draft, then: Vec<Publication>) -> Stage {
+fn sending(draft: Draft, then: Vec<JobToPublish>) -> Stage {
     let settling = Settling::new(draft.expected, false);
     Stage::Sending(Box::new(draft), settling, then)
 }
@@ -270,7 +270,7 @@ fn sending(draft: Draft, then: Vec<Publication>) -> Stage {
 struct World {
     server: Server,
     coordinators: Vec<Coordinator>,
-    queue: Vec<Publication>,
+    queue: Vec<JobToPublish>,
     lives: u32,
 }
 

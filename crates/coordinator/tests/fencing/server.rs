@@ -3,10 +3,10 @@
 use prost::Message as _;
 use sipdo_bus::{
     Headers, RunMessage, RunSubject,
-    settling::{Heard, Last},
+    settling::{Last, PublishReply},
 };
 use sipdo_coordinator::leadership::Draft;
-use sipdo_protocol::{pb, pb::event::Event};
+use sipdo_protocol::{pb, pb::log_event::Event};
 use std::{
     collections::{BTreeSet, HashMap},
     time::SystemTime,
@@ -50,19 +50,19 @@ impl Server {
     }
 
     /// A sending arrives: the message id is looked at first, then the sequence that it must follow.
-    pub fn arrives(&mut self, sending: Sending) -> Heard {
+    pub fn arrives(&mut self, sending: Sending) -> PublishReply {
         let Sending { draft, life } = sending;
         if let Some(seq) = self.ids.get(&draft.id) {
-            return Heard::Swallowed(*seq);
+            return PublishReply::Swallowed(*seq);
         }
         if draft.expected != self.last.0 {
-            return Heard::WrongSequence;
+            return PublishReply::WrongSequence;
         }
         self.judge(&draft.entry, life);
         let seq = self.push(RunSubject::Log, draft.entry.encode_to_vec());
         self.ids.insert(draft.id.clone(), seq);
         self.last = (seq, draft.id);
-        Heard::Stored(seq)
+        PublishReply::Stored(seq)
     }
 
     /// The rules that each entry must keep as it lands.

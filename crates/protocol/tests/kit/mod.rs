@@ -2,9 +2,10 @@
 
 use proptest::{collection::vec, option, prelude::*};
 use sipdo_domain::{
-    Answer, Arm, Ask, Brief, Case, CheckResult, Decision, Draft, Edit, EditRequest, Ending, Example, Grade, Grading,
-    Mark, Measured, NotMeasured, Opinion, Outcome, PastExample, Program, Prompt, Provenance, Question, Reason, Reply,
-    Riddle, Score, Solution, Standing, SyntheticExample, TaskBrief, Telling, Verdict, Vote, Voter,
+    Answer, AnswerRequest, Arm, Ask, CheckRequest, CheckResult, Decision, Draft, Edit, EditRequest, Ending, Example,
+    GenerateRequest, Grade, GradeRequest, JudgeRequest, Mark, Measured, NotMeasured, Outcome, PastExample, Prompt,
+    Provenance, Reason, Reply, RunEvent, Score, Solution, SolveRequest, Standing, SyntheticExample, TaskBrief, Verdict,
+    VerdictKind, Vote, Voter,
     outcome::{Correction, Gain},
 };
 
@@ -222,41 +223,47 @@ pub fn outcome() -> impl Strategy<Value = Outcome> {
     )
 }
 
-fn brief() -> impl Strategy<Value = Brief> {
+fn brief() -> impl Strategy<Value = GenerateRequest> {
     let past = (any::<u32>(), text(), text()).prop_map(|(level, input, target)| PastExample { level, input, target });
     let head = (brief_of_task(), vec((text(), text()), 0..3), vec(past, 0..3));
     let level = any::<(u32, u32, bool)>();
     let tail = (option::of(text()), text(), texts(), option::of(text()), texts());
     (head, level, tail).prop_map(
-        |((task, shown, past), (level, max_level, extreme), (target, prompt, weaknesses, passage, refused))| Brief {
-            task,
-            shown,
-            past,
-            level,
-            max_level,
-            extreme,
-            target,
-            prompt,
-            weaknesses,
-            passage,
-            refused,
+        |((task, shown, past), (level, max_level, extreme), (target, prompt, weaknesses, passage, refused))| {
+            GenerateRequest {
+                task,
+                shown,
+                past,
+                level,
+                max_level,
+                extreme,
+                target,
+                prompt,
+                weaknesses,
+                passage,
+                refused,
+            }
         },
     )
 }
 
 pub fn ask() -> impl Strategy<Value = Ask> {
     prop_oneof![
-        (text(), text()).prop_map(|(prompt, input)| Ask::Answer(Question { prompt, input })),
+        (text(), text()).prop_map(|(prompt, input)| Ask::Answer(AnswerRequest { prompt, input })),
         brief().prop_map(Ask::Synthesize),
-        (brief_of_task(), text(), text()).prop_map(|(task, input, pool)| Ask::Solve(Riddle { task, input, pool })),
-        (text(), text(), text(), text()).prop_map(|(name, input, target, pool)| Ask::Check(Program {
+        (brief_of_task(), text(), text()).prop_map(|(task, input, pool)| Ask::Solve(SolveRequest {
+            task,
+            input,
+            pool
+        })),
+        (text(), text(), text(), text()).prop_map(|(name, input, target, pool)| Ask::Check(CheckRequest {
             name,
             input,
             target,
             pool
         })),
         (brief_of_task(), text(), text(), text(), text()).prop_map(|(task, input, claim, working, checked)| {
-            Ask::Judge(Case {
+            Ask::Judge(JudgeRequest {
                 task,
                 input,
                 claim,
@@ -265,7 +272,7 @@ pub fn ask() -> impl Strategy<Value = Ask> {
             })
         }),
         (brief_of_task(), text(), text(), text(), text()).prop_map(|(task, input, target, answer, criteria)| {
-            Ask::Grade(Grading {
+            Ask::Grade(GradeRequest {
                 task,
                 input,
                 target,
@@ -288,10 +295,10 @@ pub fn ask() -> impl Strategy<Value = Ask> {
 
 pub fn reply() -> impl Strategy<Value = Reply> {
     let verdict = prop::sample::select(vec![
-        Verdict::Valid,
-        Verdict::WrongLabel,
-        Verdict::Ambiguous,
-        Verdict::Unsolvable,
+        VerdictKind::Valid,
+        VerdictKind::WrongLabel,
+        VerdictKind::Ambiguous,
+        VerdictKind::Unsolvable,
     ]);
     prop_oneof![
         text().prop_map(|text| Reply::Answer(Answer { text })),
@@ -302,7 +309,7 @@ pub fn reply() -> impl Strategy<Value = Reply> {
         })),
         (text(), text()).prop_map(|(working, answer)| Reply::Solution(Solution { working, answer })),
         (any::<bool>(), text()).prop_map(|(passed, reason)| Reply::Check(CheckResult { passed, reason })),
-        (verdict, text(), text()).prop_map(|(verdict, answer, reasons)| Reply::Opinion(Opinion {
+        (verdict, text(), text()).prop_map(|(verdict, answer, reasons)| Reply::Verdict(Verdict {
             verdict,
             answer,
             reasons
@@ -316,32 +323,32 @@ pub fn finding() -> impl Strategy<Value = Measured<Reply>> {
     measured(reply())
 }
 
-pub fn telling() -> impl Strategy<Value = Telling> {
+pub fn run_event() -> impl Strategy<Value = RunEvent> {
     prop_oneof![
-        (text(), text(), score()).prop_map(|(set, arm, score)| Telling::Scored { set, arm, score }),
-        (any::<u32>(), any::<u32>(), option::of(text())).prop_map(|(level, of, target)| Telling::LevelBegun {
+        (text(), text(), score()).prop_map(|(set, arm, score)| RunEvent::Scored { set, arm, score }),
+        (any::<u32>(), any::<u32>(), option::of(text())).prop_map(|(level, of, target)| RunEvent::LevelBegun {
             level,
             of,
             target
         }),
-        synthetic().prop_map(|example| Telling::ExampleJudged { example }),
-        (text(), any::<u32>(), mark()).prop_map(|(example, version, mark)| Telling::Challenged {
+        synthetic().prop_map(|example| RunEvent::ExampleJudged { example }),
+        (text(), any::<u32>(), mark()).prop_map(|(example, version, mark)| RunEvent::Challenged {
             example,
             version,
             mark
         }),
         (texts(), any::<u32>(), text(), text()).prop_map(|(examples, version, analysis, recommendation)| {
-            Telling::ErrorsAnalysed {
+            RunEvent::ErrorsAnalysed {
                 examples,
                 version,
                 analysis,
                 recommendation,
             }
         }),
-        prompt().prop_map(|prompt| Telling::CandidateJudged { prompt }),
-        vec(correction(), 0..3).prop_map(|corrections| Telling::Corrected { corrections }),
-        (text(), text()).prop_map(|(example, reason)| Telling::ExampleQuarantined { example, reason }),
-        arm().prop_map(|arm| Telling::ArmMeasured { arm }),
-        text().prop_map(|text| Telling::Warning { text }),
+        prompt().prop_map(|prompt| RunEvent::CandidateJudged { prompt }),
+        vec(correction(), 0..3).prop_map(|corrections| RunEvent::Corrected { corrections }),
+        (text(), text()).prop_map(|(example, reason)| RunEvent::ExampleQuarantined { example, reason }),
+        arm().prop_map(|arm| RunEvent::ArmMeasured { arm }),
+        text().prop_map(|text| RunEvent::Warning { text }),
     ]
 }

@@ -38,7 +38,7 @@ use futures::future::join_all;
 use history::History;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use sipdo_domain::{Ending, Mark, Outcome, Role, Score, Task, Telling, gates::Gates, prior::LabelPrior};
+use sipdo_domain::{Ending, Mark, Outcome, Role, RunEvent, Score, Task, gates::Gates, prior::LabelPrior};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Sample of a second look; those before it belong to first looks that were not measured.
@@ -132,7 +132,7 @@ impl<'a, A: Agents> Run<'a, A> {
         let train: Vec<String> = self.task.train.iter().map(|example| example.id.clone()).collect();
         let trials = self.try_all(0, &train).await?;
         let score = Score::of(trials.iter().map(|trial| &trial.mark));
-        self.agents.tell(scored("train", "seed", score)).await
+        self.agents.emit(scored("train", "seed", score)).await
     }
 
     /// The learner tries new examples with the current prompt; gives those that it answers wrongly.
@@ -147,12 +147,12 @@ impl<'a, A: Agents> Run<'a, A> {
         let wrong = self.look_again(version, wrong).await?;
         for id in examples {
             if let Some(trial) = self.history.trial(version, id) {
-                let challenged = Telling::Challenged {
+                let challenged = RunEvent::Challenged {
                     example: id.clone(),
                     version,
                     mark: trial.mark.clone(),
                 };
-                self.agents.tell(challenged).await?;
+                self.agents.emit(challenged).await?;
             }
         }
         Ok(wrong)
@@ -209,7 +209,7 @@ impl<'a, A: Agents> Run<'a, A> {
             }
             let trials = self.try_all(version, &ids).await?;
             let score = Score::of(trials.iter().map(|trial| &trial.mark));
-            self.agents.tell(scored("history", &version.to_string(), score)).await?;
+            self.agents.emit(scored("history", &version.to_string(), score)).await?;
             if best.is_none_or(|(_, known)| score.accuracy() > known.accuracy()) {
                 best = Some((version, score));
             }
@@ -286,7 +286,7 @@ impl<'a, A: Agents> Run<'a, A> {
             return Ok(());
         }
         self.warnings.push(text.clone());
-        self.agents.tell(Telling::Warning { text }).await
+        self.agents.emit(RunEvent::Warning { text }).await
     }
 
     /// Randomness for one purpose at one step: never shared, so that no part of a run disturbs another.
@@ -320,8 +320,8 @@ enum Purpose {
     Sample = 3,
 }
 
-fn scored(set: &str, arm: &str, score: Score) -> Telling {
-    Telling::Scored {
+fn scored(set: &str, arm: &str, score: Score) -> RunEvent {
+    RunEvent::Scored {
         set: set.to_owned(),
         arm: arm.to_owned(),
         score,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{Agents, Stop};
 use rand::seq::SliceRandom;
-use sipdo_domain::{Ask, Edit, EditRequest, Example, Mark, Standing, Telling, guards::Guards, outcome::Correction};
+use sipdo_domain::{Ask, Edit, EditRequest, Example, Mark, RunEvent, Standing, guards::Guards, outcome::Correction};
 
 /// Errors shown to the optimizer at a time.
 const BATCH: usize = 5;
@@ -114,13 +114,13 @@ impl<A: Agents> Run<'_, A> {
         let Some(analysis) = self.analyse(version, &failures).await? else {
             return Ok(());
         };
-        let analysed = Telling::ErrorsAnalysed {
+        let analysed = RunEvent::ErrorsAnalysed {
             examples: batch,
             version,
             analysis,
             recommendation: String::new(),
         };
-        self.agents.tell(analysed).await
+        self.agents.emit(analysed).await
     }
 
     /// Error analysis, recommendation, refinement. None where a step gave nothing, or the guards refused what it gave.
@@ -179,13 +179,13 @@ impl<A: Agents> Run<'_, A> {
         let Some(recommendation) = self.edit(Step::Recommendation, repairs.base, &material, sample).await? else {
             return Ok(None);
         };
-        let analysed = Telling::ErrorsAnalysed {
+        let analysed = RunEvent::ErrorsAnalysed {
             examples: batch.to_vec(),
             version: repairs.base,
             analysis: analysis.clone(),
             recommendation: recommendation.clone(),
         };
-        self.agents.tell(analysed).await?;
+        self.agents.emit(analysed).await?;
         Ok(Some((analysis, recommendation)))
     }
 
@@ -369,7 +369,7 @@ impl<A: Agents> Run<'_, A> {
         self.tell_judged(revision.version).await?;
         if !corrections.is_empty() {
             self.history.corrections.extend(corrections.iter().cloned());
-            self.agents.tell(Telling::Corrected { corrections }).await?;
+            self.agents.emit(RunEvent::Corrected { corrections }).await?;
         }
         repairs.base = revision.version;
         repairs.failed = 0;
@@ -446,7 +446,7 @@ impl<A: Agents> Run<'_, A> {
         match self.history.prompts.get(version as usize) {
             Some(prompt) => {
                 self.agents
-                    .tell(Telling::CandidateJudged { prompt: prompt.clone() })
+                    .emit(RunEvent::CandidateJudged { prompt: prompt.clone() })
                     .await
             }
             None => Ok(()),

@@ -6,8 +6,8 @@ use futures::future::join_all;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use sipdo_domain::{
-    Ask, Brief, Decision, Draft, Example, Mark, Measured, Pool, Provenance, Role, Signed, SyntheticExample, Telling,
-    Vote, Voter, independence,
+    Ask, Decision, Draft, Example, GenerateRequest, Mark, Measured, Pool, Provenance, Role, RunEvent, Signed,
+    SyntheticExample, Vote, Voter, independence,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -93,12 +93,12 @@ impl<A: Agents> Run<'_, A> {
 
     async fn tell_level(&self, work: &Level, targets: &[Option<String>]) -> Result<(), Stop> {
         let targets: Vec<&str> = targets.iter().flatten().map(String::as_str).collect();
-        let begun = Telling::LevelBegun {
+        let begun = RunEvent::LevelBegun {
             level: work.level,
             of: self.options.levels,
             target: (!targets.is_empty()).then(|| targets.join(", ")),
         };
-        self.agents.tell(begun).await
+        self.agents.emit(begun).await
     }
 
     /// Asks for all drafts of a round at once: for each place as many candidates as the options say.
@@ -116,7 +116,7 @@ impl<A: Agents> Run<'_, A> {
         join_all(asks).await.into_iter().collect()
     }
 
-    fn brief(&self, work: &Level, place: usize, target: Option<String>) -> Brief {
+    fn brief(&self, work: &Level, place: usize, target: Option<String>) -> GenerateRequest {
         let turn = (work.step + work.attempt) as usize * self.options.examples_per_level as usize + place;
         let shown = self.options.shown as usize;
         let train: Vec<(String, String)> = self
@@ -130,7 +130,7 @@ impl<A: Agents> Run<'_, A> {
             turn * shown % train.len()
         };
         let weaknesses = &self.history.weaknesses;
-        Brief {
+        GenerateRequest {
             task: self.task.brief.clone(),
             shown: train
                 .iter()
@@ -254,7 +254,7 @@ impl<A: Agents> Run<'_, A> {
                 Decision::SetAside { reason } => work.refused.push(reason.clone()),
             }
             self.warn_if_dependent(&example.votes).await?;
-            self.agents.tell(Telling::ExampleJudged { example }).await?;
+            self.agents.emit(RunEvent::ExampleJudged { example }).await?;
         }
         Ok(())
     }

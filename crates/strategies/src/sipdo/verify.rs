@@ -10,8 +10,8 @@ use crate::{
 };
 use futures::future::join_all;
 use sipdo_domain::{
-    Ask, Case, CheckResult, Decision, Example, Measured, NotMeasured, Opinion, Program, Provenance, Riddle, Signed,
-    Solution, Telling, Verdict, Vote, Voter, ask::FromReply, consensus,
+    Ask, CheckRequest, CheckResult, Decision, Example, JudgeRequest, Measured, NotMeasured, Provenance, RunEvent,
+    Signed, Solution, SolveRequest, Verdict, VerdictKind, Vote, Voter, ask::FromReply, consensus,
 };
 
 /// Longest working of the checker that is passed on and kept, in characters.
@@ -51,7 +51,7 @@ impl<A: Agents> Run<'_, A> {
 
     /// A program's vote.
     async fn check(&self, program: &str, example: &Example) -> Result<Vote, Stop> {
-        let ask = Ask::Check(Program {
+        let ask = Ask::Check(CheckRequest {
             name: program.to_owned(),
             input: example.input.clone(),
             target: example.target.clone(),
@@ -65,7 +65,7 @@ impl<A: Agents> Run<'_, A> {
 
     /// A checker's vote: it supports the claim if its own answer agrees.
     async fn solve(&self, example: &Example, checker: u32, review: u32) -> Result<(Vote, Option<Solution>), Stop> {
-        let riddle = Ask::Solve(Riddle {
+        let riddle = Ask::Solve(SolveRequest {
             task: self.task.brief.clone(),
             input: example.input.clone(),
             pool: self.options.pool_of(checker).to_owned(),
@@ -90,26 +90,26 @@ impl<A: Agents> Run<'_, A> {
             working: String::new(),
             answer: String::new(),
         });
-        let case = Ask::Judge(Case {
+        let case = Ask::Judge(JudgeRequest {
             task: self.task.brief.clone(),
             input: example.input.clone(),
             claim: example.target.clone(),
             working: solution.working.chars().take(MAX_WORKING_CHARS).collect(),
             checked: solution.answer,
         });
-        let judged = self.ask_firmly::<Opinion>(case, 2 * review).await?;
+        let judged = self.ask_firmly::<Verdict>(case, 2 * review).await?;
         Ok(vote(Voter::Verifier, judged, |opinion| {
             let answer = opinion.answer.trim();
             let contradicts = !answer.is_empty()
                 && !self.task.metric.needs_judge()
                 && !self.task.metric.agree(answer, &example.target, &example.input);
             let verdict = match opinion.verdict {
-                Verdict::Valid => "valid",
-                Verdict::WrongLabel => "wrong label",
-                Verdict::Ambiguous => "ambiguous",
-                Verdict::Unsolvable => "unsolvable",
+                VerdictKind::Valid => "valid",
+                VerdictKind::WrongLabel => "wrong label",
+                VerdictKind::Ambiguous => "ambiguous",
+                VerdictKind::Unsolvable => "unsolvable",
             };
-            let supports = opinion.verdict == Verdict::Valid && !contradicts;
+            let supports = opinion.verdict == VerdictKind::Valid && !contradicts;
             (
                 opinion.answer.clone(),
                 Ok(supports),
@@ -184,11 +184,11 @@ impl<A: Agents> Run<'_, A> {
     /// Takes an example out of everything that follows, and says so.
     pub(super) async fn quarantine(&mut self, id: &str, reason: String) -> Result<(), Stop> {
         self.history.set_aside(id);
-        let quarantined = Telling::ExampleQuarantined {
+        let quarantined = RunEvent::ExampleQuarantined {
             example: id.to_owned(),
             reason,
         };
-        self.agents.tell(quarantined).await
+        self.agents.emit(quarantined).await
     }
 }
 

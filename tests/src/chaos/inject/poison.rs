@@ -5,7 +5,7 @@ use crate::oracle::{Fact, History};
 use anyhow::{Context as _, Result};
 use sipdo_bus::{Created, JobId, JobMessage, NewMessage, Role, RunId, subjects::header};
 use sipdo_protocol::{
-    pb::{self, event::Event},
+    pb::{self, log_event::Event},
     schema,
 };
 

@@ -1,6 +1,6 @@
 //! What lies outside the processes, in memory: the server, the spools, the provider, the leader's grants; and the port to it.
 
-use super::super::steps::{Came, Life, Owner, Port, Record};
+use super::super::steps::{CallOutcome, ClaimResult, Owner, OwnerLiveness, Port};
 use crate::answered::needs_look;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -91,9 +91,9 @@ pub struct Delivery {
     pub in_hand: Arc<Mutex<BTreeSet<u32>>>,
 }
 
-pub struct Hand(Arc<Mutex<BTreeSet<u32>>>, u32);
+pub struct InFlightGuard(Arc<Mutex<BTreeSet<u32>>>, u32);
 
-impl Drop for Hand {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.lock().unwrap().remove(&self.1);
     }
@@ -146,26 +146,26 @@ impl Delivery {
 
 impl Port for Delivery {
     type Error = &'static str;
-    type Hand = Hand;
+    type InFlightGuard = InFlightGuard;
     type Stored = Answer;
     type Answer = Answer;
     type File = usize;
-    type Room = ();
+    type Reservation = ();
 
     async fn has_result(&self) -> bool {
         self.bring_left_behind().await || self.result().await == Ok(true)
     }
 
-    fn take_in_hand(&self) -> Option<Hand> {
+    fn take_in_hand(&self) -> Option<InFlightGuard> {
         let new = self.in_hand.lock().unwrap().insert(self.attempt);
-        new.then(|| Hand(Arc::clone(&self.in_hand), self.attempt))
+        new.then(|| InFlightGuard(Arc::clone(&self.in_hand), self.attempt))
     }
 
     fn take_room(&self) -> Option<()> {
         (!self.out().fails()).then_some(())
     }
 
-    async fn create_attempt(&self) -> Result<Record, &'static str> {
+    async fn create_attempt(&self) -> Result<ClaimResult, &'static str> {
         pause().await;
         let record = {
             let mut out = self.out();
@@ -173,16 +173,16 @@ impl Port for Delivery {
             if kind == 0 {
                 Err("refused")
             } else if kind == 1 {
-                Ok(Record::Unsure)
+                Ok(ClaimResult::Unsure)
             } else {
                 let new = !out.rights.contains_key(&self.attempt);
                 if new {
                     out.rights.insert(self.attempt, (self.process.clone(), self.since));
                 }
                 Ok(match (kind, new) {
-                    (2, _) => Record::Unsure,
-                    (_, true) => Record::New,
-                    (_, false) => Record::There,
+                    (2, _) => ClaimResult::Unsure,
+                    (_, true) => ClaimResult::New,
+                    (_, false) => ClaimResult::There,
                 })
             }
         };
@@ -201,17 +201,17 @@ impl Port for Delivery {
         .await
     }
 
-    async fn liveness(&self, owner: &str) -> Result<Life, &'static str> {
+    async fn liveness(&self, owner: &str) -> Result<OwnerLiveness, &'static str> {
         let (owner, attempt) = (owner.to_owned(), self.attempt);
         self.ask(move |out| {
             let alive = out.alive.get(&owner).copied().unwrap_or(false);
             let since = out.rights.get(&attempt).map_or(0, |(_, since)| *since);
             let long = out.now.saturating_sub(since) > PATIENCE;
             match alive {
-                false => Life::Dead,
+                false => OwnerLiveness::Dead,
                 // Cut off from us, or frozen.
-                true if !out.calm && long && out.draw(2) == 0 => Life::Silent,
-                true => Life::Alive,
+                true if !out.calm && long && out.draw(2) == 0 => OwnerLiveness::Silent,
+                true => OwnerLiveness::Alive,
             }
         })
         .await
@@ -225,7 +225,7 @@ impl Port for Delivery {
         pause().await;
         let left = self.out().spools[self.machine];
         let Some(answer) = left else { return false };
-        self.bring(&answer).await;
+        self.upload(&answer).await;
         self.out().spools[self.machine] = None;
         true
     }
@@ -239,26 +239,26 @@ impl Port for Delivery {
         self.out().result.get_or_insert(stored);
     }
 
-    async fn call(&self) -> Came<Answer> {
-        // As `Leave` has it: no look before the first request of a first attempt that is sent soon. Request and look are one
+    async fn call(&self) -> CallOutcome<Answer> {
+        // As `SendPermit` has it: no look before the first request of a first attempt that is sent soon. Request and look are one
         // moment: a look that is older than it may be is taken again.
         let for_so_long = Duration::from_secs(self.out().now.saturating_sub(self.since));
         let looks = needs_look(true, self.attempt, for_so_long, Duration::from_secs(PATIENCE / 3));
         if looks && !self.look().await {
             let stored = self.out().completion;
             return match (self.out().result, stored) {
-                (None, Some(answer)) => Came::Answer { answer, paid: false },
-                _ => Came::InRun,
+                (None, Some(answer)) => CallOutcome::Answer { answer, paid: false },
+                _ => CallOutcome::InRun,
             };
         }
         if !self.out().calm && self.out().draw(10) == 0 {
-            return Came::Left;
+            return CallOutcome::Left;
         }
         self.out().purchase(self.attempt, self.machine);
         for _ in 0..3 {
             pause().await;
         }
-        Came::Answer {
+        CallOutcome::Answer {
             answer: self.attempt,
             paid: true,
         }
@@ -269,7 +269,7 @@ impl Port for Delivery {
         Some(self.machine)
     }
 
-    async fn bring(&self, answer: &Answer) {
+    async fn upload(&self, answer: &Answer) {
         let store = async { while self.ask(|out| out.completion = Some(*answer)).await.is_err() {} };
         let create = async { while self.ask(|out| *out.result.get_or_insert(*answer)).await.is_err() {} };
         tokio::join!(store, create);

@@ -74,11 +74,11 @@ pub async fn run(global: &Global, args: &ShowArgs) -> Outcome {
 
 /// Lays the choices over what the agents' cards say, weakest first.
 fn next_jobs(
-    cards: &[pb::AgentCard],
+    cards: &[pb::AgentStatus],
     registry: &BTreeMap<String, pb::ModelChoice>,
     run: Option<&pb::Run>,
 ) -> Vec<Next> {
-    let mut pools: BTreeMap<Pool, Vec<&pb::AgentCard>> = BTreeMap::new();
+    let mut pools: BTreeMap<Pool, Vec<&pb::AgentStatus>> = BTreeMap::new();
     for card in cards {
         let pool = card.role.parse().and_then(|role| Pool::new(role, &card.pool));
         if let Ok(pool) = pool {
@@ -96,7 +96,7 @@ fn next_jobs(
             pools.entry(pool).or_default();
         }
     }
-    let row = |(pool, cards): (Pool, Vec<&pb::AgentCard>)| {
+    let row = |(pool, cards): (Pool, Vec<&pb::AgentStatus>)| {
         let name = pool.to_string();
         let layers = [
             ("the run's own choice", run.and_then(|run| run.models.get(&name))),
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_strongest_word_on_the_next_job_is_shown() {
-        let card = |pool: &str, model: &str| pb::AgentCard {
+        let card = |pool: &str, model: &str| pb::AgentStatus {
             role: "checker".into(),
             pool: pool.into(),
             endpoint: "cloud".into(),

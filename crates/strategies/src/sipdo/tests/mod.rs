@@ -4,7 +4,7 @@ pub(crate) mod world;
 
 use crate::{Agents, Stop, forecast};
 use serde_json::{Value, json};
-use sipdo_domain::{Ask, Decision, Ending, Outcome, Role, Standing, Task, Telling};
+use sipdo_domain::{Ask, Decision, Ending, Outcome, Role, RunEvent, Standing, Task};
 use std::collections::BTreeMap;
 use world::{Faults, Journal, Told, World, labelled_task, run, task, truth};
 
@@ -402,7 +402,7 @@ async fn one_wrong_label_cannot_block_a_run() {
         .journal
         .story
         .iter()
-        .filter(|telling| matches!(telling, Telling::ExampleQuarantined { .. }));
+        .filter(|run_event| matches!(run_event, RunEvent::ExampleQuarantined { .. }));
     assert_eq!(said.count(), quarantined.len());
 }
 
@@ -422,8 +422,8 @@ async fn what_cannot_be_measured_is_neither_right_nor_wrong() {
         _ => false,
     });
     assert!(!named, "nothing is named as broken that was only lost");
-    let seed = told.journal.story.iter().find_map(|telling| match telling {
-        Telling::Scored { set, score, .. } if set == "train" => Some(*score),
+    let seed = told.journal.story.iter().find_map(|run_event| match run_event {
+        RunEvent::Scored { set, score, .. } if set == "train" => Some(*score),
         _ => None,
     });
     assert_eq!(
@@ -530,7 +530,7 @@ async fn accepted_labels_track_the_prior() {
         .journal
         .story
         .iter()
-        .filter(|telling| matches!(telling, Telling::LevelBegun { target: Some(_), .. }));
+        .filter(|run_event| matches!(run_event, RunEvent::LevelBegun { target: Some(_), .. }));
     assert_eq!(began.count(), 10);
 }
 
@@ -545,8 +545,8 @@ async fn of_several_candidates_the_hardest_is_kept() {
 #[tokio::test]
 async fn each_switch_does_what_it_says() {
     let levels = |told: &Told| -> Vec<u32> {
-        let level = |telling: &Telling| match telling {
-            Telling::LevelBegun { level, .. } => Some(*level),
+        let level = |run_event: &RunEvent| match run_event {
+            RunEvent::LevelBegun { level, .. } => Some(*level),
             _ => None,
         };
         told.journal.story.iter().filter_map(level).collect()

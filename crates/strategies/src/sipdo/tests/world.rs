@@ -3,8 +3,9 @@
 
 use crate::{Agents, Stop};
 use sipdo_domain::{
-    Answer, Ask, Brief, CheckResult, Draft, Edit, EditRequest, Example, Grade, Measured, Metric, NotMeasured, Opinion,
-    Outcome, Provenance, Reason, Reply, Signed, Solution, Task, TaskBrief, Telling, Verdict, task::TaskGates,
+    Answer, Ask, CheckResult, Draft, Edit, EditRequest, Example, GenerateRequest, Grade, Measured, Metric, NotMeasured,
+    Outcome, Provenance, Reason, Reply, RunEvent, Signed, Solution, Task, TaskBrief, Verdict, VerdictKind,
+    task::TaskGates,
 };
 use std::{
     collections::BTreeMap,
@@ -55,7 +56,7 @@ pub struct Journal {
     /// Every ask, in the order bought.
     pub asks: Vec<Ask>,
     /// The story.
-    pub story: Vec<Telling>,
+    pub story: Vec<RunEvent>,
 }
 
 /// The world during one life of a coordinator.
@@ -135,11 +136,11 @@ impl<'a> World<'a> {
             Ask::Judge(case) => {
                 let answer = self.solve(&case.input);
                 let verdict = if answer == case.claim {
-                    Verdict::Valid
+                    VerdictKind::Valid
                 } else {
-                    Verdict::WrongLabel
+                    VerdictKind::WrongLabel
                 };
-                Reply::from(Opinion {
+                Reply::from(Verdict {
                     verdict,
                     answer,
                     reasons: "worked out".into(),
@@ -177,7 +178,7 @@ impl<'a> World<'a> {
     }
 
     /// A new question of an operation that goes with the level, or of the label that is asked for.
-    fn generate(&self, brief: &Brief, sample: u32) -> Draft {
+    fn generate(&self, brief: &GenerateRequest, sample: u32) -> Draft {
         let random = |salt: u32| hash(&(brief.level, brief.past.len(), brief.refused.len(), sample, salt));
         let operation = OPERATIONS[brief.level as usize % OPERATIONS.len()];
         let question = |salt: u32| {
@@ -253,12 +254,12 @@ impl Agents for World<'_> {
         Ok(reply)
     }
 
-    async fn tell(&self, telling: Telling) -> Result<(), Stop> {
+    async fn emit(&self, run_event: RunEvent) -> Result<(), Stop> {
         let at = self.told.fetch_add(1, Ordering::SeqCst);
         let mut journal = self.journal.lock().unwrap();
         match journal.story.get(at) {
-            Some(told) => assert_eq!(*told, telling, "a replay tells the same story"),
-            None => journal.story.push(telling),
+            Some(told) => assert_eq!(*told, run_event, "a replay tells the same story"),
+            None => journal.story.push(run_event),
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ const LINGER: Duration = Duration::from_millis(100);
 
 /// The jobs of one agent before they are begun.
 #[derive(Debug)]
-pub(crate) struct Tray {
+pub(crate) struct JobPicker {
     jobs: JobQueue,
     suspects: JobQueue,
     stage: Stage,
@@ -29,7 +29,7 @@ enum Stage {
     Lingering(Instant),
 }
 
-impl Tray {
+impl JobPicker {
     pub fn new(jobs: JobQueue, suspects: JobQueue) -> Self {
         Self {
             jobs,

@@ -6,28 +6,28 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The attempts that a process works on.
 #[derive(Debug, Default)]
-pub(crate) struct Hands(Mutex<BTreeSet<Place>>);
+pub(crate) struct InFlight(Mutex<BTreeSet<Place>>);
 
 /// Run and job, and the attempt.
 type Place = (String, u32);
 
 /// The mark that this process works on an attempt, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Hand<'a> {
-    hands: &'a Hands,
+pub(crate) struct InFlightGuard<'a> {
+    in_flight: &'a InFlight,
     place: Place,
 }
 
-impl Hands {
+impl InFlight {
     /// Takes an attempt in hand; none where it is already.
-    pub fn take(&self, work: &Work) -> Option<Hand<'_>> {
+    pub fn take(&self, work: &Work) -> Option<InFlightGuard<'_>> {
         self.mark((format!("{}.{}", work.run, work.job), work.wire.attempt))
     }
 
-    fn mark(&self, place: Place) -> Option<Hand<'_>> {
+    fn mark(&self, place: Place) -> Option<InFlightGuard<'_>> {
         let new = self.lock().insert(place.clone());
         // Made only where it is ours: a mark that is dropped takes the attempt out of hand.
-        new.then(|| Hand { hands: self, place })
+        new.then(|| InFlightGuard { in_flight: self, place })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<Place>> {
@@ -35,9 +35,9 @@ impl Hands {
     }
 }
 
-impl Drop for Hand<'_> {
+impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
-        self.hands.lock().remove(&self.place);
+        self.in_flight.lock().remove(&self.place);
     }
 }
 
@@ -47,17 +47,17 @@ mod tests {
 
     #[test]
     fn a_second_delivery_does_not_take_the_first_ones_mark_away() {
-        let hands = Hands::default();
+        let in_flight = InFlight::default();
         let place = || ("r.j".to_owned(), 1);
-        let first = hands.mark(place());
+        let first = in_flight.mark(place());
         assert!(first.is_some());
-        assert!(hands.mark(place()).is_none());
-        assert!(hands.mark(place()).is_none(), "nor does it for a third one");
+        assert!(in_flight.mark(place()).is_none());
+        assert!(in_flight.mark(place()).is_none(), "nor does it for a third one");
         assert!(
-            hands.mark(("r.j".to_owned(), 2)).is_some(),
+            in_flight.mark(("r.j".to_owned(), 2)).is_some(),
             "another attempt is another thing"
         );
         drop(first);
-        assert!(hands.mark(place()).is_some());
+        assert!(in_flight.mark(place()).is_some());
     }
 }

@@ -2,12 +2,12 @@
 
 use proptest::prelude::*;
 use sipdo_coordinator::{
-    desk::{Answered, Desk, Publication, Request},
     fold::RunState,
     roster::Roster,
+    scheduler::{Answered, JobToPublish, Request, Scheduler},
 };
-use sipdo_domain::{Amount, Ask, Budget, Question, Role};
-use sipdo_protocol::{job_id, pb, pb::event::Event};
+use sipdo_domain::{Amount, AnswerRequest, Ask, Budget, Role};
+use sipdo_protocol::{job_id, pb, pb::log_event::Event};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::LazyLock,
@@ -74,7 +74,7 @@ pub fn caps() -> impl Strategy<Value = Budget> {
 /// Every question that may be asked, by number, with its job: hashing takes long in a build for tests.
 static ASKS: LazyLock<Vec<(String, pb::Ask)>> = LazyLock::new(|| {
     let ask = |number: u32| {
-        let ask = pb::Ask::from(Ask::Answer(Question {
+        let ask = pb::Ask::from(Ask::Answer(AnswerRequest {
             prompt: "p".into(),
             input: number.to_string(),
         }));
@@ -95,9 +95,9 @@ enum Message {
 pub struct World {
     stream: Vec<Message>,
     pub state: RunState,
-    desk: Desk,
+    scheduler: Scheduler,
     roster: Roster,
-    published: Vec<Publication>,
+    published: Vec<JobToPublish>,
     granted: BTreeSet<(String, u32)>,
     /// What was reserved for each attempt that is open.
     open: BTreeMap<(String, u32), Amount>,
@@ -114,7 +114,7 @@ impl World {
         let mut world = World {
             stream: Vec::new(),
             state: RunState::new("r"),
-            desk: Desk::new(WINDOW),
+            scheduler: Scheduler::new(WINDOW),
             roster: Roster::default(),
             published: Vec::new(),
             granted: BTreeSet::new(),
@@ -130,7 +130,7 @@ impl World {
             budget: Some(budget.into()),
             ..Default::default()
         };
-        world.append(vec![pb::Event {
+        world.append(vec![pb::LogEvent {
             event: Some(Event::Created(created)),
         }]);
         world
@@ -145,7 +145,7 @@ impl World {
     }
 
     fn call_the_roll(&mut self) {
-        self.roster = Roster::new(vec![pb::AgentCard {
+        self.roster = Roster::new(vec![pb::AgentStatus {
             role: "learner".into(),
             max_calls: if self.hedges { 2 * CALLS } else { CALLS },
             max_tokens: 10,
@@ -155,7 +155,7 @@ impl World {
         }]);
     }
 
-    pub fn append(&mut self, events: Vec<pb::Event>) {
+    pub fn append(&mut self, events: Vec<pb::LogEvent>) {
         let entry = pb::Entry {
             run: "r".into(),
             events,
@@ -169,7 +169,7 @@ impl World {
         let (job, ask) = ASKS[number as usize].clone();
         let (reply, answer) = oneshot::channel();
         self.waiting.push(answer);
-        self.desk.ask(
+        self.scheduler.ask(
             Request {
                 job,
                 pool: Role::Learner.into(),
@@ -184,7 +184,7 @@ impl World {
 
     /// Reads again what was answered before.
     fn recall(&mut self) {
-        while let Some(recall) = self.desk.recall() {
+        while let Some(recall) = self.scheduler.recall() {
             if let Message::Result(result) = &self.stream[recall.sequence as usize - 1] {
                 recall.answer(result.clone());
             }
@@ -193,7 +193,7 @@ impl World {
 
     pub fn decide(&mut self) {
         self.recall();
-        let plan = self.desk.plan(&mut self.state, &self.roster, &BTreeMap::new());
+        let plan = self.scheduler.plan(&mut self.state, &self.roster, &BTreeMap::new());
         for event in &plan.events {
             if let Some(Event::Issued(issued)) = &event.event {
                 let attempt = (issued.job.clone(), issued.attempt);
@@ -204,7 +204,7 @@ impl World {
         }
         if !plan.events.is_empty() {
             self.append(plan.events);
-            self.desk.refuse_waiting(&self.state);
+            self.scheduler.refuse_waiting(&self.state);
         }
         self.published.extend(plan.publish);
         for (job, _, attempt) in plan.give_up {
@@ -232,7 +232,7 @@ impl World {
         self.last = Some(result.clone());
         if self.state.apply_result(self.stream.len() as u64, &result) {
             self.open.retain(|(job, _), _| *job != result.job);
-            self.desk.settled(result);
+            self.scheduler.settled(result);
         }
     }
 
@@ -282,7 +282,7 @@ impl World {
         self.decide();
     }
 
-    fn lose(&mut self, job: Publication, unpaid: bool) {
+    fn lose(&mut self, job: JobToPublish, unpaid: bool) {
         let lost = pb::AttemptLost {
             run: "r".into(),
             job: job.job,
@@ -293,7 +293,7 @@ impl World {
         self.stream.push(Message::Lost(lost.clone()));
         if self.state.apply_lost(&lost) {
             self.open.remove(&(lost.job.clone(), lost.attempt));
-            self.desk.attempt_lost(&lost.job);
+            self.scheduler.attempt_lost(&lost.job);
         }
     }
 
@@ -339,7 +339,7 @@ impl World {
             (self.state.ledger.spent(), self.state.ledger.reserved()),
             "a replay gives the same ledger"
         );
-        self.desk = Desk::new(WINDOW);
+        self.scheduler = Scheduler::new(WINDOW);
         self.waiting.clear();
         for number in 1..=self.asked {
             self.ask(number);

@@ -1,6 +1,6 @@
 //! Messages of a run's stream that should not be there: kept as dead letters with the reason, so that an operator sees them.
 //!
-//! A leader buries what it meets. One that takes a run over meets all of it again, and buries only what is not buried yet.
+//! A leader keeps what it meets. One that takes a run over meets all of it again, and keeps only what is not kept yet.
 
 use crate::{context::Context, refusal::unavailable};
 use sipdo_bus::{DeadLetter, NewMessage, Role, RunId, RunMessage, RunSubject, subjects, subjects::header};
@@ -10,13 +10,13 @@ use tonic::Status;
 
 /// Whose dead letters they are.
 const LEADER: &str = "coordinator";
-/// Dead letters of the run that are looked through for what is buried already.
+/// Dead letters of the run that are looked through for what is kept already.
 const LOOK_BACK: usize = 1_000;
 /// Schemas of the messages of a run's stream that this version reads.
 const KNOWN: [&str; 4] = [schema::ENTRY, schema::RESULT, schema::LOST, schema::CONTROL];
 
 /// A message that counts for nothing.
-pub(crate) struct Stray {
+pub(crate) struct Unexpected {
     /// The message.
     pub message: RunMessage,
     /// Why.
@@ -29,27 +29,27 @@ pub(crate) fn unknown_schema(message: &RunMessage) -> Option<String> {
     (!KNOWN.contains(&schema)).then(|| format!("the schema {schema:?} is unknown to this version"))
 }
 
-/// Buries what is not buried yet. What cannot be buried now is met again by the next leader.
-pub(crate) async fn bury_new(context: &Context, run: &RunId, strays: &[Stray]) {
-    if strays.is_empty() {
+/// Keeps what is not kept yet. What cannot be kept now is met again by the next leader.
+pub(crate) async fn keep_new(context: &Context, run: &RunId, unexpected: &[Unexpected]) {
+    if unexpected.is_empty() {
         return;
     }
-    let buried: HashSet<String> = match context.bus.dead_letters(Some(run), LOOK_BACK).await {
+    let known: HashSet<String> = match context.bus.dead_letters(Some(run), LOOK_BACK).await {
         Ok((letters, _)) => letters.into_iter().map(|letter| letter.subject).collect(),
         Err(error) => {
             tracing::warn!(%run, %error, "dead letters cannot be read");
             return;
         }
     };
-    for stray in strays {
-        if !buried.contains(&place(run, &stray.message)) {
-            bury(context, run, stray).await;
+    for message in unexpected {
+        if !known.contains(&place(run, &message.message)) {
+            keep(context, run, message).await;
         }
     }
 }
 
 /// Keeps one as a dead letter.
-pub(crate) async fn bury(context: &Context, run: &RunId, Stray { message, reason }: &Stray) {
+pub(crate) async fn keep(context: &Context, run: &RunId, Unexpected { message, reason }: &Unexpected) {
     let Ok(role) = Role::new(LEADER) else { return };
     // Without its headers: what they demanded of its own subject does not hold here.
     let copy = NewMessage {

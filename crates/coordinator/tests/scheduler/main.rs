@@ -5,7 +5,7 @@ mod world;
 
 use proptest::prelude::*;
 use sipdo_domain::{Amount, Budget};
-use sipdo_protocol::{pb, pb::event::Event};
+use sipdo_protocol::{pb, pb::log_event::Event};
 use sipdo_strategies::Stop;
 use world::{Step, TOKENS, WINDOW, World, caps, steps};
 
@@ -84,7 +84,7 @@ fn more_budget_revives_an_exhausted_run() {
         state: pb::State::BudgetExhausted.into(),
         ..Default::default()
     };
-    world.append(vec![pb::Event {
+    world.append(vec![pb::LogEvent {
         event: Some(Event::Ended(ended)),
     }]);
     let more = Budget {

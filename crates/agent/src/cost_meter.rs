@@ -5,7 +5,7 @@ use sipdo_protocol::pb;
 
 /// The bill of one job.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Bill {
+pub(crate) struct CostMeter {
     usage: pb::Usage,
     nano_usd: u64,
     unpriced: bool,
@@ -17,7 +17,7 @@ pub(crate) struct Bill {
     pub revision: String,
 }
 
-impl Bill {
+impl CostMeter {
     /// Completions that the provider answered so far.
     pub fn calls(&self) -> u32 {
         self.usage.calls
@@ -179,21 +179,21 @@ mod tests {
 
     #[test]
     fn every_completion_is_on_the_bill() {
-        let mut bill = Bill::default();
+        let mut cost_meter = CostMeter::default();
         let usage = Usage {
             input_tokens: Some(10),
             output_tokens: Some(5),
             ..Usage::default()
         };
-        bill.completion(&model(true), &request(), &completion(usage, Some(60)));
-        bill.completion(&model(true), &request(), &completion(usage, Some(60)));
-        bill.requests(
+        cost_meter.completion(&model(true), &request(), &completion(usage, Some(60)));
+        cost_meter.completion(&model(true), &request(), &completion(usage, Some(60)));
+        cost_meter.requests(
             &model(true),
             &request(),
             &[attempt(Paid::No), attempt(Paid::Yes), attempt(Paid::Yes)],
         );
-        assert_eq!(bill.revision, "m-2026");
-        let sum = bill.sum(3);
+        assert_eq!(cost_meter.revision, "m-2026");
+        let sum = cost_meter.sum(3);
         assert_eq!(
             (sum.calls, sum.input_tokens, sum.output_tokens, sum.requests),
             (2, 20, 10, 3)
@@ -203,9 +203,9 @@ mod tests {
 
     #[test]
     fn what_the_provider_does_not_say_is_estimated_and_said_to_be() {
-        let mut bill = Bill::default();
-        bill.completion(&model(true), &request(), &completion(Usage::default(), None));
-        let sum = bill.sum(1);
+        let mut cost_meter = CostMeter::default();
+        cost_meter.completion(&model(true), &request(), &completion(Usage::default(), None));
+        let sum = cost_meter.sum(1);
         assert!(
             sum.estimated && sum.input_tokens >= 100 && sum.output_tokens == 11,
             "{sum:?}"
@@ -215,27 +215,27 @@ mod tests {
 
     #[test]
     fn an_unknown_price_is_unknown_and_never_nothing() {
-        let mut bill = Bill::default();
+        let mut cost_meter = CostMeter::default();
         let usage = Usage {
             input_tokens: Some(10),
             output_tokens: Some(5),
             ..Usage::default()
         };
-        bill.completion(&model(false), &request(), &completion(usage, None));
-        assert_eq!(bill.sum(1).nano_usd, None);
-        assert_eq!(Bill::default().sum(1).nano_usd, Some(0));
+        cost_meter.completion(&model(false), &request(), &completion(usage, None));
+        assert_eq!(cost_meter.sum(1).nano_usd, None);
+        assert_eq!(CostMeter::default().sum(1).nano_usd, Some(0));
     }
 
     #[test]
     fn a_request_without_an_answer_is_charged_at_its_worst_within_the_reservation() {
-        let mut bill = Bill::default();
-        bill.requests(
+        let mut cost_meter = CostMeter::default();
+        cost_meter.requests(
             &model(true),
             &request(),
             &[attempt(Paid::Unknown), attempt(Paid::Unknown), attempt(Paid::No)],
         );
-        assert!(!bill.is_empty());
-        let sum = bill.sum(1);
+        assert!(!cost_meter.is_empty());
+        let sum = cost_meter.sum(1);
         assert_eq!(
             (sum.calls, sum.output_tokens, sum.requests, sum.estimated),
             (1, 100, 3, true)

@@ -3,9 +3,9 @@
 use super::Settle;
 use super::work::Work;
 use crate::agent::{Agent, AgentError};
-use crate::bill;
+use crate::cost_meter;
 use crate::observe;
-use crate::spool::{Kept, Room};
+use crate::spool::{Reservation, SpooledAnswer};
 use prost::Message as _;
 use sipdo_bus::{BusError, JobId, NewMessage, RunId};
 use sipdo_domain::{Measured, NotMeasured, Provenance, Reason};
@@ -41,7 +41,7 @@ impl Agent {
             .bus
             .create_lost(&work.run, &self.name, &work.job, work.wire.attempt, message);
         let created = created.await;
-        self.intake.recorded(&created);
+        self.purchase_gate.recorded(&created);
         created.map(drop)
     }
 
@@ -51,7 +51,7 @@ impl Agent {
         finding: Measured<sipdo_domain::Reply>,
         by: Provenance,
     ) -> Settle {
-        let outcome = work.outcome(finding, by, bill::nothing(), Duration::ZERO);
+        let outcome = work.outcome(finding, by, cost_meter::nothing(), Duration::ZERO);
         let result = self.fit(outcome);
         self.publish(&result, None, &work.trace).await
     }
@@ -74,7 +74,7 @@ impl Agent {
     }
 
     /// Writes to the spool. Where that fails the answer is still in memory, and goes to the bus without this safety.
-    pub(super) fn keep(&self, kept: &Kept, room: Room) -> Option<PathBuf> {
+    pub(super) fn keep(&self, kept: &SpooledAnswer, room: Reservation) -> Option<PathBuf> {
         self.spool
             .keep(kept, room)
             .map_err(|error| tracing::error!(%error, "an answer cannot be kept in the spool"))
@@ -119,7 +119,7 @@ impl Agent {
                 }
                 Err(error) => {
                     if matches!(error, BusError::Full { .. } | BusError::Unsettled { .. }) {
-                        waits.get_or_insert_with(|| self.intake.waits(&error.to_string()));
+                        waits.get_or_insert_with(|| self.purchase_gate.waits(&error.to_string()));
                     }
                     tracing::warn!(%error, doing, "trying again");
                 }
@@ -138,13 +138,13 @@ impl Agent {
         for (file, kept) in kept {
             // The span that processed it has died with its process. The one that published the job has not.
             let parent = propagation::again(kept.trace.as_deref());
-            self.bring(&file, &kept, &parent).await;
+            self.upload(&file, &kept, &parent).await;
         }
         Ok(())
     }
 
-    pub(crate) async fn bring(&self, file: &Path, kept: &Kept, parent: &Trace) {
-        let Kept { key, result, .. } = kept;
+    pub(crate) async fn upload(&self, file: &Path, kept: &SpooledAnswer, parent: &Trace) {
+        let SpooledAnswer { key, result, .. } = kept;
         match self.publish(result, key.as_deref(), parent).await {
             Settle::Ack => tracing::info!(run = result.run, job = result.job, "brought an answer from the spool"),
             other => tracing::error!(file = %file.display(), ?other, "an answer in the spool is of no use"),

@@ -1,12 +1,12 @@
 //! What the desk decides next: what is told, issued, published again and given up, within window and budget.
 
-use super::{Desk, Issued};
+use super::{Issued, Scheduler};
 use crate::{
-    fold::{RunState, attempt_key, telling_hash},
-    roster::{Roster, Worst},
+    fold::{RunState, attempt_key, run_event_hash},
+    roster::{Roster, WorstCase},
 };
 use sipdo_domain::{Ledger, Pool, Role};
-use sipdo_protocol::pb::{self, event::Event};
+use sipdo_protocol::pb::{self, log_event::Event};
 use std::collections::{BTreeMap, VecDeque};
 
 /// After this many lost attempts a job is given up as not measured: whatever kills its agents must not block the run.
@@ -14,7 +14,7 @@ pub const MAX_ATTEMPTS: u32 = 4;
 
 /// A job to be published once the append that issues it is stored.
 #[derive(Debug, Clone)]
-pub struct Publication {
+pub struct JobToPublish {
     /// The job's identity.
     pub job: String,
     /// Whom it goes to.
@@ -39,21 +39,21 @@ pub struct Publication {
 #[derive(Debug, Default)]
 pub struct Plan {
     /// The decisions; empty where nothing is to be appended.
-    pub events: Vec<pb::Event>,
+    pub events: Vec<pb::LogEvent>,
     /// Jobs to publish afterwards.
-    pub publish: Vec<Publication>,
+    pub publish: Vec<JobToPublish>,
     /// Jobs to give up: `(job, role, attempt)`.
     pub give_up: Vec<(String, Role, u32)>,
     /// Jobs that nobody can do now, of a run that is to come to its end: they are given up too.
     pub stuck: Vec<(String, Role)>,
 }
 
-impl Desk {
+impl Scheduler {
     /// Decides what comes next. Reservations are taken here; the caller appends, applies, publishes.
     pub fn plan(&mut self, state: &mut RunState, roster: &Roster, models: &BTreeMap<String, pb::ModelChoice>) -> Plan {
         let mut plan = Plan::default();
         self.plan_controls(state, &mut plan);
-        self.plan_tellings(state, &mut plan);
+        self.plan_run_events(state, &mut plan);
         if std::mem::take(&mut self.concludes) && !state.concluding() {
             plan.events.push(event(Event::Concluding(pb::Concluding {})));
         }
@@ -81,14 +81,14 @@ impl Desk {
         }
     }
 
-    fn plan_tellings(&mut self, state: &RunState, plan: &mut Plan) {
-        for telling in self.tellings.drain(..) {
+    fn plan_run_events(&mut self, state: &RunState, plan: &mut Plan) {
+        for run_event in self.run_events.drain(..) {
             self.told += 1;
-            if state.tellings.get(self.told - 1) != Some(&telling_hash(&telling)) {
+            if state.run_events.get(self.told - 1) != Some(&run_event_hash(&run_event)) {
                 let number = u32::try_from(self.told).unwrap_or(u32::MAX);
-                plan.events.push(event(Event::Told(pb::Told {
+                plan.events.push(event(Event::Told(pb::EventRecorded {
                     number,
-                    telling: Some(telling),
+                    telling: Some(run_event),
                 })));
             }
         }
@@ -206,7 +206,7 @@ impl Desk {
 }
 
 impl Issued {
-    fn event(&self, job: &str, attempt: u32, reserved: sipdo_domain::Amount) -> pb::Event {
+    fn event(&self, job: &str, attempt: u32, reserved: sipdo_domain::Amount) -> pb::LogEvent {
         event(Event::Issued(pb::Issued {
             job: job.to_owned(),
             role: pb::Role::from(self.pool.role).into(),
@@ -218,14 +218,14 @@ impl Issued {
     }
 
     /// Takes down what the reservation of `key` allows.
-    fn reserved(&mut self, worst: &Worst, state: &RunState, key: &str) {
+    fn reserved(&mut self, worst: &WorstCase, state: &RunState, key: &str) {
         self.max_calls = worst.max_calls;
         let reserved = state.ledger.reserved_for(key).unwrap_or_default();
         self.at_most = state.ledger.cap().nano_usd.map(|_| worst.prices(reserved));
     }
 
-    fn publication(&self, job: &str, attempt: u32, suspect: bool) -> Publication {
-        Publication {
+    fn publication(&self, job: &str, attempt: u32, suspect: bool) -> JobToPublish {
+        JobToPublish {
             job: job.to_owned(),
             pool: self.pool.clone(),
             operation: self.operation,
@@ -240,8 +240,8 @@ impl Issued {
 }
 
 /// Wraps an event.
-pub fn event(event: Event) -> pb::Event {
-    pb::Event { event: Some(event) }
+pub fn event(event: Event) -> pb::LogEvent {
+    pb::LogEvent { event: Some(event) }
 }
 
 /// What is to be reserved for a job. None while no agent answers, and under a cap in USD also while the price of a model is unknown:
@@ -252,15 +252,15 @@ fn worst(
     models: &BTreeMap<String, pb::ModelChoice>,
     pool: &Pool,
     ask: &pb::Ask,
-) -> Option<Worst> {
+) -> Option<WorstCase> {
     let worst = roster.worst(pool, size(ask), models.get(&pool.to_string()))?;
     (worst.priced || state.ledger.cap().nano_usd.is_none()).then_some(worst)
 }
 
 /// Reserves an attempt at its worst case and gives what is reserved, or names the cap that stands in the way. Where nothing in flight
 /// can still make room for the worst case, one completion will do: so the last that a cap allows is asked too.
-fn reserve(state: &mut RunState, key: &str, worst: Worst) -> Result<Worst, &'static str> {
-    let take = |ledger: &mut Ledger, worst: Worst| ledger.reserve(key, worst.amount).map(|()| worst);
+fn reserve(state: &mut RunState, key: &str, worst: WorstCase) -> Result<WorstCase, &'static str> {
+    let take = |ledger: &mut Ledger, worst: WorstCase| ledger.reserve(key, worst.amount).map(|()| worst);
     match take(&mut state.ledger, worst) {
         Err(_) if state.ledger.in_flight() == 0 => take(&mut state.ledger, worst.within(1)),
         taken => taken,

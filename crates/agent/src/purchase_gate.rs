@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What stops this agent from buying.
 #[derive(Debug, Default)]
-pub(crate) struct Intake {
+pub(crate) struct PurchaseGate {
     state: Mutex<State>,
 }
 
@@ -23,9 +23,9 @@ struct State {
 
 /// Counts an answer as waiting until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Waits<'a>(&'a Intake);
+pub(crate) struct BlockedGuard<'a>(&'a PurchaseGate);
 
-impl Intake {
+impl PurchaseGate {
     /// Why nothing is bought at the moment, if so.
     pub fn trouble(&self) -> Option<String> {
         let state = self.lock();
@@ -46,7 +46,7 @@ impl Intake {
     }
 
     /// An answer could not be brought, for this reason, and waits.
-    pub fn waits(&self, reason: &str) -> Waits<'_> {
+    pub fn waits(&self, reason: &str) -> BlockedGuard<'_> {
         let mut state = self.lock();
         if state.waiting == 0 {
             tracing::warn!(
@@ -56,7 +56,7 @@ impl Intake {
         }
         state.waiting += 1;
         reason.clone_into(&mut state.refused);
-        Waits(self)
+        BlockedGuard(self)
     }
 
     /// Whether the spool has room; if not, why.
@@ -84,7 +84,7 @@ impl Intake {
     }
 }
 
-impl Drop for Waits<'_> {
+impl Drop for BlockedGuard<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.waiting -= 1;
@@ -100,30 +100,34 @@ mod tests {
 
     #[test]
     fn nothing_is_bought_while_an_answer_waits_or_the_spool_is_full() {
-        let intake = Intake::default();
-        assert_eq!(intake.trouble(), None);
-        let (one, two) = (intake.waits("full"), intake.waits("full up"));
+        let purchase_gate = PurchaseGate::default();
+        assert_eq!(purchase_gate.trouble(), None);
+        let (one, two) = (purchase_gate.waits("full"), purchase_gate.waits("full up"));
         drop(one);
-        assert!(intake.is_stuck());
+        assert!(purchase_gate.is_stuck());
         assert!(
-            intake
+            purchase_gate
                 .trouble()
                 .unwrap()
                 .contains("1 answers cannot be brought to the bus: full up")
         );
         drop(two);
-        assert_eq!((intake.is_stuck(), intake.trouble()), (false, None));
-        intake.spool(Some("no space".into()));
-        assert_eq!(intake.trouble().as_deref(), Some("no space"));
-        intake.spool(None);
-        assert_eq!(intake.trouble(), None);
+        assert_eq!((purchase_gate.is_stuck(), purchase_gate.trouble()), (false, None));
+        purchase_gate.spool(Some("no space".into()));
+        assert_eq!(purchase_gate.trouble().as_deref(), Some("no space"));
+        purchase_gate.spool(None);
+        assert_eq!(purchase_gate.trouble(), None);
         let full = BusError::Full {
             doing: "record of an attempt",
             reason: "server full".into(),
         };
-        intake.recorded(&Err::<(), _>(full));
-        assert!(intake.trouble().is_some_and(|words| words.contains("server full")));
-        intake.recorded(&Ok(()));
-        assert_eq!(intake.trouble(), None);
+        purchase_gate.recorded(&Err::<(), _>(full));
+        assert!(
+            purchase_gate
+                .trouble()
+                .is_some_and(|words| words.contains("server full"))
+        );
+        purchase_gate.recorded(&Ok(()));
+        assert_eq!(purchase_gate.trouble(), None);
     }
 }

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Counts of one process.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct Counters {
     busy: AtomicU32,
     done: AtomicU64,
     started_ms: u64,
@@ -18,9 +18,9 @@ pub(crate) struct Tally {
 
 /// Counts a job as in work until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Busy<'a>(&'a Tally);
+pub(crate) struct Busy<'a>(&'a Counters);
 
-impl Tally {
+impl Counters {
     pub fn new() -> Self {
         Self {
             busy: AtomicU32::new(0),
@@ -49,23 +49,23 @@ impl Drop for Busy<'_> {
 
 impl Agent {
     /// The card of this moment.
-    pub fn card(&self) -> Bytes {
+    pub fn status(&self) -> Bytes {
         let usual = self.models.usual();
         let (settings, price, trouble) = match &usual {
             Ok(target) => (target.settings(), target.model.price(), target.circuit.trouble()),
             Err(why) => (&self.settings.model, None, Some(why.to_string())),
         };
-        let trouble = self.intake.trouble().or(trouble);
-        let card = pb::AgentCard {
+        let trouble = self.purchase_gate.trouble().or(trouble);
+        let status = pb::AgentStatus {
             agent: self.id.to_string(),
             role: self.settings.role.name().to_owned(),
             endpoint: settings.endpoint.clone(),
             model: settings.model.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            busy: self.tally.busy.load(Ordering::Relaxed),
+            busy: self.counters.busy.load(Ordering::Relaxed),
             slots: self.settings.slots,
-            done: self.tally.done.load(Ordering::Relaxed),
-            started_ms: self.tally.started_ms,
+            done: self.counters.done.load(Ordering::Relaxed),
+            started_ms: self.counters.started_ms,
             max_tokens: settings.max_tokens,
             input_price: price.map(|price| price.dearest_input().0),
             output_price: price.map(|price| price.output_per_million.0),
@@ -79,7 +79,7 @@ impl Agent {
             prices: self.models.prices(),
             outages: self.models.outages(settings),
         };
-        card.encode_to_vec().into()
+        status.encode_to_vec().into()
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod plan;
 
-pub use plan::{MAX_ATTEMPTS, Plan, Publication, event};
+pub use plan::{JobToPublish, MAX_ATTEMPTS, Plan, event};
 
 use crate::fold::RunState;
 use sipdo_domain::{Measured, NotMeasured, Pool, Reason, Reply, Role, Signed};
@@ -33,13 +33,13 @@ pub struct Request {
 
 /// An ask whose answer lies in the run's stream already: asked again, by a strategy that starts again from the top after a takeover.
 #[derive(Debug)]
-pub struct Recall {
+pub struct CachedAnswer {
     /// Where the result lies.
     pub sequence: u64,
     reply: oneshot::Sender<Answered>,
 }
 
-impl Recall {
+impl CachedAnswer {
     /// Answers with the result that was read there.
     pub fn answer(self, result: pb::JobResult) {
         answer(self.reply, reading(result));
@@ -48,17 +48,17 @@ impl Recall {
 
 /// Asks that wait and asks that are issued.
 #[derive(Debug)]
-pub struct Desk {
+pub struct Scheduler {
     window: usize,
     windows: BTreeMap<Pool, usize>,
     queues: BTreeMap<Pool, VecDeque<Request>>,
-    recalls: VecDeque<Recall>,
+    cached_answers: VecDeque<CachedAnswer>,
     issued: HashMap<String, Issued>,
     /// How many of the issued are each pool's: kept, since every decision looks at it.
-    flying: BTreeMap<Pool, usize>,
+    in_flight_by_pool: BTreeMap<Pool, usize>,
     again: Vec<String>,
     lost: Vec<String>,
-    tellings: Vec<pb::Telling>,
+    run_events: Vec<pb::RunEvent>,
     told: usize,
     concludes: bool,
     phase: usize,
@@ -76,19 +76,19 @@ struct Issued {
     waiters: Vec<oneshot::Sender<Answered>>,
 }
 
-impl Desk {
+impl Scheduler {
     /// A desk that keeps at most `window` jobs of a pool in flight.
     pub fn new(window: usize) -> Self {
-        Desk {
+        Scheduler {
             window,
             windows: BTreeMap::new(),
             queues: BTreeMap::new(),
-            recalls: VecDeque::new(),
+            cached_answers: VecDeque::new(),
             issued: HashMap::new(),
-            flying: BTreeMap::new(),
+            in_flight_by_pool: BTreeMap::new(),
             again: Vec::new(),
             lost: Vec::new(),
-            tellings: Vec::new(),
+            run_events: Vec::new(),
             told: 0,
             concludes: false,
             phase: 0,
@@ -100,7 +100,7 @@ impl Desk {
     pub fn ask(&mut self, request: Request, state: &RunState) {
         if let Some(sequence) = state.result_at(&request.job) {
             let reply = request.reply;
-            self.recalls.push_back(Recall { sequence, reply });
+            self.cached_answers.push_back(CachedAnswer { sequence, reply });
         } else if let Some(issued) = self.issued.get_mut(&request.job) {
             issued.waiters.push(request.reply);
         } else if let Some(open) = state.open.get(&request.job) {
@@ -119,8 +119,8 @@ impl Desk {
     }
 
     /// Takes a telling.
-    pub fn tell(&mut self, telling: pb::Telling) {
-        self.tellings.push(telling);
+    pub fn emit(&mut self, run_event: pb::RunEvent) {
+        self.run_events.push(run_event);
     }
 
     /// The strategy goes over to its conclusion.
@@ -136,13 +136,13 @@ impl Desk {
     }
 
     /// Issues nothing new while this holds, as in a pause: there is no room for it. What is in flight comes to its end.
-    pub fn hold_back(&mut self, held: bool) {
+    pub fn pause_issuing(&mut self, held: bool) {
         self.held = held;
     }
 
     /// The next answer that is to be read from the run's stream.
-    pub fn recall(&mut self) -> Option<Recall> {
-        self.recalls.pop_front()
+    pub fn recall(&mut self) -> Option<CachedAnswer> {
+        self.cached_answers.pop_front()
     }
 
     /// A result was folded: answers whoever waits for it.
@@ -150,8 +150,8 @@ impl Desk {
         let Some(issued) = self.issued.remove(&result.job) else {
             return;
         };
-        if let Some(flying) = self.flying.get_mut(&issued.pool) {
-            *flying = flying.saturating_sub(1);
+        if let Some(in_flight_by_pool) = self.in_flight_by_pool.get_mut(&issued.pool) {
+            *in_flight_by_pool = in_flight_by_pool.saturating_sub(1);
         }
         let read = reading(result);
         for waiter in issued.waiters {
@@ -180,16 +180,16 @@ impl Desk {
 
     /// Jobs of a pool in flight.
     fn in_flight(&self, pool: &Pool) -> usize {
-        self.flying.get(pool).copied().unwrap_or(0)
+        self.in_flight_by_pool.get(pool).copied().unwrap_or(0)
     }
 
     /// Pools that have asks waiting or in flight.
     pub fn at_work(&self) -> BTreeSet<Pool> {
         let waiting = self.queues.iter().filter(|(_, queue)| !queue.is_empty());
-        let flying = self.flying.iter().filter(|(_, jobs)| **jobs > 0);
+        let in_flight_by_pool = self.in_flight_by_pool.iter().filter(|(_, jobs)| **jobs > 0);
         waiting
             .map(|(pool, _)| pool)
-            .chain(flying.map(|(pool, _)| pool))
+            .chain(in_flight_by_pool.map(|(pool, _)| pool))
             .cloned()
             .collect()
     }
@@ -222,10 +222,10 @@ impl Desk {
         for request in self.queues.values_mut().flat_map(|queue| queue.drain(..)) {
             answer(request.reply, Err(stop.clone()));
         }
-        for recall in self.recalls.drain(..) {
+        for recall in self.cached_answers.drain(..) {
             answer(recall.reply, Err(stop.clone()));
         }
-        self.flying.clear();
+        self.in_flight_by_pool.clear();
         for waiter in self.issued.drain().flat_map(|(_, issued)| issued.waiters) {
             answer(waiter, Err(stop.clone()));
         }
@@ -248,7 +248,7 @@ impl Desk {
             sample,
             reply,
         } = request;
-        *self.flying.entry(pool.clone()).or_insert(0) += 1;
+        *self.in_flight_by_pool.entry(pool.clone()).or_insert(0) += 1;
         self.issued.insert(
             job,
             Issued {
