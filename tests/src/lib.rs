@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod command;
 pub mod disk;
 pub mod durability;
+pub mod families;
 pub mod http;
 pub mod leader;
 pub mod long_run;

@@ -1,6 +1,6 @@
 //! Tasks for whole runs, drawn from the simulator's own question families.
 
-use crate::bench::FAMILIES;
+use crate::families::FAMILIES;
 use rand_chacha::rand_core::SeedableRng as _;
 use sipdo_domain::{Example, Task, TaskBrief, metric::Metric, task::TaskGates};
 use sipdo_protocol::pb;

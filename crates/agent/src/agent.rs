@@ -1,17 +1,23 @@
 //! One agent at work: takes jobs, one for each free slot, settles each, answers for itself, and drains when it is told to stop.
 
-use crate::buy::{InFlight, Settle};
-use crate::call::MAX_REPAIRS;
+use crate::buy::work_on;
 use crate::circuit::Patience;
+use crate::context::Context;
+use crate::counters::Counters;
+use crate::error::AgentError;
 use crate::health::Health;
+use crate::in_flight::InFlight;
 use crate::job_picker::JobPicker;
 use crate::models::Models;
 use crate::observe::Processing;
+use crate::probe::try_model;
+use crate::publisher::Publisher;
 use crate::purchase_gate::PurchaseGate;
 use crate::role::RoleAgent;
 use crate::settings::AgentSettings;
+use crate::settle::Settle;
 use crate::spool::Spool;
-use crate::status::Counters;
+use crate::status::status;
 use futures::StreamExt as _;
 use sipdo_bus::{AgentId, Bus, BusError, Delivery, JobQueue};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,49 +35,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Cancelled runs that are remembered. Their jobs are purged anyway: this is for those already in hand.
 const CANCELLED_KEPT: usize = 4096;
 
-/// Why an agent could not start or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// A setting that cannot work.
-    #[error("{0}")]
-    Settings(String),
-    /// The spool's folder cannot be used.
-    #[error("the spool {folder} cannot be used: {source}; name another folder with --spool-dir")]
-    Spool {
-        /// Which folder.
-        folder: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The address of the health pages cannot be bound, or their port not written.
-    #[error("{what}: {source}")]
-    Health {
-        /// What was tried.
-        what: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The bus cannot be used, and waiting would not help.
-    #[error(transparent)]
-    Bus(#[from] BusError),
-}
-
-/// What all jobs of one agent share.
-pub(crate) struct Agent {
-    pub id: AgentId,
-    pub role: Box<dyn RoleAgent>,
-    /// The role as the bus names it.
-    pub name: sipdo_bus::Role,
-    pub settings: AgentSettings,
-    pub bus: Bus,
-    pub models: Models,
-    pub spool: Spool,
-    pub purchase_gate: PurchaseGate,
-    pub counters: Counters,
-    /// Attempts that this process works on.
-    pub in_hand: InFlight,
-    /// True as soon as the agent is to stop.
-    pub draining: watch::Receiver<bool>,
+/// An agent at work.
+struct Agent {
+    context: Context,
     cancelled: watch::Receiver<BTreeSet<String>>,
     abandon: CancellationToken,
 }
@@ -127,21 +93,25 @@ async fn join(
     let id = AgentId::new(format!("{}-{}", settings.role, id.get(..12).unwrap_or(&id)))?;
     let name = sipdo_bus::Role::new(settings.role.name())?;
     let agent = Agent {
-        id,
-        role,
-        name,
-        bus,
-        models,
-        spool,
-        purchase_gate: PurchaseGate::default(),
-        counters: Counters::new(),
-        in_hand: InFlight::default(),
-        draining,
+        context: Context {
+            role,
+            settings,
+            models,
+            publisher: Publisher {
+                id,
+                name,
+                bus,
+                spool,
+                gate: PurchaseGate::default(),
+            },
+            counters: Counters::new(),
+            in_flight: InFlight::default(),
+            draining,
+        },
         cancelled,
         abandon: CancellationToken::new(),
-        settings,
     };
-    agent.upload_spool().await?;
+    agent.context.publisher.upload_spool().await?;
     Ok((agent, drain))
 }
 
@@ -151,26 +121,27 @@ async fn run(
     mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), AgentError> {
     let agent = Arc::new(agent);
-    let (bus, slots) = (agent.bus.clone(), agent.settings.slots as usize);
+    let Publisher { id, bus, .. } = &agent.context.publisher;
+    let (id, bus, slots) = (id.clone(), bus.clone(), agent.context.settings.slots as usize);
     let _presence = {
         let agent = Arc::clone(&agent);
-        bus.announce(&agent.id.clone(), move || agent.status()).await?
+        bus.announce(&id, move || status(&agent.context)).await?
     };
     let _probes = {
-        let (id, agent) = (agent.id.clone(), Arc::clone(&agent));
+        let agent = Arc::clone(&agent);
         bus.answer_probes(&id, move |asked| {
             let agent = Arc::clone(&agent);
-            async move { agent.try_model(asked).await }
+            async move { try_model(&agent.context, asked).await }
         })
         .await?
     };
-    let pool = sipdo_bus::Role::new(agent.settings.pool.to_string())?;
+    let pool = sipdo_bus::Role::new(agent.context.settings.pool.to_string())?;
     let jobs = until_done("joining the queue", || JobQueue::join(&bus, &pool, slots)).await;
     let suspects = until_done("joining the queue of suspects", || JobQueue::join_suspects(&bus, &pool)).await;
     let mut picker = JobPicker::new(jobs, suspects);
     health.joined(bus.link());
-    let model = agent.settings.model.clone();
-    tracing::info!(agent = %agent.id, pool = %pool, endpoint = model.endpoint, model = model.model, slots, "joined");
+    let model = &agent.context.settings.model;
+    tracing::info!(agent = %id, pool = %pool, endpoint = model.endpoint, model = model.model, slots, "joined");
 
     let mut tasks = JoinSet::new();
     let mut tick = tokio::time::interval(TICK);
@@ -202,7 +173,7 @@ async fn run(
 
 /// Waits for the jobs in hand as long as the grace lasts, then hands the rest back.
 async fn finish(agent: &Agent, mut tasks: JoinSet<()>, health: &Health) {
-    let grace = tokio::time::sleep(agent.settings.grace);
+    let grace = tokio::time::sleep(agent.context.settings.grace);
     tokio::pin!(grace);
     let mut tick = tokio::time::interval(TICK);
     loop {
@@ -228,42 +199,25 @@ fn report(done: Result<(), tokio::task::JoinError>) {
 
 /// Works on one job and settles it.
 async fn handle(agent: Arc<Agent>, delivery: Delivery) {
-    let _busy = agent.counters.busy();
+    let _busy = agent.context.counters.busy();
     let processing = Processing::begin(&delivery);
     let mut cancelled = agent.cancelled.clone();
     let run = delivery.run.as_str().to_owned();
     let settle = tokio::select! {
-        settle = processing.scope(agent.work(&delivery)) => settle,
+        settle = processing.scope(work_on(&agent.context, &delivery)) => settle,
         // Closed, it can tell nothing more: then there is no cancellation.
         Ok(_) = cancelled.wait_for(|runs| runs.contains(&run)) => Settle::Ack,
         () = agent.abandon.cancelled() => Settle::HandBack(Duration::ZERO),
     };
     let settling = processing.settling(&settle);
     let settled = match settle {
-        Settle::Ack => delivery.ack().await.inspect(|()| agent.counters.finished()),
+        Settle::Ack => delivery.ack().await.inspect(|()| agent.context.counters.finished()),
         Settle::HandBack(delay) => delivery.hand_back(delay).await,
         Settle::DeadLetter(reason) => delivery.dead_letter(&reason).await,
     };
     if let Err(error) = settled {
         settling.fail("connection_closed");
         tracing::warn!(%error, "a job could not be settled; it comes again");
-    }
-}
-
-impl Agent {
-    /// Most completions that one job can buy, with what is reserved for requests that are sent twice.
-    pub fn max_calls(&self) -> u32 {
-        let hedges = |endpoint: &sipdo_llm::Endpoint| endpoint.hedge_after_seconds.is_some();
-        if self.settings.endpoints.values().any(hedges) {
-            2 * self.most_completions()
-        } else {
-            self.most_completions()
-        }
-    }
-
-    /// Most completions that are of use to one job: one, and its repairs where it has a shape.
-    pub fn most_completions(&self) -> u32 {
-        if self.role.structured() { 1 + MAX_REPAIRS } else { 1 }
     }
 }
 

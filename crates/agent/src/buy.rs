@@ -1,26 +1,23 @@
 //! What happens to one job between its delivery and its result: the steps of buying (`buy/steps.rs`) over the bus, the spool and the
 //! model.
 
-mod in_flight;
 mod steps;
 #[cfg(test)]
 mod tests;
-mod upload;
-mod work;
 
-pub(crate) use in_flight::InFlight;
-pub(crate) use work::Work;
-
-use crate::agent::Agent;
-use crate::answered::{ExistingAnswer, SendPermit};
 use crate::call::{Called, End, Terms, call, chat_request};
+use crate::context::Context;
 use crate::cost_meter;
+use crate::in_flight::InFlightGuard;
+use crate::lookup::{ExistingAnswer, Lookup, SendPermit};
 use crate::models::Target;
 use crate::observe::{self, Caller};
 use crate::program;
+use crate::publisher::{HEADER_ROOM, Publisher};
 use crate::role::{Plan, Request};
+use crate::settle::Settle;
 use crate::spool::{Reservation, SpooledAnswer};
-use in_flight::InFlightGuard;
+use crate::work::{Work, provenance, read};
 use prost::Message as _;
 use sipdo_bus::{AgentId, BusError, Delivery, Liveness, NewMessage};
 use sipdo_domain::{NotMeasured, Provenance, Reason};
@@ -31,7 +28,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use steps::{CallOutcome, ClaimResult, OUTAGE, Owner, OwnerLiveness, Port};
 use tracing::Instrument as _;
-use work::{provenance, read};
 
 /// A job is not measured whose price was reserved too low for so many attempts.
 const MOST_DEARER: u32 = 10;
@@ -42,85 +38,78 @@ const TOKEN: u64 = 8;
 /// How long a process may take to say that it is alive.
 const PING: Duration = Duration::from_secs(2);
 
-/// What to tell the queue about a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Settle {
-    /// It is done, or needs nothing.
-    Ack,
-    /// It comes again after this time, here or elsewhere.
-    HandBack(Duration),
-    /// Nobody can do it; the reason.
-    DeadLetter(String),
+/// Works on a job up to the point where the queue can be told what became of it.
+pub(crate) async fn work_on(context: &Context, delivery: &Delivery) -> Settle {
+    let work = match read(delivery, &context.publisher.name) {
+        Ok(work) => work,
+        Err(reason) => return Settle::DeadLetter(reason),
+    };
+    let span = tracing::info_span!(
+        "job",
+        run = %work.run,
+        job = %work.job,
+    );
+    carry_out(context, delivery, work).instrument(span).await
 }
 
-impl Agent {
-    /// Works on a job up to the point where the queue can be told what became of it.
-    pub async fn work(&self, delivery: &Delivery) -> Settle {
-        let work = match read(delivery, &self.name) {
-            Ok(work) => work,
-            Err(reason) => return Settle::DeadLetter(reason),
-        };
-        let span = tracing::info_span!(
-            "job",
-            run = %work.run,
-            job = %work.job,
-        );
-        self.carry_out(delivery, work).instrument(span).await
-    }
-
-    async fn carry_out(&self, delivery: &Delivery, work: Work) -> Settle {
-        match self.role.plan(&work.ask) {
-            Ok(Plan::Model(request)) => match self.models.choose(work.run.as_str(), work.wire.model.as_ref()) {
-                Ok(target) => self.buy(delivery, work, &target, &request).await,
-                Err(why) => self.publish_unbought(&work, Err(why), Provenance::default()).await,
-            },
-            Ok(Plan::Program(asked)) => {
-                let span = observe::invoke(self, &work.wire, work.ask.operation(), None);
-                let finding = program::check(&self.settings.programs, &asked).await;
-                if let Err(why) = &finding {
-                    span.fail(why.reason.name());
-                }
-                span.end();
-                let by = Provenance {
-                    endpoint: "program".into(),
-                    model: asked.name,
-                    ..Provenance::default()
-                };
-                self.publish_unbought(&work, finding.map(Into::into), by).await
+async fn carry_out(context: &Context, delivery: &Delivery, work: Work) -> Settle {
+    let publisher = &context.publisher;
+    match context.role.plan(&work.ask) {
+        Ok(Plan::Model(request)) => match context.models.choose(work.run.as_str(), work.wire.model.as_ref()) {
+            Ok(target) => buy(context, delivery, work, &target, &request).await,
+            Err(why) => publisher.publish_unbought(&work, Err(why), Provenance::default()).await,
+        },
+        Ok(Plan::Program(asked)) => {
+            let span = observe::invoke((&publisher.id, &publisher.name), &work.wire, work.ask.operation(), None);
+            let finding = program::check(&context.settings.programs, &asked).await;
+            if let Err(why) = &finding {
+                span.fail(why.reason.name());
             }
-            Err(why) => self.publish_unbought(&work, Err(why), Provenance::default()).await,
+            span.end();
+            let by = Provenance {
+                endpoint: "program".into(),
+                model: asked.name,
+                ..Provenance::default()
+            };
+            publisher.publish_unbought(&work, finding.map(Into::into), by).await
         }
+        Err(why) => publisher.publish_unbought(&work, Err(why), Provenance::default()).await,
     }
+}
 
-    async fn buy(&self, delivery: &Delivery, work: Work, target: &Target, request: &Request) -> Settle {
-        let chat = match chat_request(target, request, &work.wire) {
-            Ok(chat) => chat,
-            Err(why) => return self.publish_unbought(&work, Err(why), provenance(target)).await,
-        };
-        if target.circuit.leave_to_others() {
-            return Settle::HandBack(OUTAGE);
+async fn buy(context: &Context, delivery: &Delivery, work: Work, target: &Target, request: &Request) -> Settle {
+    let chat = match chat_request(target, request, &work.wire) {
+        Ok(chat) => chat,
+        Err(why) => {
+            return context
+                .publisher
+                .publish_unbought(&work, Err(why), provenance(target))
+                .await;
         }
-        let key = target
-            .model
-            .request_key(&chat, u64::from(work.wire.sample), work.wire.seed)
-            .to_string();
-        let attempt = work.wire.attempt;
-        let purchase = Purchase {
-            agent: self,
-            work,
-            target,
-            request,
-            chat,
-            key,
-        };
-        // In a box, or its type would be too deep for the compiler.
-        Box::pin(steps::buy(&purchase, delivery.delivered, attempt)).await
+    };
+    if target.circuit.leave_to_others() {
+        return Settle::HandBack(OUTAGE);
     }
+    let key = target
+        .model
+        .request_key(&chat, u64::from(work.wire.sample), work.wire.seed)
+        .to_string();
+    let attempt = work.wire.attempt;
+    let purchase = Purchase {
+        context,
+        work,
+        target,
+        request,
+        chat,
+        key,
+    };
+    // In a box, or its type would be too deep for the compiler.
+    Box::pin(steps::buy(&purchase, delivery.delivered, attempt)).await
 }
 
 /// One delivery of a job that a model is to answer.
 struct Purchase<'a> {
-    agent: &'a Agent,
+    context: &'a Context,
     work: Work,
     target: &'a Target,
     request: &'a Request,
@@ -129,7 +118,15 @@ struct Purchase<'a> {
     key: String,
 }
 
-impl Purchase<'_> {
+impl<'a> Purchase<'a> {
+    fn publisher(&self) -> &'a Publisher {
+        &self.context.publisher
+    }
+
+    fn lookup(&self) -> Lookup<'a> {
+        Lookup::new(self.publisher())
+    }
+
     fn kept(&self, key: Option<String>, result: pb::JobResult) -> SpooledAnswer {
         let trace = propagation::kept(&self.work.published_by);
         SpooledAnswer { key, result, trace }
@@ -138,43 +135,43 @@ impl Purchase<'_> {
     /// The record of this very delivery: its time is of no other, since we hold an attempt in hand only once.
     fn record(&self) -> pb::Attempt {
         pb::Attempt {
-            agent: self.agent.id.to_string(),
+            agent: self.publisher().id.to_string(),
             at_ms: self.work.started_ms,
         }
     }
 
     async fn ask_model(&self, permit: &SendPermit<'_>, trace: &Trace) -> (Called, Duration) {
-        let (agent, work) = (self.agent, &self.work);
+        let (context, work) = (self.context, &self.work);
         let reserved = match work.wire.max_calls {
-            0 => agent.max_calls(),
-            reserved => reserved.min(agent.max_calls()),
+            0 => context.max_calls(),
+            reserved => reserved.min(context.max_calls()),
         };
         // Each request may be sent twice only where so much is reserved.
         let hedge = self.target.model.hedges() && reserved >= 2;
         let max_calls = if hedge {
             reserved / 2
         } else {
-            reserved.min(agent.most_completions())
+            reserved.min(context.most_completions())
         };
-        let longest = agent.models.longest_call(self.target.settings()) * f64::from(max_calls);
+        let longest = context.models.longest_call(self.target.settings()) * f64::from(max_calls);
         let terms = Terms {
             max_calls,
             reserved,
             hedge,
             longest: Duration::try_from_secs_f64(longest).unwrap_or(Duration::MAX),
-            draining: &agent.draining,
-            models: &agent.models,
+            draining: &context.draining,
+            models: &context.models,
             chosen: work.wire.model.as_ref(),
             permit,
             caller: Caller {
                 run: work.run.as_str(),
                 job: work.job.as_str(),
-                role: agent.settings.role.name(),
+                role: context.settings.role.name(),
                 trace,
             },
         };
         let clock = Instant::now();
-        let role = agent.role.as_ref();
+        let role = context.role.as_ref();
         let called = call(self.target, role, &work.ask, self.request, &self.chat, terms).await;
         (called, clock.elapsed())
     }
@@ -189,7 +186,7 @@ impl Purchase<'_> {
             let outcome = self
                 .work
                 .outcome(Err(why), provenance(self.target), cost_meter::nothing(), Duration::ZERO);
-            let result = self.agent.fit(outcome);
+            let result = self.publisher().fit(outcome);
             return CallOutcome::Answer {
                 answer: self.kept(None, result),
                 paid: false,
@@ -201,7 +198,12 @@ impl Purchase<'_> {
     }
 
     /// What is to be done with what a call came to.
-    fn came(&self, called: Called, took: Duration, answered: Option<ExistingAnswer>) -> CallOutcome<SpooledAnswer> {
+    fn outcome_of_call(
+        &self,
+        called: Called,
+        took: Duration,
+        answered: Option<ExistingAnswer>,
+    ) -> CallOutcome<SpooledAnswer> {
         let Called { end, usage, revision } = called;
         let paid = usage.calls > 0;
         let (finding, by, usage) = match (end, answered) {
@@ -228,7 +230,7 @@ impl Purchase<'_> {
             ..provenance(self.target)
         });
         let outcome = self.work.outcome(finding, by, usage, took);
-        let result = self.agent.fit(outcome);
+        let result = self.publisher().fit(outcome);
         CallOutcome::Answer {
             answer: self.kept(key, result),
             paid,
@@ -245,38 +247,43 @@ impl<'a> Port for Purchase<'a> {
     type Reservation = Reservation;
 
     async fn has_result(&self) -> bool {
-        self.agent.has_result(&self.work).await
+        self.lookup().has_result(&self.work).await
     }
 
     fn take_in_hand(&self) -> Option<InFlightGuard<'a>> {
-        self.agent.in_hand.take(&self.work)
+        self.context
+            .in_flight
+            .take(&self.work.run, &self.work.job, self.work.wire.attempt)
     }
 
     /// Room in the spool for whatever the model may answer.
     fn take_room(&self) -> Option<Reservation> {
-        let agent = self.agent;
-        if agent.purchase_gate.is_stuck() {
+        let publisher = self.publisher();
+        if publisher.gate.is_stuck() {
             return None;
         }
-        let longest = u64::from(self.target.settings().max_tokens).saturating_mul(TOKEN) + upload::HEADER_ROOM as u64;
-        let longest = longest.min(agent.bus.max_message() as u64);
-        let taken = agent.spool.reserve(longest).map_err(|error| {
-            let folder = agent.spool.folder().display();
+        let longest = u64::from(self.target.settings().max_tokens).saturating_mul(TOKEN) + HEADER_ROOM as u64;
+        let longest = longest.min(publisher.bus.max_message() as u64);
+        let taken = publisher.spool.reserve(longest).map_err(|error| {
+            let folder = publisher.spool.folder().display();
             format!("the spool {folder} cannot keep an answer: {error}; nothing is bought until there is room")
         });
-        agent.purchase_gate.spool(taken.as_ref().err().cloned());
+        publisher.gate.spool(taken.as_ref().err().cloned());
         taken.ok()
     }
 
     async fn create_attempt(&self) -> Result<ClaimResult, BusError> {
         let work = &self.work;
         let message = NewMessage::encode(&self.record(), schema::ATTEMPT);
-        let created = self
-            .agent
-            .bus
-            .create_attempt(&work.run, &self.agent.name, &work.job, work.wire.attempt, message);
+        let created = self.publisher().bus.create_attempt(
+            &work.run,
+            &self.publisher().name,
+            &work.job,
+            work.wire.attempt,
+            message,
+        );
         let created = created.await;
-        self.agent.purchase_gate.recorded(&created);
+        self.publisher().gate.recorded(&created);
         match created {
             Ok(created) if created.is_new() => Ok(ClaimResult::New),
             Ok(_) => Ok(ClaimResult::There),
@@ -288,14 +295,14 @@ impl<'a> Port for Purchase<'a> {
     async fn owner(&self) -> Result<Owner, BusError> {
         let work = &self.work;
         let record = self
-            .agent
+            .publisher()
             .bus
-            .attempt(&work.run, &self.agent.name, &work.job, work.wire.attempt)
+            .attempt(&work.run, &self.publisher().name, &work.job, work.wire.attempt)
             .await?;
         let record = record.and_then(|record| pb::Attempt::decode(record.payload).ok());
         Ok(match record {
             Some(record) if record == self.record() => Owner::This,
-            Some(record) if record.agent == self.agent.id.as_str() => Owner::Us,
+            Some(record) if record.agent == self.publisher().id.as_str() => Owner::Us,
             Some(record) => Owner::Other(record.agent),
             None => Owner::Other(String::new()),
         })
@@ -305,7 +312,7 @@ impl<'a> Port for Purchase<'a> {
         let Ok(owner) = AgentId::new(owner) else {
             return Ok(OwnerLiveness::Dead);
         };
-        Ok(match self.agent.bus.is_alive(&owner, PING).await? {
+        Ok(match self.publisher().bus.is_alive(&owner, PING).await? {
             Liveness::Alive(_) => OwnerLiveness::Alive,
             Liveness::Silent => OwnerLiveness::Silent,
             Liveness::Dead => OwnerLiveness::Dead,
@@ -314,21 +321,25 @@ impl<'a> Port for Purchase<'a> {
 
     async fn result(&self) -> Result<bool, BusError> {
         let work = &self.work;
-        let result = self.agent.bus.result(&work.run, &self.agent.name, &work.job).await?;
+        let result = self
+            .publisher()
+            .bus
+            .result(&work.run, &self.publisher().name, &work.job)
+            .await?;
         Ok(result.is_some())
     }
 
-    async fn bring_left_behind(&self) -> bool {
-        self.agent.bring_left_behind(&self.work).await
+    async fn upload_left_behind(&self) -> bool {
+        self.lookup().upload_left_behind(&self.work).await
     }
 
     async fn look_up(&self) -> Option<JobOutcome> {
-        self.agent.look_up(&self.key).await
+        self.lookup().look_up(&self.key).await
     }
 
-    async fn bring_stored(&self, stored: JobOutcome) {
+    async fn publish_stored(&self, stored: JobOutcome) {
         let result = self.work.answered_before(stored);
-        self.agent.publish(&result, None, &self.work.trace).await;
+        self.publisher().publish(&result, None, &self.work.trace).await;
     }
 
     async fn call(&self) -> CallOutcome<SpooledAnswer> {
@@ -336,37 +347,37 @@ impl<'a> Port for Purchase<'a> {
             return self.too_expensive().await;
         }
         let span = observe::invoke(
-            self.agent,
+            (&self.publisher().id, &self.publisher().name),
             &self.work.wire,
             self.work.ask.operation(),
             Some(self.target),
         );
-        let permit = SendPermit::new(self.agent, &self.work, &self.key);
+        let permit = SendPermit::new(self.lookup(), &self.work, &self.key);
         let (called, took) = self.ask_model(&permit, &span.trace()).await;
         if let End::Found(Err(why)) = &called.end {
             span.fail(why.reason.name());
         }
         span.end();
-        self.came(called, took, permit.into_answered())
+        self.outcome_of_call(called, took, permit.into_answered())
     }
 
     fn keep(&self, answer: &SpooledAnswer, room: Reservation) -> Option<PathBuf> {
-        self.agent.keep(answer, room)
+        self.publisher().keep(answer, room)
     }
 
     async fn upload(&self, answer: &SpooledAnswer) {
-        self.agent
+        self.publisher()
             .publish(&answer.result, answer.key.as_deref(), &self.work.trace)
             .await;
     }
 
     fn forget(&self, file: PathBuf) {
-        self.agent.spool.forget(&file);
+        self.publisher().spool.forget(&file);
     }
 
     async fn report_lost(&self, owner: Option<&str>, unpaid: bool) -> Result<(), BusError> {
-        let owner = owner.unwrap_or(self.agent.id.as_str());
-        self.agent.report_lost(&self.work, owner, unpaid).await?;
+        let owner = owner.unwrap_or(self.publisher().id.as_str());
+        self.publisher().report_lost(&self.work, owner, unpaid).await?;
         if !unpaid {
             tracing::warn!(job = %self.work.job, attempt = self.work.wire.attempt, owner, "reported a lost attempt");
         }
@@ -374,7 +385,7 @@ impl<'a> Port for Purchase<'a> {
     }
 
     fn patience(&self) -> Duration {
-        self.agent.bus.settings().ack_wait
+        self.publisher().bus.settings().ack_wait
     }
 }
 

@@ -1,11 +1,11 @@
 //! The call of one job: request, repairs, patience in an outage, and what all of it cost.
 
-use crate::answered::SendPermit;
 use crate::circuit::is_outage;
 use crate::cost_meter::CostMeter;
+use crate::lookup::SendPermit;
 use crate::models::{Models, Target};
 use crate::observe::Caller;
-use crate::role::{Form, InvalidReply, ModelOutput, Request, RoleAgent};
+use crate::role::{Form, InvalidReply, MAX_REPAIRS, ModelOutput, Request, RoleAgent};
 use sha2::{Digest as _, Sha256};
 use sipdo_domain::{Ask, Measured, NotMeasured, Reason, Reply};
 use sipdo_llm::{ChatModel as _, ChatRequest, Message, Model, ModelError, Outcome, Sampling, Structured, structured};
@@ -13,8 +13,6 @@ use sipdo_protocol::pb;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Most repairs of an answer that is not of the asked shape.
-pub(crate) const MAX_REPAIRS: u32 = 2;
 /// A job that finds the provider out so often, while other jobs find it there, is not measured.
 const MAX_ALONE: u32 = 3;
 /// Most that is kept of an error's words, in characters.

@@ -1,6 +1,6 @@
 //! `/livez` and `/readyz`: whether the loop turns, and whether jobs are taken. `/metrics`: what was counted, for Prometheus.
 
-use crate::agent::AgentError;
+use crate::error::AgentError;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;

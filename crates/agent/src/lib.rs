@@ -5,25 +5,33 @@
 //! and go, in any order. It knows nothing of strategies.
 
 mod agent;
-mod answered;
 mod buy;
 mod call;
 mod circuit;
+mod context;
 mod cost_meter;
+mod counters;
+mod error;
 mod health;
+mod in_flight;
 mod job_picker;
+mod lookup;
 mod models;
 mod observe;
 mod probe;
 mod process;
 mod program;
+mod publisher;
 mod purchase_gate;
 pub mod role;
 pub mod settings;
+mod settle;
 mod spool;
 mod status;
+mod work;
 
-pub use agent::{AgentError, serve};
+pub use agent::serve;
 pub use circuit::Patience;
+pub use error::AgentError;
 pub use process::{Made, run};
 pub use settings::{AgentFlags, AgentSettings, Settings, SettingsError};

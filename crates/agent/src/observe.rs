@@ -2,12 +2,11 @@
 //!
 //! `docs/telemetry.md` is the specification. Prompts and answers stand on spans only where an operator asks for it.
 
-use crate::agent::Agent;
-use crate::buy::Settle;
 use crate::models::Target;
+use crate::settle::Settle;
 use serde_json::json;
-use sipdo_bus::Delivery;
 use sipdo_bus::subjects::header;
+use sipdo_bus::{AgentId, Delivery, Role};
 use sipdo_llm::{AttemptRecord, ChatRequest, Completion, Finish, Message, Model, Output, Paid, Role as Speaker};
 use sipdo_protocol::pb;
 use sipdo_telemetry::metrics::{self, ModelCall};
@@ -120,11 +119,16 @@ fn processing(delivery: &Delivery, role: &str, run: &str, waited: Duration) -> S
 }
 
 /// The agent at work on one ask.
-pub(crate) fn invoke(agent: &Agent, job: &pb::Job, operation: &'static str, target: Option<&Target>) -> Span {
+pub(crate) fn invoke(
+    (agent, role): (&AgentId, &Role),
+    job: &pb::Job,
+    operation: &'static str,
+    target: Option<&Target>,
+) -> Span {
     if !recording() {
         return Span::none();
     }
-    let of_role = names::of_role(agent.name.as_str());
+    let of_role = names::of_role(role.as_str());
     // A program that an operator allows is no provider of models; the conventions want a name all the same.
     let provider = target.map_or("program", |target| target.model.endpoint().provider().as_str());
     Start::new(of_role.invoke, Kind::Internal, &job.run)
@@ -134,7 +138,7 @@ pub(crate) fn invoke(agent: &Agent, job: &pb::Job, operation: &'static str, targ
         .with(names::GEN_AI_PROVIDER, provider)
         .with(names::GEN_AI_AGENT_NAME, of_role.role)
         .with(names::AGENT_NAME, of_role.role)
-        .with(names::GEN_AI_AGENT_ID, agent.id.as_str())
+        .with(names::GEN_AI_AGENT_ID, agent.as_str())
         .with(names::GEN_AI_AGENT_VERSION, env!("CARGO_PKG_VERSION"))
         .with_some(
             names::GEN_AI_REQUEST_MODEL,

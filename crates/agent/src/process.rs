@@ -1,9 +1,10 @@
 //! The process around an agent: flags, telemetry, signals, exit code. Not generic, so that it is compiled once and not once per role.
 
+use crate::agent::serve;
 use crate::circuit::Patience;
+use crate::error::AgentError;
 use crate::role::RoleAgent;
 use crate::settings::{AgentFlags, AgentSettings};
-use crate::{AgentError, serve};
 use clap::{Args as _, FromArgMatches as _};
 use sipdo_domain::Role;
 use std::error::Error;

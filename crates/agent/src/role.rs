@@ -7,6 +7,9 @@ use sipdo_domain::{Ask, CheckRequest, Measured, NotMeasured, Reason, Reply, Role
 use sipdo_llm::{Message, Schema};
 use std::sync::Arc;
 
+/// Most repairs of an answer that is not of the asked shape.
+pub(crate) const MAX_REPAIRS: u32 = 2;
+
 /// One role's instructions and parsing.
 pub trait RoleAgent: Send + Sync + 'static {
     /// The role that it plays.

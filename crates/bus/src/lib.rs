@@ -44,7 +44,7 @@ pub use jobs::{JobAck, JobMessage, Published};
 pub use journal::{AppendError, Journal};
 pub use kv::{Bucket, Change, Entry};
 pub use limits::{Limits, Store, size};
-pub use message::{Headers, NewMessage, Stored};
+pub use message::{Headers, NewMessage, Stored, now_ms};
 pub use presence::{Liveness, Presence};
 pub use probe::Probes;
 pub use queue::{Delivery, JobQueue};

@@ -159,6 +159,15 @@ impl From<async_nats::jetstream::message::StreamMessage> for Stored {
     }
 }
 
+/// Unix time in milliseconds. For people: nothing is decided by it, except a cap on time.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Turns nanoseconds since 1970 into a time.
 pub(crate) fn time_of(nanos: i128) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))

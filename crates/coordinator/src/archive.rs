@@ -2,8 +2,8 @@
 
 use crate::{
     context::Context,
-    facts::{Applied, fold},
-    fold::RunState,
+    replay::{Applied, apply},
+    run_state::RunState,
 };
 use anyhow::{Result, ensure};
 use sipdo_bus::{NewMessage, RunId, RunMessage, RunReader, subjects, subjects::header};
@@ -74,7 +74,7 @@ impl Archived {
     ///
     /// # Errors
     /// It is of another run, or out of order: then a part is missing or the file is not one archive.
-    pub fn take(&mut self, context: &Context, record: pb::Record) -> Result<()> {
+    pub fn take(&mut self, record: pb::Record) -> Result<()> {
         let state = self.state.get_or_insert_with(|| RunState::new(&record.run));
         let run = &state.summary.run;
         ensure!(
@@ -99,7 +99,7 @@ impl Archived {
             headers: message.headers,
             payload: message.payload,
         };
-        if let Applied::Unexpected(reason) = fold(context, state, &message) {
+        if let Applied::Unexpected(reason) = apply(state, &message) {
             tracing::warn!(sequence = message.seq, reason, "a record counts for nothing");
         }
         Ok(())

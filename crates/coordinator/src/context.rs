@@ -7,9 +7,9 @@ use sipdo_protocol::pb;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use tokio::sync::{Notify, watch};
 
@@ -36,7 +36,6 @@ pub struct Context {
     pub asking: Arc<AtomicU32>,
     /// Whether there is room for more.
     pub storage: Storage,
-    unreadable: Arc<AtomicU64>,
     roster: watch::Receiver<Roster>,
     look: Arc<Notify>,
 }
@@ -52,7 +51,6 @@ impl Context {
             leading: Arc::default(),
             asking: Arc::default(),
             storage: Storage::default(),
-            unreadable: Arc::default(),
             roster,
             look: Arc::new(Notify::new()),
         };
@@ -79,14 +77,8 @@ impl Context {
         self.look.notify_one();
     }
 
-    /// Counts and says that something of the run's stream could not be read. It counts for nothing else.
-    pub fn unreadable(&self, what: &str, run: &str, error: &prost::DecodeError) {
-        self.unreadable.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(run, what, %error, "cannot be decoded; left out");
-    }
-
-    /// This process's card.
-    pub fn card(&self, started_ms: u64) -> pb::AgentStatus {
+    /// This process's status.
+    pub fn status(&self, started_ms: u64) -> pb::AgentStatus {
         pb::AgentStatus {
             agent: self.id.as_str().to_owned(),
             role: "coordinator".into(),
@@ -122,11 +114,4 @@ pub async fn roll_call(bus: &Bus, wait: Duration) -> Result<Vec<pb::AgentStatus>
         .into_iter()
         .filter_map(|bytes| pb::AgentStatus::decode(bytes).ok())
         .collect())
-}
-
-/// Unix time in milliseconds. For people: nothing is decided by it, except a cap on time.
-pub fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -8,11 +8,11 @@ mod send;
 use crate::{
     admission::conclusion,
     context::Context,
-    facts::{Applied, fold, replay_noting},
-    fold::RunState,
     leadership::Leadership,
     observe::Observer,
     port::{BusAgents, Command},
+    replay::{self, Applied, apply},
+    run_state::RunState,
     scheduler::{Scheduler, event},
     unexpected::{self, Unexpected},
 };
@@ -58,8 +58,7 @@ pub enum LeaderExit {
 /// Where the bus fails for good. The run is then anybody's to take.
 pub async fn lead(context: &Context, run: &RunId) -> Result<LeaderExit> {
     let mut reader = RunReader::open(&context.bus, run, 0).await?;
-    let mut unexpected = Vec::new();
-    let state = replay_noting(context, run, &mut reader, &mut unexpected).await?;
+    let (state, unexpected) = replay::read(run, &mut reader).await?;
     if state.ended() && !wants_revival(&state) {
         return Ok(LeaderExit::ToItsEnd);
     }
@@ -236,7 +235,7 @@ impl<'a> Leader<'a> {
                 biased;
                 chunk = self.reader.next_chunk() => {
                     let taken = match chunk {
-                        Ok(chunk) => self.take_facts(chunk.messages).await,
+                        Ok(chunk) => self.take_messages(chunk.messages).await,
                         Err(error) => Err(error.into()),
                     };
                     if let Err(halt) = taken {
@@ -244,9 +243,9 @@ impl<'a> Leader<'a> {
                     }
                 }
                 Some(wish) = wishes.recv() => {
-                    self.take_wish(wish);
+                    self.take_command(wish);
                     while let Ok(wish) = wishes.try_recv() {
-                        self.take_wish(wish);
+                        self.take_command(wish);
                     }
                 }
                 joined = &mut strategy => break Ok(self.ending(joined)),
@@ -287,16 +286,16 @@ impl<'a> Leader<'a> {
         Ok(Task::try_from(task)?)
     }
 
-    async fn take_facts(&mut self, messages: Vec<RunMessage>) -> Result<(), Halt> {
+    async fn take_messages(&mut self, messages: Vec<RunMessage>) -> Result<(), Halt> {
         for message in messages {
-            let fact = fold(self.context, &mut self.state, &message);
-            if self.leadership.is_ended_by(&fact) {
+            let applied = apply(&mut self.state, &message);
+            if self.leadership.is_ended_by(&applied) {
                 // Here, before it appends or publishes anything more.
                 let epoch = self.leadership.epoch();
                 tracing::warn!(run = %self.run, epoch, "another coordinator leads this run now");
                 return Err(Halt::LeaderExit(LeaderExit::Fenced));
             }
-            match fact {
+            match applied {
                 Applied::Settled(result) => {
                     self.published.remove(&result.job);
                     self.scheduler.settled(*result);
@@ -320,7 +319,7 @@ impl<'a> Leader<'a> {
         Ok(())
     }
 
-    fn take_wish(&mut self, wish: Command) {
+    fn take_command(&mut self, wish: Command) {
         match wish {
             Command::Ask(request) => self.scheduler.ask(request, &self.state),
             Command::Emit(run_event, told) => {

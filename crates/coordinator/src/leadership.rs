@@ -4,7 +4,7 @@
 //! a run cannot write to it, however late it wakes. It must stop at the first sign: it must not take another's entry for the one to
 //! follow.
 
-use crate::{facts::Applied, fold::RunState};
+use crate::{replay::Applied, run_state::RunState};
 use sipdo_protocol::pb;
 
 /// What one leader of a run appends by.

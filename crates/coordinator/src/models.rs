@@ -8,8 +8,8 @@ pub use layers::{Choices, ModelOverrides, resolve};
 
 use crate::{
     context::{Context, PATIENT_CALL, ROLL_CALL, roll_call},
-    facts::replay,
     refusal::{bad_request, internal, not_found, precondition, unavailable},
+    replay,
     roster::{Roster, nobody, price_unknown},
 };
 use prost::Message as _;
@@ -151,7 +151,7 @@ pub async fn set(context: &Context, request: pb::SetModelRequest) -> Result<pb::
 /// Whether a run has a cap in USD now; an error where it will never ask anybody again.
 async fn still_asks(context: &Context, run: &RunId) -> Result<bool, Status> {
     let mut reader = RunReader::open(&context.bus, run, 0).await.map_err(unavailable)?;
-    let state = replay(context, run, &mut reader).await.map_err(internal)?;
+    let (state, _) = replay::read(run, &mut reader).await.map_err(internal)?;
     // With more budget it would go on.
     if state.ended() && state.state() != pb::State::BudgetExhausted {
         let why = format!("run {run} has ended: it asks no model any more");

@@ -4,8 +4,8 @@
 //! A trace is an iteration and not a run, because backends suffer from traces of hours. The root's place goes into the
 //! header of every entry of the journal: whoever takes the run over goes on in the same trace.
 
-use crate::{context::now_ms, fold::RunState};
-use sipdo_bus::{BusError, CreateRunError, Published};
+use crate::run_state::RunState;
+use sipdo_bus::{BusError, CreateRunError, Published, now_ms};
 use sipdo_domain::Role;
 use sipdo_protocol::pb::{self, log_event::Event, run_event::Event as RunEvent};
 use sipdo_telemetry::budget::Budget;

@@ -1,9 +1,9 @@
 //! The coordinator's process: settings, start, serve, drain.
 
 use crate::{
-    context::{Context, keep_roster, now_ms},
+    context::{Context, keep_roster},
+    room,
     service::Runs,
-    storage,
     supervisor::Supervisor,
 };
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -18,7 +18,7 @@ use clap::{
 };
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
-use sipdo_bus::{AgentId, Bus, BusSettings, Limits, Replicas};
+use sipdo_bus::{AgentId, Bus, BusSettings, Limits, Replicas, now_ms};
 use sipdo_protocol::pb::{self, run_service_server::RunServiceServer};
 use sipdo_telemetry::metrics;
 use std::{
@@ -173,11 +173,11 @@ async fn serve(args: Args) -> Result<()> {
     let id = AgentId::new(format!("coordinator-{}", uuid::Uuid::new_v4().simple()))?;
     let (context, roster) = Context::new(bus.clone(), id.clone(), args.window as usize);
     tokio::spawn(keep_roster(context.clone(), roster));
-    tokio::spawn(storage::watch(context.clone(), store_dir));
+    tokio::spawn(room::watch(context.clone(), store_dir));
     let started = now_ms();
     let card = context.clone();
     let presence = bus
-        .announce(&id, move || card.card(started).encode_to_vec().into())
+        .announce(&id, move || card.status(started).encode_to_vec().into())
         .await?;
     write_port(args.port_file.as_deref(), &api)?;
     readiness.ready(bus.clone());

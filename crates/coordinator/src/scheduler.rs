@@ -4,7 +4,7 @@ mod plan;
 
 pub use plan::{JobToPublish, MAX_ATTEMPTS, Plan, event};
 
-use crate::fold::RunState;
+use crate::run_state::RunState;
 use sipdo_domain::{Measured, NotMeasured, Pool, Reason, Reply, Role, Signed};
 use sipdo_protocol::pb;
 use sipdo_strategies::Stop;

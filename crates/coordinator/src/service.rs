@@ -5,16 +5,16 @@ mod watch;
 
 use crate::{
     admission, archive,
-    context::{Context, now_ms, roll_call},
-    facts::replay,
-    fold::{RunState, is_end},
+    context::{Context, roll_call},
     jobs, models, observe,
     refusal::{bad_request, exists, internal, not_found, not_taken, precondition, unavailable},
-    storage, unexpected, view,
+    replay, room,
+    run_state::{RunState, is_end},
+    unexpected, view,
 };
 use futures::stream::BoxStream;
 use prost::Message as _;
-use sipdo_bus::{CreateRunError, NewMessage, RunId, RunReader};
+use sipdo_bus::{CreateRunError, NewMessage, RunId, RunReader, now_ms};
 use sipdo_domain::{Budget, Task};
 use sipdo_protocol::{pb, pb::log_event::Event, pb::run_service_server::RunService, run_id, schema};
 use std::time::Duration;
@@ -47,7 +47,7 @@ impl Runs {
 
     async fn state(&self, run: &RunId) -> Result<RunState, Status> {
         let mut reader = RunReader::open(&self.context.bus, run, 0).await.map_err(unavailable)?;
-        let state = replay(&self.context, run, &mut reader).await.map_err(unavailable)?;
+        let (state, _) = replay::read(run, &mut reader).await.map_err(unavailable)?;
         if state.created.is_none() {
             Err(not_found("run", run.as_str()))
         } else {
@@ -57,7 +57,7 @@ impl Runs {
 
     /// A run as it is shown, with what it waits for at this moment.
     fn shown(&self, mut state: RunState) -> pb::Run {
-        self.context.say_waiting(&mut state.summary);
+        room::show_waiting(&self.context, &mut state.summary);
         view::run(state)
     }
 
@@ -156,7 +156,7 @@ impl RunService for Runs {
         let bytes = request.task.clone().unwrap_or_default().encode_to_vec();
         // A call that is repeated gets the run that it made, whatever there is room for now.
         if self.context.bus.first_log(&run).await.map_err(unavailable)?.is_none() {
-            self.context.demand_room(bytes.len() as u64).await?;
+            room::demand(&self.context, bytes.len() as u64).await?;
         }
         let task_hash = self.context.bus.put_task(&bytes).await.map_err(not_taken)?;
         let created = pb::Created {
@@ -233,7 +233,7 @@ impl RunService for Runs {
             .into_iter()
             .filter_map(|(_, last)| pb::Entry::decode(last.payload).ok()?.summary)
             .collect();
-        runs.iter_mut().for_each(|run| self.context.say_waiting(run));
+        runs.iter_mut().for_each(|run| room::show_waiting(&self.context, run));
         runs.sort_by_key(|run| std::cmp::Reverse(position(run)));
         if !request.page_token.is_empty() {
             let after = page_position(&request.page_token)?;
@@ -313,7 +313,7 @@ impl RunService for Runs {
         let mut archived = archive::Archived::new();
         while let Some(record) = records.message().await? {
             archived
-                .take(&self.context, record)
+                .take(record)
                 .map_err(|error| bad_request("ARCHIVE_INVALID", "records", format!("{error:#}")))?;
         }
         let state = archived.state();
@@ -387,7 +387,7 @@ impl RunService for Runs {
     }
 
     async fn get_storage(&self, _: Request<pb::GetStorageRequest>) -> Answer<pb::Storage> {
-        Ok(Response::new(storage::told(&self.context).await?))
+        Ok(Response::new(room::show(&self.context).await?))
     }
 
     async fn set_model(&self, request: Request<pb::SetModelRequest>) -> Answer<pb::SetModelResponse> {

@@ -4,8 +4,8 @@
 
 use crate::{
     context::Context,
-    fold::is_end,
     leader::{LeaderExit, lead},
+    run_state::is_end,
 };
 use prost::Message as _;
 use sipdo_bus::{AgentId, Liveness, RunId};

@@ -1,6 +1,6 @@
 //! What the API shows of a run's state.
 
-use crate::fold::{RunState, Stint};
+use crate::run_state::{RunState, Stint};
 use sipdo_protocol::pb;
 use std::collections::BTreeMap;
 

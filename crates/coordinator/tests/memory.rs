@@ -2,9 +2,9 @@
 //! memory that has.
 
 use sipdo_coordinator::{
-    fold::RunState,
     port::{BusAgents, Command},
     roster::Roster,
+    run_state::RunState,
     scheduler::Scheduler,
 };
 use sipdo_domain::{Example, Metric, Role, Task, TaskBrief, task::TaskGates};

@@ -5,7 +5,7 @@
 
 use rustix::time::{ClockId, clock_gettime};
 use sipdo_bus::{Headers, JobId, Role, RunMessage, RunSubject};
-use sipdo_coordinator::{facts::meaning, fold::RunState, leadership::Leadership};
+use sipdo_coordinator::{leadership::Leadership, replay::try_apply, run_state::RunState};
 use sipdo_protocol::pb::{self, State, log_event::Event};
 use std::time::{Duration, SystemTime};
 
@@ -130,7 +130,7 @@ fn worked() -> Duration {
 fn replayed(state: &mut RunState, messages: &[RunMessage]) -> Duration {
     let start = worked();
     for message in messages {
-        meaning(state, message).unwrap();
+        try_apply(state, message).unwrap();
     }
     worked() - start
 }

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Provider, Sampling};
+use crate::chat::Sampling;
+use crate::provider::Provider;
 
 /// `[endpoints.<name>.abilities]`: overrides of the table; absent means what provider and model name suggest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +132,7 @@ pub(crate) fn rejected_param(body: &str, sent: &[Param]) -> Option<Param> {
         "not available",
         "deprecated",
     ];
-    let lower = crate::error::clip(body, 4096).to_lowercase();
+    let lower = crate::text::clip(body, 4096).to_lowercase();
     if !COMPLAINTS.iter().any(|complaint| lower.contains(complaint)) {
         return None;
     }

@@ -1,32 +1,28 @@
-//! The client: an endpoint with its connections, key and limits, a model on it, and the course of one call.
+//! The client: an endpoint with its connections, key and limits, and a model on it. How a call goes is in `call`.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use genai::adapter::AdapterKind;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use secrecy::{ExposeSecret, SecretString};
-use tracing::debug;
 
-use crate::abilities::{Able, Learned, rejected_param};
+use crate::abilities::{Able, Learned};
 use crate::address::Guard;
-use crate::key::{KeySource, differ};
-use crate::limit::{Limiter, Slot};
-use crate::retry::pauses;
-use crate::wire::{Failure, Reply, Sent, Shaped};
-use crate::{
-    AttemptRecord, ChatModel, ChatRequest, Completion, ConfigError, Endpoint, ModelError, ModelSettings, Outcome, Paid,
-    Permit, Price, Provider, RequestKey, RetrySettings, hosted, openai, request_key,
-};
-
-/// Most calls repeated within one call because the endpoint rejected an option or its key had just been rotated. They
-/// are sent at once: it is another request each time.
-const MOST_CORRECTIONS: u32 = 6;
+use crate::chat::ChatRequest;
+use crate::endpoint::{ConfigError, Endpoint, ModelSettings};
+use crate::identity::{RequestKey, request_key};
+use crate::key::KeySource;
+use crate::limit::Limiter;
+use crate::price::Price;
+use crate::provider::Provider;
+use crate::wire::{Failure, Reply, Shaped};
+use crate::{hosted, openai};
 
 /// One endpoint, ready for use. Cheap to clone; everything is shared: make one per endpoint and process.
 #[derive(Clone)]
@@ -120,8 +116,8 @@ impl fmt::Debug for EndpointClient {
 #[derive(Clone)]
 pub struct Model {
     pub(crate) endpoint: EndpointClient,
-    settings: Arc<ModelSettings>,
-    learned: Arc<Learned>,
+    pub(crate) settings: Arc<ModelSettings>,
+    pub(crate) learned: Arc<Learned>,
     /// After this time without an answer a second request is sent.
     pub(crate) hedge: Option<Duration>,
 }
@@ -181,7 +177,7 @@ impl Model {
     }
 
     /// What it can be asked for, as far as is known now.
-    fn able(&self) -> Able {
+    pub(crate) fn able(&self) -> Able {
         let config = &self.endpoint.0.config;
         Able::of(config.provider, &self.settings.model, &config.abilities, &self.learned)
     }
@@ -194,34 +190,6 @@ impl Model {
                 .unwrap_or(self.endpoint.0.config.timeout_seconds),
         )
     }
-
-    /// One call with the endpoint's retries.
-    pub(crate) async fn complete_with(&self, request: &ChatRequest, permit: Option<&dyn Permit>) -> Outcome {
-        self.run(request, &self.endpoint.0.config.retry, permit).await
-    }
-
-    /// One call with these retries, each request with leave where there is somebody to ask.
-    pub(crate) async fn run(
-        &self,
-        request: &ChatRequest,
-        retry: &RetrySettings,
-        permit: Option<&dyn Permit>,
-    ) -> Outcome {
-        let mut call = Call {
-            model: self,
-            request,
-            permit,
-            attempts: Vec::new(),
-            corrections: 0,
-            started: None,
-            hedged: false,
-        };
-        let result = call.run(retry).await;
-        Outcome {
-            result,
-            attempts: call.attempts,
-        }
-    }
 }
 
 impl fmt::Debug for Model {
@@ -230,167 +198,6 @@ impl fmt::Debug for Model {
             .field("endpoint", &self.endpoint)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
-    }
-}
-
-impl ChatModel for Model {
-    async fn complete(&self, request: &ChatRequest) -> Outcome {
-        self.complete_with(request, None).await
-    }
-}
-
-/// One call under way.
-pub(crate) struct Call<'a> {
-    pub(crate) model: &'a Model,
-    request: &'a ChatRequest,
-    pub(crate) permit: Option<&'a dyn Permit>,
-    pub(crate) attempts: Vec<AttemptRecord>,
-    corrections: u32,
-    /// When the first attempt was sent.
-    started: Option<Instant>,
-    /// A second request was sent beside another one.
-    pub(crate) hedged: bool,
-}
-
-/// What an attempt that failed leads to.
-enum Next {
-    /// Another request, at once.
-    Corrected,
-    /// The same request, if there are attempts and time left.
-    Again { error: ModelError, wait: Option<Duration> },
-    /// Nothing more.
-    Over(ModelError),
-}
-
-impl Call<'_> {
-    async fn run(&mut self, retry: &RetrySettings) -> Result<Completion, ModelError> {
-        let shared = &self.model.endpoint.0;
-        let tokens = self.tokens();
-        let mut pauses = pauses(retry);
-        loop {
-            let slot = shared.limiter.acquire(tokens).await;
-            if let Some(permit) = self.permit
-                && !permit.may_send().await
-            {
-                return Err(ModelError::Withheld);
-            }
-            let (error, wait) = match self.attempt(slot).await {
-                Ok(completion) => return Ok(completion),
-                Err(Next::Corrected) => continue,
-                Err(Next::Over(error)) => return Err(error),
-                Err(Next::Again { error, wait }) => (error, wait),
-            };
-            let Some(pause) = pauses.next() else { return Err(error) };
-            let pause = pause.max(wait.unwrap_or_default());
-            let elapsed = self.started.map_or(Duration::ZERO, |started| started.elapsed());
-            if elapsed + pause > Duration::from_secs_f64(retry.total_seconds) {
-                return Err(error);
-            }
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    /// The tokens that it may take.
-    pub(crate) fn tokens(&self) -> u64 {
-        self.request.estimated_input_tokens() + u64::from(self.request.sampling.max_tokens)
-    }
-
-    /// Sends the request and notes how it went.
-    async fn attempt(&mut self, slot: Slot<'_>) -> Result<Completion, Next> {
-        let model = self.model;
-        let shared = &model.endpoint.0;
-        let key = shared.key.current();
-        let able = model.able();
-        let mut shaped = Shaped::new(&model.settings.model, self.request, &able);
-
-        self.started.get_or_insert_with(Instant::now);
-        let Sent {
-            result: sent,
-            started,
-            latency,
-        } = self.send(&shaped, key.as_ref()).await;
-        let (status, retry_after, paid, result) = match sent {
-            Ok(reply) => {
-                let usage = reply.usage;
-                slot.succeeded(
-                    usage
-                        .input_tokens
-                        .zip(usage.output_tokens)
-                        .map(|(input, output)| input + output),
-                );
-                let judged = reply.judge(latency, std::mem::take(&mut shaped.dropped), model.price());
-                (Some(200), None, Paid::Yes, judged.map_err(Next::Over))
-            }
-            Err(failure) => {
-                if failure.is_overload() {
-                    slot.overloaded(failure.retry_after());
-                } else {
-                    drop(slot);
-                }
-                let (status, retry_after, paid) = (failure.status(), failure.retry_after(), failure.paid());
-                let next = self.next(failure, &shaped, &able, key.as_ref());
-                (status, retry_after, paid, Err(next))
-            }
-        };
-        let kind = match &result {
-            Ok(_) => "ok",
-            Err(Next::Corrected) => "corrected",
-            Err(Next::Again { error, .. } | Next::Over(error)) => error.kind(),
-        };
-        self.attempts.push(AttemptRecord {
-            started,
-            latency,
-            status,
-            kind,
-            retry_after,
-            paid,
-        });
-        if kind != "ok" {
-            let (endpoint, name) = (&shared.name, &model.settings.model);
-            debug!(
-                endpoint,
-                model = name,
-                attempt = self.attempts.len(),
-                status,
-                kind,
-                "model call failed"
-            );
-        }
-        result
-    }
-
-    /// What to do about a failure.
-    fn next(&mut self, failure: Failure, shaped: &Shaped<'_>, able: &Able, key: Option<&SecretString>) -> Next {
-        if self.corrections < MOST_CORRECTIONS && self.correct(&failure, shaped, able, key) {
-            self.corrections += 1;
-            return Next::Corrected;
-        }
-        let wait = failure.retry_after();
-        let error = failure.into_error(shaped.model, key.map(ExposeSecret::expose_secret));
-        if error.retryable() {
-            Next::Again { error, wait }
-        } else {
-            Next::Over(error)
-        }
-    }
-
-    /// Whether another request, without the option complained about or with a key just rotated, is worth sending.
-    fn correct(&self, failure: &Failure, shaped: &Shaped<'_>, able: &Able, key: Option<&SecretString>) -> bool {
-        let Failure::Status { status, body, .. } = failure else {
-            return false;
-        };
-        match status {
-            400 | 422 => {
-                let Some(param) = rejected_param(body, &shaped.params()) else {
-                    return false;
-                };
-                self.model.learned.add(param);
-                // The same request again would get the same answer.
-                self.model.able() != *able
-            }
-            401 => differ(self.model.endpoint.0.key.current().as_ref(), key),
-            _ => false,
-        }
     }
 }
 

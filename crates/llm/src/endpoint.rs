@@ -7,7 +7,11 @@ use reqwest::Url;
 use reqwest::header::HeaderName;
 use serde::{Deserialize, Serialize};
 
-use crate::{Abilities, Price, Sampling, address};
+use crate::abilities::Abilities;
+use crate::address;
+use crate::chat::Sampling;
+use crate::price::Price;
+use crate::provider::Provider;
 
 /// `[endpoints.<name>]`: one service that sells (or gives) completions. Operator's configuration only: a base URL never
 /// comes from a message or a run.
@@ -63,20 +67,6 @@ pub struct Endpoint {
     pub prices: BTreeMap<String, Price>,
 }
 
-/// Which API an endpoint speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// `/chat/completions` of any vendor: OpenAI, Azure, vLLM, llama.cpp, LiteLLM, OpenRouter, sipdo's simulator, ...
-    Openai,
-    /// Ollama, through its OpenAI-compatible API (its own one ignores schemas in the client library we use).
-    Ollama,
-    /// Anthropic's Messages API.
-    Anthropic,
-    /// Google's Gemini API.
-    Gemini,
-}
-
 impl Endpoint {
     /// Why it cannot send a request twice, where it is to.
     fn hedge_problem(&self) -> Option<&'static str> {
@@ -89,27 +79,6 @@ impl Endpoint {
             Some("needs a concurrency of at least 2: the second request is in flight beside the first")
         } else {
             None
-        }
-    }
-}
-
-impl Provider {
-    /// Its name in a configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Openai => "openai",
-            Self::Ollama => "ollama",
-            Self::Anthropic => "anthropic",
-            Self::Gemini => "gemini",
-        }
-    }
-
-    fn default_base_url(self) -> &'static str {
-        match self {
-            Self::Openai => "https://api.openai.com/v1/",
-            Self::Ollama => "http://127.0.0.1:11434/v1/",
-            Self::Anthropic => "https://api.anthropic.com/v1/",
-            Self::Gemini => "https://generativelanguage.googleapis.com/v1beta/",
         }
     }
 }

@@ -12,9 +12,10 @@ use genai::{Client, Error, ModelIden, ServiceTarget, webc};
 use reqwest::Url;
 use serde_json::Value;
 
+use crate::chat::{Message, Role};
+use crate::completion::{Finish, Usage};
 use crate::retry::retry_after;
 use crate::wire::{Failure, Reply, Shaped};
-use crate::{Finish, Message, Role, Usage};
 
 /// The library's client on top of ours.
 pub(crate) fn client(http: reqwest::Client) -> Result<Client, String> {
@@ -102,7 +103,7 @@ fn side_matters(kind: AdapterKind, raw: &Value) -> Reply {
     let text = |place: &str| {
         raw.pointer(place)
             .and_then(Value::as_str)
-            .map(|text| crate::error::clip(text, 256))
+            .map(|text| crate::text::clip(text, 256))
     };
     let (model, id) = match kind {
         AdapterKind::Gemini => ("/modelVersion", "/responseId"),
@@ -168,7 +169,7 @@ fn failure(error: Error) -> Failure {
         webc::Error::Reqwest(error) => crate::openai::failure(error),
         webc::Error::ResponseFailedNotJson { content_type, body } => Failure::NotAReply(format!(
             "not JSON (content type \"{content_type}\"): {}",
-            crate::error::clip(&body, 120)
+            crate::text::clip(&body, 120)
         )),
         webc::Error::ResponseFailedInvalidJson { cause, .. } => Failure::NotAReply(format!("invalid JSON: {cause}")),
         webc::Error::JsonValueExt(_) => Failure::NotAReply("not in the shape of the provider's API".to_owned()),

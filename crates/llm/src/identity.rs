@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::{ChatRequest, Message, Output, Sampling};
+use crate::chat::{ChatRequest, Message, Output, Sampling};
 
 /// The hash of everything that decides which answer a request gets. Shown as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,7 +87,7 @@ impl Hash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Schema;
+    use crate::schema::Schema;
     use serde_json::json;
     use std::collections::BTreeSet;
     use std::sync::Arc;

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use secrecy::{ExposeSecret, SecretString};
 use tracing::warn;
 
-use crate::{ConfigError, Endpoint};
+use crate::endpoint::{ConfigError, Endpoint};
 
 /// Where the key comes from.
 pub(crate) enum KeySource {
@@ -125,7 +125,7 @@ pub(crate) fn differ(one: Option<&SecretString>, other: Option<&SecretString>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Provider;
+    use crate::provider::Provider;
 
     #[test]
     fn a_key_file_is_read_again_when_it_changes() {

@@ -15,11 +15,12 @@
 
 mod abilities;
 mod address;
+mod call;
 mod chat;
 mod client;
+mod completion;
 mod endpoint;
 mod error;
-mod hedge;
 mod hosted;
 mod identity;
 mod json;
@@ -29,22 +30,25 @@ mod openai;
 mod permit;
 mod price;
 mod probe;
+mod provider;
 mod retry;
 mod schema;
 mod structured;
+mod text;
 mod wire;
 
 pub use abilities::Abilities;
-pub use chat::{
-    AttemptRecord, ChatModel, ChatRequest, Completion, Finish, Message, Outcome, Output, Paid, Role, Sampling, Usage,
-};
+pub use call::Permitted;
+pub use chat::{AttemptRecord, ChatModel, ChatRequest, Message, Outcome, Output, Paid, Role, Sampling};
 pub use client::{EndpointClient, Model};
-pub use endpoint::{ConfigError, Endpoint, ModelSettings, Provider, RetrySettings};
+pub use completion::{Completion, Finish, Usage};
+pub use endpoint::{ConfigError, Endpoint, ModelSettings, RetrySettings};
 pub use error::ModelError;
 pub use identity::{RequestKey, request_key};
-pub use permit::{Permit, Permitted};
+pub use permit::Permit;
 pub use price::{Price, UsdPerMillion};
 pub use probe::{Probe, Spend};
+pub use provider::Provider;
 pub use schema::{Schema, SchemaError};
 pub use structured::{Repair, Structured, structured};
 

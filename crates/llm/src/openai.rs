@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::address::AddressRefused;
-use crate::error::scrub;
+use crate::chat::Message;
+use crate::completion::{Finish, Usage};
 use crate::retry::retry_after;
+use crate::text::scrub;
 use crate::wire::{Failure, Reply, Shaped};
-use crate::{Finish, Message, Usage};
 
 /// Most bytes of an error's body that are read.
 const ERROR_BYTES: usize = 16 * 1024;
@@ -93,7 +94,7 @@ fn content_type(response: &Response) -> String {
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    crate::error::clip(value, 60)
+    crate::text::clip(value, 60)
 }
 
 /// What an error of the HTTP client means. Its own words are not used: they hold the URL.
@@ -321,7 +322,7 @@ fn usage(usage: &Value) -> Usage {
 
 fn string(value: Value) -> Option<String> {
     match value {
-        Value::String(text) if !text.is_empty() => Some(crate::error::clip(&text, 256)),
+        Value::String(text) if !text.is_empty() => Some(crate::text::clip(&text, 256)),
         _ => None,
     }
 }

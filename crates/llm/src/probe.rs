@@ -6,9 +6,15 @@ use reqwest::header::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use crate::chat::{ChatRequest, Message, Sampling};
+use crate::client::Model;
 use crate::client::below;
+use crate::completion::Completion;
+use crate::endpoint::RetrySettings;
+use crate::error::ModelError;
+use crate::openai;
+use crate::provider::Provider;
 use crate::wire::Failure;
-use crate::{ChatRequest, Completion, Message, Model, ModelError, Provider, RetrySettings, Sampling, openai};
 
 /// Time for the free question; a completion may take as long as the model's settings say.
 const LIST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -106,7 +112,7 @@ impl Model {
         }
         Ok((
             Some(false),
-            names().take(20).map(|name| crate::error::clip(name, 100)).collect(),
+            names().take(20).map(|name| crate::text::clip(name, 100)).collect(),
         ))
     }
 

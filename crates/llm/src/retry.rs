@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-use crate::RetrySettings;
+use crate::endpoint::RetrySettings;
 
 /// The pauses of one call, in order; ends when its attempts are used up.
 pub(crate) fn pauses(settings: &RetrySettings) -> impl Iterator<Item = Duration> + Send {

@@ -87,7 +87,7 @@ impl Schema {
             .map(|finding| {
                 let place = finding.instance_path().to_string();
                 let place = if place.is_empty() { "the whole" } else { place.as_str() };
-                format!("{place}: {}", crate::error::clip(&finding.to_string(), 160))
+                format!("{place}: {}", crate::text::clip(&finding.to_string(), 160))
             })
             .collect();
         if findings.is_empty() {

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::{AttemptRecord, ChatModel, ChatRequest, Completion, Message, ModelError, Outcome, Output, Schema, json};
+use crate::chat::{AttemptRecord, ChatModel, ChatRequest, Message, Outcome, Output};
+use crate::completion::Completion;
+use crate::error::ModelError;
+use crate::json;
+use crate::schema::Schema;
 
 /// How a structured request went.
 #[derive(Debug)]
@@ -69,7 +73,7 @@ pub async fn structured<M: ChatModel>(
         request.messages.truncate(asked);
         request
             .messages
-            .push(Message::assistant(crate::error::clip(&completion.text, SHOWN_BYTES)));
+            .push(Message::assistant(crate::text::clip(&completion.text, SHOWN_BYTES)));
         request.messages.push(Message::user(complaint(&finding, schema)));
         completions.push(completion.clone());
         let next = Repair {
@@ -84,7 +88,7 @@ pub async fn structured<M: ChatModel>(
             } else {
                 format!("after {repairs} repairs")
             };
-            let detail = crate::error::scrub(&format!("{why}: {finding}"), None);
+            let detail = crate::text::scrub(&format!("{why}: {finding}"), None);
             break Err(ModelError::Malformed {
                 detail,
                 completion: Some(Box::new(completion)),
@@ -125,7 +129,8 @@ fn complaint(finding: &str, schema: &Schema) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Finish, Sampling, Usage};
+    use crate::chat::Sampling;
+    use crate::completion::{Finish, Usage};
     use serde_json::json;
     use std::collections::VecDeque;
     use std::sync::Mutex;

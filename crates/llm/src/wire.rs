@@ -4,8 +4,12 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use crate::abilities::{Able, Param};
-use crate::error::scrub;
-use crate::{ChatRequest, Completion, Finish, Message, ModelError, Output, Paid, Price, Role, Sampling, Schema, Usage};
+use crate::chat::{ChatRequest, Message, Output, Paid, Role, Sampling};
+use crate::completion::{Completion, Finish, Usage};
+use crate::error::ModelError;
+use crate::price::Price;
+use crate::schema::Schema;
+use crate::text::scrub;
 
 /// What one sending came to, and when it was sent.
 pub(crate) struct Sent {
@@ -257,7 +261,7 @@ fn by_status(status: u16, retry_after: Option<Duration>, body: &str, model: &str
     } else {
         format!("HTTP {status}: {said}")
     };
-    let lower = crate::error::clip(body, 4096).to_lowercase();
+    let lower = crate::text::clip(body, 4096).to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     match status {
         300..=399 => ModelError::Misconfigured {

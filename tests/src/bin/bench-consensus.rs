@@ -6,7 +6,8 @@ use sipdo_protocol::pb::{self, decision::Kind};
 use sipdo_simulator::families::exact_answer;
 use sipdo_tests::{
     Cluster, Setup,
-    bench::{FAMILIES, accuracy, figure, machine, no_data, run, task},
+    bench::{accuracy, figure, machine, no_data, run, task},
+    families::FAMILIES,
     shared_data,
 };
 use std::path::Path;

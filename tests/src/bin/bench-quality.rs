@@ -3,7 +3,8 @@
 use anyhow::{Context as _, Result};
 use sipdo_tests::{
     Cluster, Setup,
-    bench::{FAMILIES, accuracy, figure, machine, no_data, run, task},
+    bench::{accuracy, figure, machine, no_data, run, task},
+    families::FAMILIES,
     shared_data,
 };
 use std::collections::BTreeMap;

@@ -6,11 +6,11 @@
 //!    (hand back), or its owner is dead (bring its answer if it lies in the spool of this machine, else report the attempt as lost;
 //!    whether to buy again is for the run's leader to say).
 //! 2. Meanwhile look into the completion store: the same request may have been answered already.
-//! 3. Call the model, unless it has become dearer than was reserved, and write the answer to the spool. Before each request that may repeat one, look again (`answered.rs`).
+//! 3. Call the model, unless it has become dearer than was reserved, and write the answer to the spool. Before each request that may repeat one, look again (`lookup.rs`).
 //! 4. Put it into the completion store and create the result, at the same time: the spool covers both.
 //! 5. Forget the spool's file and acknowledge.
 
-use super::Settle;
+use crate::settle::Settle;
 use std::time::Duration;
 
 /// A job whose attempt a living process has in hand comes back after this time.
@@ -50,11 +50,11 @@ pub(crate) trait Port: Sync {
     /// Whether the job has its result.
     fn result(&self) -> impl Future<Output = Result<bool, Self::Error>> + Send;
     /// Brings the answer that a process has left in the spool of this machine; false where there is none.
-    fn bring_left_behind(&self) -> impl Future<Output = bool> + Send;
+    fn upload_left_behind(&self) -> impl Future<Output = bool> + Send;
     /// The stored answer to the same request. Not known is as good as none.
     fn look_up(&self) -> impl Future<Output = Option<Self::Stored>> + Send;
     /// Makes a stored answer the job's result.
-    fn bring_stored(&self, stored: Self::Stored) -> impl Future<Output = ()> + Send;
+    fn publish_stored(&self, stored: Self::Stored) -> impl Future<Output = ()> + Send;
     /// Calls the model.
     fn call(&self) -> impl Future<Output = CallOutcome<Self::Answer>> + Send;
     /// Writes an answer to the spool; none where that fails.
@@ -140,7 +140,7 @@ pub(crate) async fn buy<P: Port>(port: &P, delivered: u64, attempt: u32) -> Sett
             Settle::HandBack(OWNER_LIVES)
         }
         (Ok(_), Some(stored)) => {
-            port.bring_stored(stored).await;
+            port.publish_stored(stored).await;
             Settle::Ack
         }
         (Ok(Right::Mine), None) => match port.call().await {
@@ -207,7 +207,7 @@ async fn leave_taken<P: Port>(port: &P, delivered: u64) -> Result<Settle, P::Err
             OwnerLiveness::Silent | OwnerLiveness::Dead => {}
         }
         // Its last words may have come while we asked for it, or lie in the spool of this machine.
-        if port.result().await? || port.bring_left_behind().await {
+        if port.result().await? || port.upload_left_behind().await {
             return Ok(Settle::Ack);
         }
     }

@@ -1,6 +1,6 @@
 //! Runs as files: the journal for reading, an archive for keeping, and the end of a run's messages.
 
-use super::runs::tell;
+use super::show;
 use crate::{
     failure::{Exit, Failure, Outcome},
     global::Global,
@@ -112,7 +112,7 @@ pub async fn read(global: &Global, file: &Path) -> Outcome {
     global
         .with_api(None, async |api| {
             let run = api.read_archive(futures::stream::iter(records)).await?.into_inner();
-            tell(&run)?;
+            show::print(&run)?;
             Ok(Exit::Ok)
         })
         .await

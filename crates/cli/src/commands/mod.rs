@@ -12,6 +12,7 @@ pub mod models;
 pub mod optimize;
 pub mod prompt;
 pub mod runs;
+mod show;
 pub mod stack;
 pub mod top;
 pub mod trace;

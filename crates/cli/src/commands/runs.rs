@@ -1,7 +1,5 @@
 //! `sipdo runs`: look at runs, watch them, control them, take their results out.
 
-mod show;
-
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -9,7 +7,7 @@ use serde_json::json;
 use sipdo_protocol::pb::{self, control::Kind};
 
 use super::{
-    archive,
+    archive, show,
     top::{self, TopArgs},
     trace::{self, TraceArgs},
 };
@@ -27,8 +25,6 @@ use crate::{
     session::{get_run, run_named, shown},
     words::{is_over, level_words, state_name, summary_gain},
 };
-
-pub use show::tell;
 
 /// The commands of `sipdo runs`.
 #[derive(Debug, Subcommand)]

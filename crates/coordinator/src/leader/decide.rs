@@ -2,14 +2,13 @@
 
 use super::{Halt, Leader, LeaderExit};
 use crate::{
-    context::now_ms,
     leadership::Draft,
     models::{Choices, resolve},
     roster::{Roster, nobody, price_unknown},
     scheduler::{MAX_ATTEMPTS, Plan, event},
 };
 use prost::Message as _;
-use sipdo_bus::{AppendError, BusError, NewMessage};
+use sipdo_bus::{AppendError, BusError, NewMessage, now_ms};
 use sipdo_domain::{Amount, NotMeasured, Pool, Reason, Role};
 use sipdo_protocol::{pb, pb::log_event::Event, schema};
 use std::{

@@ -1,8 +1,8 @@
 //! Publishing jobs, and giving up those that nobody can do.
 
 use super::{Halt, Leader, Sent};
-use crate::{context::now_ms, scheduler::JobToPublish};
-use sipdo_bus::{BusError, JobId, JobMessage, NewMessage, Role as BusRole};
+use crate::scheduler::JobToPublish;
+use sipdo_bus::{BusError, JobId, JobMessage, NewMessage, Role as BusRole, now_ms};
 use sipdo_domain::{NotMeasured, Provenance, Reason, Role};
 use sipdo_protocol::{JobOutcome, pb, schema};
 use std::time::Instant;

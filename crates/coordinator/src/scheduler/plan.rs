@@ -2,8 +2,8 @@
 
 use super::{Issued, Scheduler};
 use crate::{
-    fold::{RunState, attempt_key, run_event_hash},
     roster::{Roster, WorstCase},
+    run_state::{RunState, attempt_key, run_event_hash},
 };
 use sipdo_domain::{Ledger, Pool, Role};
 use sipdo_protocol::pb::{self, log_event::Event};

@@ -2,8 +2,9 @@
 
 use crate::{
     context::Context,
-    facts::{Applied, fold},
-    fold::RunState,
+    replay::{Applied, apply},
+    room,
+    run_state::RunState,
     view,
 };
 use sipdo_bus::{RunId, RunReader};
@@ -37,14 +38,14 @@ pub(super) async fn watch(
                 for message in chunk.messages {
                     sequence = message.seq;
                     news = true;
-                    if let Applied::Entry(entry) = fold(context, &mut state, &message) && sequence > after {
+                    if let Applied::Entry(entry) = apply(&mut state, &message) && sequence > after {
                         send.push((sequence, Update::Entry(*entry)));
                     }
                 }
             }
             _ = progress.tick(), if caught_up => {
                 // What a run waits for may be known outside its stream only.
-                let waits = context.waits_for_room(&state.summary);
+                let waits = room::waits(context, &state.summary);
                 if std::mem::take(&mut news) || waits != waiting {
                     waiting = waits;
                     send.push((sequence, progress_of(context, &state)));
@@ -78,7 +79,7 @@ pub(super) async fn watch(
 fn progress_of(context: &Context, state: &RunState) -> pb::run_update::Update {
     let mut progress = view::progress(state);
     if let Some(summary) = &mut progress.summary {
-        context.say_waiting(summary);
+        room::show_waiting(context, summary);
     }
     pb::run_update::Update::Progress(progress)
 }

@@ -7,9 +7,9 @@ mod models;
 
 use models::{hash, result, task};
 use sipdo_coordinator::{
-    fold::RunState,
     port::{BusAgents, Command},
     roster::Roster,
+    run_state::RunState,
     scheduler::{CachedAnswer, JobToPublish, Scheduler, event},
 };
 use sipdo_domain::{Outcome, Role};

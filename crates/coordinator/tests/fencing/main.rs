@@ -21,10 +21,10 @@ use sipdo_bus::{
     settling::{NextAction, PublishReply, Settling},
 };
 use sipdo_coordinator::{
-    facts::{Applied, meaning},
-    fold::RunState,
     leadership::{Draft, Leadership},
+    replay::{Applied, try_apply},
     roster::Roster,
+    run_state::RunState,
     scheduler::{Answered, JobToPublish, Request, Scheduler, event},
 };
 use sipdo_domain::{AnswerRequest, Ask, Role};
@@ -77,7 +77,7 @@ impl Life {
     fn begin(server: &Server, number: u32) -> Option<Life> {
         let mut state = RunState::new(RUN);
         for message in &server.stream {
-            meaning(&mut state, message).expect("all can be decoded");
+            try_apply(&mut state, message).expect("all can be decoded");
         }
         if state.ended() {
             return None;
@@ -139,7 +139,7 @@ impl Life {
             }
             Stage::Leading => {
                 if chance.is_multiple_of(2) {
-                    return self.take_facts(server);
+                    return self.take_messages(server);
                 }
                 self.strategy();
                 self.recall(server);
@@ -172,10 +172,10 @@ impl Life {
         Goes::On
     }
 
-    fn take_facts(&mut self, server: &Server) -> Goes {
+    fn take_messages(&mut self, server: &Server) -> Goes {
         for message in server.stream.get(self.read..).unwrap_or_default() {
             self.read += 1;
-            let fact = meaning(&mut self.state, message).expect("all can be decoded");
+            let fact = try_apply(&mut self.state, message).expect("all can be decoded");
             if self.leadership.is_ended_by(&fact) {
                 return Goes::Out;
             }

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use sipdo_coordinator::{
-    fold::RunState,
     roster::Roster,
+    run_state::RunState,
     scheduler::{Answered, JobToPublish, Request, Scheduler},
 };
 use sipdo_domain::{Amount, AnswerRequest, Ask, Budget, Role};

@@ -4,8 +4,8 @@
 
 mod outside;
 
-use super::Settle;
 use super::steps::buy;
+use crate::settle::Settle;
 use outside::{Delivery, Message, Shared};
 use proptest::prelude::*;
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! What lies outside the processes, in memory: the server, the spools, the provider, the leader's grants; and the port to it.
 
 use super::super::steps::{CallOutcome, ClaimResult, Owner, OwnerLiveness, Port};
-use crate::answered::needs_look;
+use crate::lookup::needs_look;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
@@ -131,7 +131,7 @@ impl Delivery {
 
     /// As `answered.rs` looks before a request.
     async fn look(&self) -> bool {
-        if self.bring_left_behind().await {
+        if self.upload_left_behind().await {
             return false;
         }
         loop {
@@ -153,7 +153,7 @@ impl Port for Delivery {
     type Reservation = ();
 
     async fn has_result(&self) -> bool {
-        self.bring_left_behind().await || self.result().await == Ok(true)
+        self.upload_left_behind().await || self.result().await == Ok(true)
     }
 
     fn take_in_hand(&self) -> Option<InFlightGuard> {
@@ -221,7 +221,7 @@ impl Port for Delivery {
         self.ask(|out| out.result.is_some()).await
     }
 
-    async fn bring_left_behind(&self) -> bool {
+    async fn upload_left_behind(&self) -> bool {
         pause().await;
         let left = self.out().spools[self.machine];
         let Some(answer) = left else { return false };
@@ -234,7 +234,7 @@ impl Port for Delivery {
         self.ask(|out| out.completion).await.ok().flatten()
     }
 
-    async fn bring_stored(&self, stored: Answer) {
+    async fn publish_stored(&self, stored: Answer) {
         pause().await;
         self.out().result.get_or_insert(stored);
     }

@@ -1,13 +1,14 @@
 //! Bringing answers to the bus: as results, as stored completions, and out of the spool; and reporting what ended without one.
 
-use super::Settle;
-use super::work::Work;
-use crate::agent::{Agent, AgentError};
 use crate::cost_meter;
+use crate::error::AgentError;
 use crate::observe;
-use crate::spool::{Reservation, SpooledAnswer};
+use crate::purchase_gate::PurchaseGate;
+use crate::settle::Settle;
+use crate::spool::{Reservation, Spool, SpooledAnswer};
+use crate::work::Work;
 use prost::Message as _;
-use sipdo_bus::{BusError, JobId, NewMessage, RunId};
+use sipdo_bus::{AgentId, Bus, BusError, JobId, NewMessage, Role, RunId};
 use sipdo_domain::{Measured, NotMeasured, Provenance, Reason};
 use sipdo_protocol::{JobOutcome, pb, schema};
 use sipdo_telemetry::{Trace, metrics, names, propagation};
@@ -19,11 +20,21 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Room for the headers of a result.
-pub(super) const HEADER_ROOM: usize = 2048;
+pub(crate) const HEADER_ROOM: usize = 2048;
 
-impl Agent {
+/// Brings answers from an agent to the bus.
+pub(crate) struct Publisher {
+    pub id: AgentId,
+    /// The role as the bus names it.
+    pub name: Role,
+    pub bus: Bus,
+    pub spool: Spool,
+    pub gate: PurchaseGate,
+}
+
+impl Publisher {
     /// Records that an attempt has ended with its owner.
-    pub(super) async fn report_lost(&self, work: &Work, owner: &str, unpaid: bool) -> Result<(), BusError> {
+    pub async fn report_lost(&self, work: &Work, owner: &str, unpaid: bool) -> Result<(), BusError> {
         let lost = pb::AttemptLost {
             run: work.run.to_string(),
             job: work.job.to_string(),
@@ -41,11 +52,11 @@ impl Agent {
             .bus
             .create_lost(&work.run, &self.name, &work.job, work.wire.attempt, message);
         let created = created.await;
-        self.purchase_gate.recorded(&created);
+        self.gate.recorded(&created);
         created.map(drop)
     }
 
-    pub(super) async fn publish_unbought(
+    pub async fn publish_unbought(
         &self,
         work: &Work,
         finding: Measured<sipdo_domain::Reply>,
@@ -57,7 +68,7 @@ impl Agent {
     }
 
     /// The result as a message that the server takes. One that is too large says so, with its cost.
-    pub(super) fn fit(&self, mut outcome: JobOutcome) -> pb::JobResult {
+    pub fn fit(&self, mut outcome: JobOutcome) -> pb::JobResult {
         outcome.by.agent = self.id.to_string();
         let limit = self.bus.max_message().saturating_sub(HEADER_ROOM);
         let result = pb::JobResult::from(outcome);
@@ -74,7 +85,7 @@ impl Agent {
     }
 
     /// Writes to the spool. Where that fails the answer is still in memory, and goes to the bus without this safety.
-    pub(super) fn keep(&self, kept: &SpooledAnswer, room: Reservation) -> Option<PathBuf> {
+    pub fn keep(&self, kept: &SpooledAnswer, room: Reservation) -> Option<PathBuf> {
         self.spool
             .keep(kept, room)
             .map_err(|error| tracing::error!(%error, "an answer cannot be kept in the spool"))
@@ -82,7 +93,7 @@ impl Agent {
     }
 
     /// Creates the result and puts the completion into the store, trying again until the bus takes them.
-    pub(super) async fn publish(&self, result: &pb::JobResult, key: Option<&str>, parent: &Trace) -> Settle {
+    pub async fn publish(&self, result: &pb::JobResult, key: Option<&str>, parent: &Trace) -> Settle {
         let span = observe::publishing(result, self.name.as_str(), parent);
         let clock = Instant::now();
         let message = NewMessage::encode(result, schema::RESULT).traced(&span.trace());
@@ -119,7 +130,7 @@ impl Agent {
                 }
                 Err(error) => {
                     if matches!(error, BusError::Full { .. } | BusError::Unsettled { .. }) {
-                        waits.get_or_insert_with(|| self.purchase_gate.waits(&error.to_string()));
+                        waits.get_or_insert_with(|| self.gate.waits(&error.to_string()));
                     }
                     tracing::warn!(%error, doing, "trying again");
                 }
@@ -132,7 +143,7 @@ impl Agent {
     /// Brings to the bus what an earlier process has paid for and could not bring.
     pub async fn upload_spool(&self) -> Result<(), AgentError> {
         let kept = self.spool.all().map_err(|source| AgentError::Spool {
-            folder: self.settings.spool_dir.display().to_string(),
+            folder: self.spool.folder().display().to_string(),
             source,
         })?;
         for (file, kept) in kept {
@@ -143,7 +154,7 @@ impl Agent {
         Ok(())
     }
 
-    pub(crate) async fn upload(&self, file: &Path, kept: &SpooledAnswer, parent: &Trace) {
+    pub async fn upload(&self, file: &Path, kept: &SpooledAnswer, parent: &Trace) {
         let SpooledAnswer { key, result, .. } = kept;
         match self.publish(result, key.as_deref(), parent).await {
             Settle::Ack => tracing::info!(run = result.run, job = result.job, "brought an answer from the spool"),

@@ -5,8 +5,8 @@
 //! request looks for the other's answer first: in the spool that they may share, in the run, and in the completion store. Only a request
 //! that was under way when the other's answer came is paid for twice.
 
-use crate::agent::Agent;
-use crate::buy::Work;
+use crate::publisher::Publisher;
+use crate::work::Work;
 use prost::Message as _;
 use sipdo_bus::BusError;
 use sipdo_llm::Permit;
@@ -28,17 +28,29 @@ pub(crate) enum ExistingAnswer {
     Stored(Box<JobOutcome>),
 }
 
-impl Agent {
+/// Looks for answers that are there already.
+#[derive(Clone, Copy)]
+pub(crate) struct Lookup<'a> {
+    publisher: &'a Publisher,
+}
+
+impl<'a> Lookup<'a> {
+    pub fn new(publisher: &'a Publisher) -> Self {
+        Self { publisher }
+    }
+
     /// The answer to this job or to the very same request, if it is in a safe place that can be reached.
     ///
     /// # Errors
     /// The bus cannot be asked, so that nobody knows.
     pub async fn answered(&self, work: &Work, key: &str) -> Result<Option<ExistingAnswer>, BusError> {
-        if self.bring_left_behind(work).await {
+        if self.upload_left_behind(work).await {
             return Ok(Some(ExistingAnswer::InRun));
         }
         let (result, stored) = tokio::join!(
-            self.bus.result_for_certain(&work.run, &self.name, &work.job),
+            self.publisher
+                .bus
+                .result_for_certain(&work.run, &self.publisher.name, &work.job),
             self.stored_completion(key)
         );
         if result?.is_some() {
@@ -49,8 +61,14 @@ impl Agent {
 
     /// Whether the job has its result. Not known is as good as no: the record of the attempt guards against buying again.
     pub async fn has_result(&self, work: &Work) -> bool {
-        self.bring_left_behind(work).await
-            || matches!(self.bus.result(&work.run, &self.name, &work.job).await, Ok(Some(_)))
+        self.upload_left_behind(work).await
+            || matches!(
+                self.publisher
+                    .bus
+                    .result(&work.run, &self.publisher.name, &work.job)
+                    .await,
+                Ok(Some(_))
+            )
     }
 
     /// The stored answer to the same request. Not known is as good as none.
@@ -62,7 +80,7 @@ impl Agent {
     }
 
     async fn stored_completion(&self, key: &str) -> Result<Option<JobOutcome>, BusError> {
-        let Some(entry) = self.bus.completions().get(key).await? else {
+        let Some(entry) = self.publisher.bus.completions().get(key).await? else {
             return Ok(None);
         };
         let read = pb::JobResult::decode(entry.value).map_err(|error| error.to_string());
@@ -75,11 +93,11 @@ impl Agent {
         }
     }
 
-    /// Brings the answer to any attempt at this job that a process has left in the spool that we share with it.
-    pub async fn bring_left_behind(&self, work: &Work) -> bool {
-        match self.spool.of(work.run.as_str(), work.job.as_str()) {
+    /// Uploads the answer to any attempt at this job that a process has left in the spool that we share with it.
+    pub async fn upload_left_behind(&self, work: &Work) -> bool {
+        match self.publisher.spool.of(work.run.as_str(), work.job.as_str()) {
             Ok(Some((file, kept))) => {
-                self.upload(&file, &kept, &work.trace).await;
+                self.publisher.upload(&file, &kept, &work.trace).await;
                 true
             }
             Ok(None) => false,
@@ -97,7 +115,7 @@ impl Agent {
 /// does. A bus that cannot be asked is waited for: behind a cut somebody else may have the answer. What was seen must be fresh, since
 /// a process may be frozen between the look and the request.
 pub(crate) struct SendPermit<'a> {
-    agent: &'a Agent,
+    lookup: Lookup<'a>,
     work: &'a Work,
     key: &'a str,
     sent_before: AtomicBool,
@@ -115,9 +133,9 @@ struct State {
 }
 
 impl<'a> SendPermit<'a> {
-    pub fn new(agent: &'a Agent, work: &'a Work, key: &'a str) -> Self {
+    pub fn new(lookup: Lookup<'a>, work: &'a Work, key: &'a str) -> Self {
         Self {
-            agent,
+            lookup,
             work,
             key,
             sent_before: AtomicBool::new(false),
@@ -138,14 +156,14 @@ impl<'a> SendPermit<'a> {
 
     async fn look(&self) -> bool {
         // Nobody is believed to be dead before the queue's patience has run out.
-        let fresh = self.agent.bus.settings().ack_wait / 3;
+        let fresh = self.lookup.publisher.bus.settings().ack_wait / 3;
         let first = !self.sent_before.swap(true, Ordering::Relaxed);
         if !needs_look(first, self.work.wire.attempt, self.work.clock.elapsed(), fresh) {
             return true;
         }
         loop {
             let clock = Instant::now();
-            match self.agent.answered(self.work, self.key).await {
+            match self.lookup.answered(self.work, self.key).await {
                 Ok(Some(found)) => {
                     tracing::info!(job = %self.work.job, attempt = self.work.wire.attempt, "answered by another meanwhile");
                     self.state().answered = Some(found);

@@ -21,7 +21,7 @@ pub async fn run(global: &Global, name: &str) -> Outcome {
     global
         .with_api(Some(name), async |api| {
             let run = get_run(api, name).await?;
-            tell(&run)?;
+            print(&run)?;
             Ok(Exit::Ok)
         })
         .await
@@ -31,7 +31,7 @@ pub async fn run(global: &Global, name: &str) -> Outcome {
 ///
 /// # Errors
 /// The output is closed.
-pub fn tell(run: &pb::Run) -> Result<(), Failure> {
+pub fn print(run: &pb::Run) -> Result<(), Failure> {
     if output::json() {
         return output::json_line(&json::message("Run", run)?);
     }

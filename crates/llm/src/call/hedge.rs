@@ -8,10 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use secrecy::SecretString;
 
-use crate::client::{Call, Shared};
+use super::Call;
+use crate::chat::{AttemptRecord, Paid};
+use crate::client::{Model, Shared};
 use crate::limit::Slot;
 use crate::wire::{Failure, Sent, Shaped};
-use crate::{AttemptRecord, Model, Paid};
 
 impl Sent {
     /// The record of a sending that failed beside one that goes on.
@@ -44,7 +45,7 @@ impl Model {
 impl Call<'_> {
     /// Sends the request, and once more if no answer has begun after the endpoint's `hedge_after_seconds`. What was sent beside the
     /// answer that is returned is noted.
-    pub(crate) async fn send(&mut self, shaped: &Shaped<'_>, key: Option<&SecretString>) -> Sent {
+    pub(super) async fn send(&mut self, shaped: &Shaped<'_>, key: Option<&SecretString>) -> Sent {
         let (shared, limit) = (&self.model.endpoint.0, self.model.timeout());
         let begun = AtomicBool::new(false);
         let mut first = std::pin::pin!(one(shared, shaped, key, limit, &begun));

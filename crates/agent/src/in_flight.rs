@@ -1,6 +1,6 @@
-//! What a process has in hand: a job that is delivered to it again meanwhile is not worked on twice.
+//! The attempts that a process works on: a job that is delivered to it again meanwhile is not worked on twice.
 
-use super::Work;
+use sipdo_bus::{JobId, RunId};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,14 +19,14 @@ pub(crate) struct InFlightGuard<'a> {
 }
 
 impl InFlight {
-    /// Takes an attempt in hand; none where it is already.
-    pub fn take(&self, work: &Work) -> Option<InFlightGuard<'_>> {
-        self.mark((format!("{}.{}", work.run, work.job), work.wire.attempt))
+    /// Takes up an attempt; none where the process works on it already.
+    pub fn take(&self, run: &RunId, job: &JobId, attempt: u32) -> Option<InFlightGuard<'_>> {
+        self.mark((format!("{run}.{job}"), attempt))
     }
 
     fn mark(&self, place: Place) -> Option<InFlightGuard<'_>> {
         let new = self.lock().insert(place.clone());
-        // Made only where it is ours: a mark that is dropped takes the attempt out of hand.
+        // Made only where it is ours: a mark that is dropped takes the attempt out.
         new.then(|| InFlightGuard { in_flight: self, place })
     }
 

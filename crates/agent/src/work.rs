@@ -2,10 +2,9 @@
 
 use crate::cost_meter;
 use crate::models::Target;
-use crate::status::now_ms;
 use prost::Message as _;
 use sipdo_bus::subjects::header;
-use sipdo_bus::{Delivery, JobId, RunId};
+use sipdo_bus::{Delivery, JobId, RunId, now_ms};
 use sipdo_domain::{Ask, Measured, Provenance};
 use sipdo_protocol::{JobOutcome, pb, schema};
 use sipdo_telemetry::Trace;
@@ -68,7 +67,7 @@ impl Work {
 }
 
 /// Reads a job. The error is the reason of a dead letter.
-pub(super) fn read(delivery: &Delivery, role: &sipdo_bus::Role) -> Result<Work, String> {
+pub(crate) fn read(delivery: &Delivery, role: &sipdo_bus::Role) -> Result<Work, String> {
     let named = delivery.headers.get(header::SCHEMA).unwrap_or(schema::JOB);
     if named != schema::JOB {
         return Err(format!(
@@ -107,7 +106,7 @@ pub(super) fn read(delivery: &Delivery, role: &sipdo_bus::Role) -> Result<Work, 
 }
 
 /// Who answers with this model.
-pub(super) fn provenance(target: &Target) -> Provenance {
+pub(crate) fn provenance(target: &Target) -> Provenance {
     let settings = target.settings();
     Provenance {
         endpoint: settings.endpoint.clone(),

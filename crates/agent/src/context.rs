@@ -1,0 +1,39 @@
+//! What all jobs of one agent share.
+
+use crate::counters::Counters;
+use crate::in_flight::InFlight;
+use crate::models::Models;
+use crate::publisher::Publisher;
+use crate::role::{MAX_REPAIRS, RoleAgent};
+use crate::settings::AgentSettings;
+use tokio::sync::watch;
+
+/// What all jobs of one agent share.
+pub(crate) struct Context {
+    pub role: Box<dyn RoleAgent>,
+    pub settings: AgentSettings,
+    pub models: Models,
+    pub publisher: Publisher,
+    pub counters: Counters,
+    /// Attempts that this process works on.
+    pub in_flight: InFlight,
+    /// True as soon as the agent is to stop.
+    pub draining: watch::Receiver<bool>,
+}
+
+impl Context {
+    /// Most completions that one job can buy, with what is reserved for requests that are sent twice.
+    pub fn max_calls(&self) -> u32 {
+        let hedges = |endpoint: &sipdo_llm::Endpoint| endpoint.hedge_after_seconds.is_some();
+        if self.settings.endpoints.values().any(hedges) {
+            2 * self.most_completions()
+        } else {
+            self.most_completions()
+        }
+    }
+
+    /// Most completions that are of use to one job: one, and its repairs where it has a shape.
+    pub fn most_completions(&self) -> u32 {
+        if self.role.structured() { 1 + MAX_REPAIRS } else { 1 }
+    }
+}
