@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use sipdo_protocol::pb::State;
-use sipdo_telemetry::{metrics::prometheus_name, names};
+use sipdo_telemetry::names;
 use sipdo_tests::{
     Cluster, Collector, Setup,
     cluster::ended,
@@ -225,4 +225,24 @@ async fn the_pages_of_live_programs_have_what_the_dashboard_shows() -> Result<()
         assert!(known, "the dashboard uses {word}, which no program shows: {shown:?}");
     }
     Ok(())
+}
+
+/// The name of a metric as Prometheus knows it, as the OpenTelemetry specification maps it, without the `_bucket`, `_sum` and `_count`
+/// of a histogram.
+fn prometheus_name(name: &str, unit: &str, counter: bool) -> String {
+    let mut text = name.replace(['.', '-'], "_");
+    let suffix = match unit {
+        "s" => "_seconds",
+        "USD" => "_USD",
+        "1" if !counter => "_ratio",
+        // Units in braces are remarks, not units.
+        _ => "",
+    };
+    if !text.ends_with(suffix) {
+        text.push_str(suffix);
+    }
+    if counter && !text.ends_with("_total") {
+        text.push_str("_total");
+    }
+    text
 }

@@ -128,7 +128,7 @@ impl<'a> Purchase<'a> {
     }
 
     fn kept(&self, key: Option<String>, result: pb::JobResult) -> SpooledAnswer {
-        let trace = propagation::kept(&self.work.published_by);
+        let trace = propagation::to_text(&self.work.published_by);
         SpooledAnswer { key, result, trace }
     }
 

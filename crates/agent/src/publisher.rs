@@ -148,7 +148,7 @@ impl Publisher {
         })?;
         for (file, kept) in kept {
             // The span that processed it has died with its process. The one that published the job has not.
-            let parent = propagation::again(kept.trace.as_deref());
+            let parent = propagation::from_text(kept.trace.as_deref());
             self.upload(&file, &kept, &parent).await;
         }
         Ok(())

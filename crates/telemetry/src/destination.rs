@@ -1,6 +1,5 @@
 //! Where a signal goes and how, as the `OTEL_EXPORTER_OTLP_*` variables say: those of the signal before those of all.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,17 +14,13 @@ pub enum Protocol {
     HttpProtobuf,
 }
 
-/// Where a signal goes.
-#[derive(Clone, PartialEq, Eq)]
+/// Where a signal goes. Headers and compression the exporter reads from the environment itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
     /// The whole URL, with its path where the protocol has one.
     pub url: String,
     /// How it is sent.
     pub protocol: Protocol,
-    /// Whether bodies are compressed with gzip.
-    pub gzip: bool,
-    /// Headers to send along. Their values are secrets.
-    pub headers: Vec<(String, String)>,
     /// How long a request may take before it is given up.
     pub patience: Duration,
     /// Certificates to trust instead of the system's: a file in PEM.
@@ -40,23 +35,10 @@ impl Default for Destination {
         Self {
             url: "http://localhost:4317".into(),
             protocol: Protocol::Grpc,
-            gzip: false,
-            headers: Vec::new(),
             patience: Duration::from_secs(10),
             authority: None,
             identity: None,
         }
-    }
-}
-
-impl fmt::Debug for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
-        f.debug_struct("Destination")
-            .field("url", &self.url)
-            .field("protocol", &self.protocol)
-            .field("headers", &names)
-            .finish_non_exhaustive()
     }
 }
 
@@ -81,7 +63,7 @@ pub(crate) fn destination(
     let protocols = [("grpc", Protocol::Grpc), ("http/protobuf", Protocol::HttpProtobuf)];
     let protocol = one_of(&name, text, &protocols)?;
     let (name, text) = chosen("COMPRESSION");
-    let gzip = one_of(&name, text, &[("none", false), ("gzip", true)])?;
+    one_of(&name, text, &[("none", ()), ("gzip", ())])?;
     let insecure = either("INSECURE").is_some_and(|(_, value)| value.eq_ignore_ascii_case("true"));
     let Some((name, endpoint)) = either("ENDPOINT").filter(|_| wanted) else {
         return Ok(None);
@@ -102,8 +84,6 @@ pub(crate) fn destination(
     Ok(Some(Destination {
         url,
         protocol,
-        gzip,
-        headers: either("HEADERS").map_or_else(Vec::new, |(_, list)| headers(&list)),
         patience: patience.map_or(default.patience, Duration::from_millis),
         authority: file("CERTIFICATE"),
         identity,
@@ -149,33 +129,6 @@ fn has_user_info(url: &str) -> bool {
     rest.split(['/', '?', '#'])
         .next()
         .is_some_and(|authority| authority.contains('@'))
-}
-
-/// `a=b,c=d`, the values encoded as in a URL.
-fn headers(list: &str) -> Vec<(String, String)> {
-    let pairs = list.split(',').filter_map(|pair| pair.split_once('='));
-    pairs
-        .map(|(name, value)| (name.trim().to_owned(), decoded(value.trim())))
-        .collect()
-}
-
-/// `%41` as `A`; what is not encoded stays as it is.
-fn decoded(text: &str) -> String {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        match part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                bytes.extend_from_slice(part.get(2..).unwrap_or_default().as_bytes());
-            }
-            None => {
-                bytes.push(b'%');
-                bytes.extend_from_slice(part.as_bytes());
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -230,15 +183,11 @@ mod tests {
     }
 
     #[test]
-    fn headers_and_time_of_the_signal_go_before_those_of_all() {
-        let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Basic%20c2VjcmV0, x = 1%");
-        let told = to(&[BASE, headers, ("OTEL_EXPORTER_OTLP_TIMEOUT", "250")], "TRACES");
-        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(told.headers, [pair("Authorization", "Basic c2VjcmV0"), pair("x", "1%")]);
-        assert_eq!(told.patience, Duration::from_millis(250));
-        assert!(!format!("{told:?}").contains("c2VjcmV0"), "{told:?}");
-        let own = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "y=2");
-        assert_eq!(to(&[BASE, headers, own], "TRACES").headers, [pair("y", "2")]);
+    fn the_time_of_the_signal_goes_before_that_of_all() {
+        let of_all = ("OTEL_EXPORTER_OTLP_TIMEOUT", "250");
+        assert_eq!(to(&[BASE, of_all], "TRACES").patience, Duration::from_millis(250));
+        let own = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "50");
+        assert_eq!(to(&[BASE, of_all, own], "TRACES").patience, Duration::from_millis(50));
     }
 
     #[test]
@@ -251,7 +200,7 @@ mod tests {
             error.contains("OTEL_EXPORTER_OTLP_PROTOCOL") && error.contains("`http/protobuf`"),
             "{error}"
         );
-        assert!(to(&[BASE, ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")], "TRACES").gzip);
+        assert!(read(&[BASE, ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")], "TRACES").is_ok());
         let error = refusal(("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"));
         assert!(error.contains("`none` or `gzip`"), "{error}");
         let authority = ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem");

@@ -1,31 +1,34 @@
-//! Providers that send metrics and log lines to a collector by OTLP. The SDK reads headers, time-out and compression itself from the
-//! standard `OTEL_*` variables. Spans, of which there are far more, go a shorter way (`crate::record` and `crate::sender`).
+//! The exporters of the three signals. They read headers, compression and time-out from the standard `OTEL_*` variables themselves;
+//! where they go and whom they trust is given to them, since they do not read certificates and take a wrong protocol for another.
 
-use std::pin::Pin;
-use std::sync::Arc;
+use std::path::Path;
+use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{LogExporter, MetricExporter, WithHttpConfig as _, WithTonicConfig as _};
+use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig, Identity};
+use opentelemetry_otlp::{
+    ExporterBuildError, LogExporter, MetricExporter, RetryPolicy, SpanExporter, WithExportConfig as _,
+    WithHttpConfig as _, WithTonicConfig as _,
+};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::logs::SdkLoggerProvider;
-use tokio::runtime::Handle;
 
-use crate::logs::Placed;
-use crate::post::Way;
-use crate::{Destination, Settings, TelemetryError, names};
+use crate::destination::{Destination, Protocol};
+use crate::{Settings, TelemetryError, names};
 
 /// Where a process comes from.
 pub(crate) fn resource(role: &str, settings: &Settings) -> Resource {
     let instance = format!("{role}-{}-{:x}", std::process::id(), started_ns());
-    let mut resource = Resource::builder()
+    let resource = Resource::builder()
         .with_attribute(KeyValue::new(names::SERVICE_NAMESPACE, "sipdo"))
         .with_attribute(KeyValue::new(names::SERVICE_VERSION, env!("CARGO_PKG_VERSION")))
         .with_attribute(KeyValue::new(names::SERVICE_INSTANCE_ID, instance));
-    if !settings.names_service {
-        resource = resource.with_service_name(format!("sipdo-{role}"));
-    }
-    resource.build()
+    let named = match (&settings.service_name, settings.resource_names_service) {
+        // The SDK would let the name among the attributes win.
+        (Some(name), _) => resource.with_service_name(name.clone()),
+        (None, true) => resource,
+        (None, false) => resource.with_service_name(format!("sipdo-{role}")),
+    };
+    named.build()
 }
 
 fn started_ns() -> u128 {
@@ -33,67 +36,100 @@ fn started_ns() -> u128 {
     now.map_or(0, |since| since.as_nanos())
 }
 
-pub(crate) fn metrics(to: &Destination) -> Result<MetricExporter, TelemetryError> {
-    let exporter = match Way::new(to)? {
-        Way::Grpc(channel) => MetricExporter::builder().with_tonic().with_channel(channel).build(),
-        Way::Http(client) => MetricExporter::builder()
-            .with_http()
-            .with_shared_http_client(Arc::new(OnRuntime::new(client)?))
-            .build(),
-    };
-    exporter.map_err(unusable)
+/// A batch is sent again for about three seconds: by default the libraries give up within one.
+fn retries() -> RetryPolicy {
+    RetryPolicy::recommended()
+        .with_max_retries(5)
+        .with_initial_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_millis(800))
 }
 
-pub(crate) fn logs(to: &Destination, resource: &Resource) -> Result<SdkLoggerProvider, TelemetryError> {
-    let exporter = match Way::new(to)? {
-        Way::Grpc(channel) => LogExporter::builder().with_tonic().with_channel(channel).build(),
-        Way::Http(client) => LogExporter::builder()
-            .with_http()
-            .with_shared_http_client(Arc::new(OnRuntime::new(client)?))
-            .build(),
+macro_rules! exporter {
+    ($(#[$doc:meta])* $name:ident, $exporter:ident) => {
+        $(#[$doc])*
+        pub(crate) fn $name(to: &Destination) -> Result<$exporter, TelemetryError> {
+            let built = match to.protocol {
+                Protocol::Grpc => {
+                    let builder = $exporter::builder().with_tonic().with_endpoint(&to.url);
+                    let builder = builder.with_timeout(to.patience).with_retry_policy(retries());
+                    match tls(to)? {
+                        Some(tls) => builder.with_tls_config(tls).build(),
+                        None => builder.build(),
+                    }
+                }
+                Protocol::HttpProtobuf => $exporter::builder()
+                    .with_http()
+                    .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+                    .with_endpoint(&to.url)
+                    .with_timeout(to.patience)
+                    .with_retry_policy(retries())
+                    .with_http_client(http_client(to)?)
+                    .build(),
+            };
+            built.map_err(|error: ExporterBuildError| unusable(error))
+        }
     };
-    Ok(SdkLoggerProvider::builder()
-        .with_resource(resource.clone())
-        .with_log_processor(Placed)
-        .with_batch_exporter(exporter.map_err(unusable)?)
-        .build())
 }
+
+exporter!(
+    /// Of spans.
+    spans,
+    SpanExporter
+);
+exporter!(
+    /// Of metrics.
+    metrics,
+    MetricExporter
+);
+exporter!(
+    /// Of log lines.
+    logs,
+    LogExporter
+);
 
 fn unusable(error: impl std::fmt::Display) -> TelemetryError {
     TelemetryError::Exporter(error.to_string())
 }
 
-/// The project's HTTP client, for threads of the SDK that are not part of the runtime.
-#[derive(Debug)]
-struct OnRuntime {
-    client: reqwest::Client,
-    runtime: Handle,
+fn read(path: &Path) -> Result<Vec<u8>, TelemetryError> {
+    std::fs::read(path).map_err(|error| unusable(format_args!("{}: {error}", path.display())))
 }
 
-impl OnRuntime {
-    fn new(client: reqwest::Client) -> Result<Self, TelemetryError> {
-        let runtime = Handle::try_current().map_err(|_| TelemetryError::NoRuntime)?;
-        Ok(Self { client, runtime })
+/// Whom a gRPC connection trusts: by `https://` alone the library trusts nobody.
+fn tls(to: &Destination) -> Result<Option<ClientTlsConfig>, TelemetryError> {
+    if !to.url.starts_with("https://") {
+        return Ok(None);
     }
+    let mut tls = match &to.authority {
+        Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(path)?)),
+        None => ClientTlsConfig::new().with_enabled_roots(),
+    };
+    if let Some((certificate, key)) = &to.identity {
+        tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+    }
+    Ok(Some(tls))
 }
 
-type Sent<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'a>>;
-
-impl HttpClient for OnRuntime {
-    fn send_bytes<'life, 'out>(&'life self, request: Request<Bytes>) -> Sent<'out>
-    where
-        'life: 'out,
-        Self: 'out,
-    {
-        let client = self.client.clone();
-        let sent = self.runtime.spawn(async move {
-            let reply = client.execute(request.try_into()?).await?;
-            let mut response = Response::builder().status(reply.status());
-            if let Some(headers) = response.headers_mut() {
-                headers.clone_from(reply.headers());
-            }
-            Ok::<_, HttpError>(response.body(reply.bytes().await?)?)
-        });
-        Box::pin(async move { sent.await? })
+/// A client for the SDK's threads. It blocks, and may not be made where a runtime would be blocked.
+fn http_client(to: &Destination) -> Result<reqwest::blocking::Client, TelemetryError> {
+    let _: reqwest::Url = to.url.parse().map_err(unusable)?;
+    let authority = to.authority.as_deref().map(read).transpose()?;
+    let identity = match &to.identity {
+        Some((certificate, key)) => Some([read(certificate)?, read(key)?].concat()),
+        None => None,
+    };
+    let made = std::thread::spawn(move || {
+        let mut client = reqwest::blocking::Client::builder();
+        if let Some(pem) = authority {
+            client = client.tls_certs_only(reqwest::Certificate::from_pem_bundle(&pem)?);
+        }
+        if let Some(pem) = identity {
+            client = client.identity(reqwest::Identity::from_pem(&pem)?);
+        }
+        client.build()
+    });
+    match made.join() {
+        Ok(client) => client.map_err(unusable),
+        Err(_) => Err(unusable("no HTTP client can be made")),
     }
 }

@@ -10,28 +10,25 @@
 mod attr;
 pub mod budget;
 mod destination;
-mod encode;
 mod export;
 mod logs;
 pub mod metrics;
 pub mod names;
-mod post;
-mod prometheus;
 pub mod propagation;
-mod push;
-mod record;
-mod sender;
+mod refused;
 mod settings;
 pub mod span;
-mod wire;
+mod spans;
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{EnvFilter, Targets};
 use tracing_subscriber::fmt::format::JsonFields;
@@ -39,10 +36,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
-use post::Post;
-use push::Pusher;
-use record::Recorder;
-use sender::{Sender, Tally};
+use refused::Refused;
+use spans::Tally;
 
 pub use destination::{Destination, Protocol};
 pub use settings::{Batches, Format, Settings};
@@ -106,50 +101,30 @@ pub enum TelemetryError {
 #[must_use = "dropping the guard at once loses the last spans"]
 #[derive(Debug)]
 pub struct Guard {
-    traces: Option<Sender>,
+    traces: Option<SdkTracerProvider>,
     tally: Arc<Tally>,
-    metrics: (SdkMeterProvider, Option<Pusher>),
+    metrics: SdkMeterProvider,
     logs: Option<SdkLoggerProvider>,
 }
 
 impl Guard {
     /// Sends what still waits, for at most five seconds, stops the exporters, and says how many spans were lost.
     ///
-    /// The SDK blocks while it waits for its own tasks, so each signal has a thread of its own: inside a runtime with
+    /// The SDK blocks while it waits for its own threads, so each signal has a thread of its own: inside a runtime with
     /// one thread it would otherwise wait for itself and lose what is left.
     pub async fn shutdown(self) {
-        let Self {
-            traces,
-            tally,
-            metrics,
-            logs,
-        } = self;
-        let traced = traces.is_some();
-        let traces = async {
-            match traces {
-                Some(sender) => {
-                    span::record_no_more();
-                    sender.finish(FLUSH).await
-                }
-                None => true,
-            }
-        };
-        let metrics = async {
-            let (provider, pusher) = metrics;
-            let pushed = match pusher {
-                Some(pusher) => pusher.finish(FLUSH).await,
-                None => true,
-            };
-            blocking(Some(provider), |provider| provider.shutdown_with_timeout(FLUSH)).await && pushed
-        };
-        let logs = blocking(logs, |provider| provider.shutdown_with_timeout(FLUSH));
+        span::record_no_more();
+        let traced = self.traces.is_some();
+        let traces = blocking(self.traces, |provider| provider.shutdown_with_timeout(FLUSH));
+        let metrics = blocking(Some(self.metrics), |provider| provider.shutdown_with_timeout(FLUSH));
+        let logs = blocking(self.logs, |provider| provider.shutdown_with_timeout(FLUSH));
         let all = async { tokio::join!(traces, metrics, logs) };
         match tokio::time::timeout(FLUSH + Duration::from_millis(500), all).await {
             Ok((true, true, true)) => {}
             Ok(_) | Err(_) => tracing::warn!("the last telemetry may not have reached the collector"),
         }
         if traced {
-            let (lost, ended) = tally.unsent();
+            let (lost, ended) = self.tally.unsent();
             let sent = ended - lost;
             if lost > 0 {
                 tracing::warn!(sent, lost, "the last spans were sent");
@@ -187,13 +162,22 @@ pub fn init(role: &str) -> Result<Guard, TelemetryError> {
 /// # Errors
 /// As [`init`].
 pub fn init_with(role: &str, settings: &Settings) -> Result<Guard, TelemetryError> {
+    let collected = settings.traces.is_some() || settings.metrics.is_some() || settings.logs.is_some();
+    if collected && tokio::runtime::Handle::try_current().is_err() {
+        return Err(TelemetryError::NoRuntime);
+    }
+    // An error only says that a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let resource = export::resource(role, settings);
     let lines = log_layer(settings)?;
     let tally = Arc::new(Tally::default());
-    let post = settings.traces.as_ref().map(Post::new).transpose()?;
-    let traces = post.map(|post| Sender::start(post, settings.batches, &resource, Arc::clone(&tally)));
-    let logs = settings.logs.as_ref();
-    let logs = logs.map(|to| export::logs(to, &resource)).transpose()?;
+    let exporter = settings.traces.as_ref().map(export::spans).transpose()?;
+    let traces = exporter.map(|exporter| spans::provider(exporter, settings, resource.clone(), &tally));
+    let exporter = settings.logs.as_ref().map(export::logs).transpose()?;
+    let logs = exporter.map(|exporter| {
+        let provider = SdkLoggerProvider::builder().with_resource(resource.clone());
+        provider.with_batch_exporter(exporter).build()
+    });
     let pushed = settings.metrics.as_ref().map(export::metrics).transpose()?;
     let pushed = pushed.map(|exporter| (exporter, settings.push_every));
     let bridge = logs.as_ref().map(|provider| {
@@ -203,12 +187,16 @@ pub fn init_with(role: &str, settings: &Settings) -> Result<Guard, TelemetryErro
         let own = Targets::new().with_target("sipdo", LevelFilter::INFO);
         OpenTelemetryTracingBridge::new(provider).with_filter(own)
     });
-    let subscriber = tracing_subscriber::registry().with(lines).with(bridge);
+    let refused = traces.as_ref().map(|_| {
+        let exporter = Targets::new().with_target(refused::EXPORTER, LevelFilter::WARN);
+        Refused(Arc::clone(&tally)).with_filter(exporter)
+    });
+    let subscriber = tracing_subscriber::registry().with(lines).with(bridge).with(refused);
     subscriber.try_init().map_err(|_| TelemetryError::Twice)?;
     let counted = traces.as_ref().map(|_| Arc::clone(&tally));
-    let metrics = metrics::start(resource, pushed, counted);
-    if let Some(sender) = &traces {
-        span::record_with(Recorder::new(sender.queue(), settings), settings);
+    let metrics = metrics::start(resource, pushed, counted)?;
+    if let Some(provider) = &traces {
+        span::record_with(provider.tracer("sipdo"), settings);
     }
     Ok(Guard {
         traces,
@@ -219,8 +207,14 @@ pub fn init_with(role: &str, settings: &Settings) -> Result<Guard, TelemetryErro
 }
 
 fn log_layer(settings: &Settings) -> Result<Box<dyn Layer<Registry> + Send + Sync>, TelemetryError> {
+    // Of each batch that fails the libraries write two lines: the first loss is said in our own words. Who names them sees theirs.
+    let quiet = if settings.filter.contains("opentelemetry") {
+        settings.filter.clone()
+    } else {
+        format!("{},opentelemetry=off", settings.filter)
+    };
     let filter = EnvFilter::builder()
-        .parse(&settings.filter)
+        .parse(&quiet)
         .map_err(|error| TelemetryError::Filter {
             variable: settings.filter_variable,
             text: settings.filter.clone(),

@@ -1,12 +1,7 @@
 //! Log lines: JSON for machines with the ids of the trace in which they were written, or text for people.
 
 use std::fmt;
-use std::time::Duration;
 
-use opentelemetry::InstrumentationScope;
-use opentelemetry::logs::LogRecord as _;
-use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -51,26 +46,6 @@ where
             line.insert("span_id".into(), place.span_id().to_string().into());
         }
         writeln!(writer, "{}", Value::Object(line))
-    }
-}
-
-/// Tells the SDK, which has a context of its own, in which span a line was written.
-#[derive(Debug)]
-pub(crate) struct Placed;
-
-impl LogProcessor for Placed {
-    fn emit(&self, line: &mut SdkLogRecord, _: &InstrumentationScope) {
-        if let Some(place) = Trace::current().place() {
-            line.set_trace_context(place.trace_id(), place.span_id(), Some(place.trace_flags()));
-        }
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
-        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is counted and timed. Always on: the admin port shows it to Prometheus, and a collector gets it where one is
 //! named. Labels are of low cardinality: never a run, a job or a user's text.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -8,15 +9,14 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider as _, UpDownCounter};
 use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::metrics::exporter::PushMetricExporter as _;
-use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
+use prometheus::{Registry, TextEncoder};
 
-use crate::names;
-use crate::prometheus::Page;
-use crate::push::Pusher;
-use crate::sender::Tally;
-
-pub use crate::prometheus::prometheus_name;
+use crate::spans::Tally;
+use crate::{TelemetryError, names};
 
 const TOKENS: [f64; 14] = [
     1.0,
@@ -45,7 +45,7 @@ const LONG_SECONDS: [f64; 10] = [1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 
 const SHARES: [f64; 11] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
 
 static INSTRUMENTS: OnceLock<Instruments> = OnceLock::new();
-static PAGE: OnceLock<Page> = OnceLock::new();
+static PAGE: OnceLock<Registry> = OnceLock::new();
 
 struct Instruments {
     tokens: Histogram<u64>,
@@ -137,19 +137,19 @@ pub(crate) fn start(
     resource: Resource,
     pushed: Option<(MetricExporter, Duration)>,
     spans: Option<Arc<Tally>>,
-) -> (SdkMeterProvider, Option<Pusher>) {
-    let page = Page::default();
-    let mut provider = SdkMeterProvider::builder()
-        .with_resource(resource)
-        .with_reader(page.reader());
-    let mut pusher = None;
-    match pushed {
-        Some((exporter, every)) if exporter.temporality() == Temporality::Cumulative => {
-            pusher = Some(Pusher::start(page.reader(), exporter, every));
-        }
-        // Somebody wants differences, of which the page shows nothing: they have sums of their own.
-        Some((exporter, _)) => provider = provider.with_periodic_exporter(exporter),
-        None => {}
+) -> Result<SdkMeterProvider, TelemetryError> {
+    let registry = Registry::new();
+    let reader = opentelemetry_prometheus::exporter()
+        .with_registry(registry.clone())
+        .scope_info_enabled(false)
+        .without_target_info();
+    let reader = reader
+        .build()
+        .map_err(|error| TelemetryError::Exporter(error.to_string()))?;
+    let mut provider = SdkMeterProvider::builder().with_resource(resource).with_reader(reader);
+    if let Some((exporter, every)) = pushed {
+        let pusher = PeriodicReader::builder(Reported(exporter, AtomicBool::new(false)));
+        provider = provider.with_reader(pusher.with_interval(every).build());
     }
     let provider = provider.build();
     let meter = provider.meter("sipdo");
@@ -158,8 +158,33 @@ pub(crate) fn start(
     if let Some(spans) = spans {
         count_spans(&meter, spans);
     }
-    drop(PAGE.set(page));
-    (provider, pusher)
+    drop(PAGE.set(registry));
+    Ok(provider)
+}
+
+/// Says once that metrics are not taken: the SDK's own lines are many, and hold URLs.
+struct Reported(MetricExporter, AtomicBool);
+
+impl PushMetricExporter for Reported {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let sent = self.0.export(metrics).await;
+        if sent.is_err() && !self.1.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the collector does not take the metrics; they are sent again with the next");
+        }
+        sent
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.0.temporality()
+    }
 }
 
 /// Spans are counted where they are sent; whoever looks reads the counts.
@@ -178,8 +203,17 @@ fn count_spans(meter: &Meter, spans: Arc<Tally>) {
 /// All metrics of this process as Prometheus reads them (text format 0.0.4); empty before [`crate::init`].
 #[must_use]
 pub fn page() -> String {
-    PAGE.get().map(Page::text).unwrap_or_default()
+    let mut families = PAGE.get().map(Registry::gather).unwrap_or_default();
+    for family in &mut families {
+        // The exporter has no suffix for this unit, and a view would rename the metric for collectors too.
+        if family.name() == "sipdo_llm_cost_total" {
+            family.set_name(COST_IN_USD.to_owned());
+        }
+    }
+    TextEncoder::new().encode_to_string(&families).unwrap_or_default()
 }
+
+const COST_IN_USD: &str = "sipdo_llm_cost_USD_total";
 
 /// Content type of [`page`].
 pub const PAGE_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

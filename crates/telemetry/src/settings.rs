@@ -6,7 +6,7 @@ use crate::TelemetryError;
 use crate::destination::{Destination, destination, one_of};
 
 /// The filter in force when nobody asks for another: our own progress, and only trouble from the libraries.
-const DEFAULT_FILTER: &str = "info,async_nats=warn,h2=warn,hyper=warn,tower=warn,opentelemetry=warn";
+const DEFAULT_FILTER: &str = "info,async_nats=warn,h2=warn,hyper=warn,tower=warn";
 
 /// How often metrics are sent where the environment says nothing that can be read, as the specification has it.
 const PUSH_EVERY: Duration = Duration::from_secs(60);
@@ -78,12 +78,12 @@ pub struct Settings {
     pub logs: Option<Destination>,
     /// Whether prompts, examples and answers may stand on spans.
     pub capture_content: bool,
-    /// Whether the environment names the service itself, so that we do not.
-    pub names_service: bool,
+    /// The service's name, where the environment says one by itself.
+    pub service_name: Option<String>,
+    /// Whether the environment names the service among the attributes of the resource.
+    pub resource_names_service: bool,
     /// Whether the environment limits the events of a span itself, so that we do not.
     pub limits_events: bool,
-    /// Whether the environment chooses which traces are recorded, so that the SDK is asked; else all are.
-    pub asks_sampler: bool,
     /// How spans wait for their collector.
     pub batches: Batches,
     /// How often metrics are sent.
@@ -120,6 +120,7 @@ impl Settings {
             Some("langfuse") => true,
             Some(other) => return Err(TelemetryError::Compat(other.to_owned())),
         };
+        check_sampler(get)?;
         let content = get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT");
         let named_by_resource = get("OTEL_RESOURCE_ATTRIBUTES")
             .is_some_and(|list| list.split(',').any(|pair| pair.trim().starts_with("service.name=")));
@@ -132,8 +133,8 @@ impl Settings {
             metrics: sent("METRICS")?,
             logs: sent("LOGS")?,
             capture_content: content.is_some_and(|value| value.eq_ignore_ascii_case("true")),
-            names_service: named_by_resource || get("OTEL_SERVICE_NAME").is_some(),
-            asks_sampler: asks_sampler(get)?,
+            service_name: get("OTEL_SERVICE_NAME"),
+            resource_names_service: named_by_resource,
             limits_events: get("OTEL_SPAN_EVENT_COUNT_LIMIT").is_some(),
             batches: Batches::read(get),
             push_every: positive(get, "OTEL_METRIC_EXPORT_INTERVAL").map_or(PUSH_EVERY, Duration::from_millis),
@@ -142,20 +143,20 @@ impl Settings {
     }
 }
 
-/// The samplers that the SDK knows, and whether it has to be asked: the first, which is also the one where none is chosen, does as the
-/// parent did. An unknown one the SDK would pass over in silence, and everything would be sent.
-const SAMPLERS: [(&str, bool); 6] = [
-    ("parentbased_always_on", false),
-    ("parentbased_always_off", true),
-    ("parentbased_traceidratio", true),
-    ("always_on", true),
-    ("always_off", true),
-    ("traceidratio", true),
+/// The samplers that the SDK knows. An unknown one it would pass over with a warning, and everything would be sent.
+const SAMPLERS: [(&str, ()); 6] = [
+    ("parentbased_always_on", ()),
+    ("parentbased_always_off", ()),
+    ("parentbased_traceidratio", ()),
+    ("always_on", ()),
+    ("always_off", ()),
+    ("traceidratio", ()),
 ];
 
-fn asks_sampler(get: impl Fn(&str) -> Option<String>) -> Result<bool, TelemetryError> {
+/// Refuses what the SDK would pass over with a warning.
+fn check_sampler(get: impl Fn(&str) -> Option<String>) -> Result<(), TelemetryError> {
     let (name, argument) = ("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG");
-    let asks = one_of(name, get(name), &SAMPLERS)?;
+    one_of(name, get(name), &SAMPLERS)?;
     let by_share = get(name).is_some_and(|sampler| sampler.ends_with("traceidratio"));
     let is_share = |text: &str| text.parse().is_ok_and(|share: f64| (0.0..=1.0).contains(&share));
     match get(argument).filter(|text| by_share && !is_share(text)) {
@@ -164,7 +165,7 @@ fn asks_sampler(get: impl Fn(&str) -> Option<String>) -> Result<bool, TelemetryE
             text,
             choices: "a share from 0 to 1".to_owned(),
         }),
-        None => Ok(asks),
+        None => Ok(()),
     }
 }
 
@@ -230,7 +231,10 @@ mod tests {
             [5, 60, 60, 60].map(Duration::from_secs)
         );
         let named = [("OTEL_RESOURCE_ATTRIBUTES", "a=b, service.name=x")];
-        assert!(read(&named, false).unwrap().names_service);
+        let named = read(&named, false).unwrap();
+        assert_eq!((named.service_name, named.resource_names_service), (None, true));
+        let service = read(&[("OTEL_SERVICE_NAME", "mine")], false).unwrap().service_name;
+        assert_eq!(service.as_deref(), Some("mine"));
     }
 
     #[test]
@@ -260,11 +264,11 @@ mod tests {
     #[test]
     fn a_sampler_that_nobody_knows_is_refused() {
         let (sampler, argument) = ("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG");
-        let asks = |pairs: &[(&str, &str)]| read(pairs, false).map(|settings| settings.asks_sampler);
-        assert_eq!(asks(&[]).ok(), Some(false));
-        assert_eq!(asks(&[(sampler, "parentbased_always_on")]).ok(), Some(false));
-        assert_eq!(asks(&[(sampler, "always_off")]).ok(), Some(true));
-        assert_eq!(asks(&[(sampler, "traceidratio"), (argument, "0.25")]).ok(), Some(true));
+        let asks = |pairs: &[(&str, &str)]| read(pairs, false).map(|_| ());
+        assert!(asks(&[]).is_ok());
+        assert!(asks(&[(sampler, "parentbased_always_on")]).is_ok());
+        assert!(asks(&[(sampler, "always_off")]).is_ok());
+        assert!(asks(&[(sampler, "traceidratio"), (argument, "0.25")]).is_ok());
         let error = asks(&[(sampler, "jaeger_remote")]).unwrap_err().to_string();
         assert!(
             error.contains("\"jaeger_remote\"") && error.contains("`always_off`"),
@@ -274,7 +278,7 @@ mod tests {
             let error = asks(&[(sampler, "parentbased_traceidratio"), (argument, wrong)]).unwrap_err();
             assert!(error.to_string().contains("from 0 to 1"), "{error}");
         }
-        assert_eq!(asks(&[(argument, "unused")]).ok(), Some(false));
+        assert!(asks(&[(argument, "unused")]).is_ok());
     }
 
     #[test]

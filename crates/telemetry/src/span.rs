@@ -1,30 +1,26 @@
-//! Spans as sipdo records them: started by name, kind and parent, filled while the work goes on, ended once.
+//! Spans as sipdo records them, over the SDK's: started by name, kind and parent, filled while the work goes on, ended once.
 //!
 //! Where no collector is named, [`recording`] is false, a [`Span`] is nothing, and whoever builds attributes asks first:
 //! tracing that is off costs one read of an atomic. Log lines written inside [`Span::scope`] carry the ids of the span.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use opentelemetry::trace::SpanContext;
+use opentelemetry::trace::{FutureExt as _, Link, SpanBuilder, SpanContext, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::trace::SdkTracer;
 
 pub use opentelemetry::trace::SpanKind as Kind;
 
 pub use crate::attr::{Attr, Attribute};
-use crate::record::{Draft, Record, Recorder};
 use crate::{Settings, names};
 
-static RECORDER: OnceLock<Recorder> = OnceLock::new();
+static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 static RECORDING: AtomicBool = AtomicBool::new(false);
 static CONTENT: AtomicBool = AtomicBool::new(false);
 static LANGFUSE: AtomicBool = AtomicBool::new(false);
-
-tokio::task_local! {
-    /// The span in whose scope work is done. The SDK has a context for this, at several times the price.
-    static SCOPE: Arc<Record>;
-}
 
 /// Whether spans are recorded in this process.
 #[must_use]
@@ -44,30 +40,22 @@ pub fn for_langfuse() -> bool {
     LANGFUSE.load(Ordering::Relaxed)
 }
 
-pub(crate) fn record_with(recorder: Recorder, settings: &Settings) {
-    if RECORDER.set(recorder).is_ok() {
+pub(crate) fn record_with(tracer: SdkTracer, settings: &Settings) {
+    if TRACER.set(tracer).is_ok() {
         CONTENT.store(settings.capture_content, Ordering::Relaxed);
         LANGFUSE.store(settings.for_langfuse, Ordering::Relaxed);
         RECORDING.store(true, Ordering::Relaxed);
     }
 }
 
-/// From here on no span is begun.
+/// From here on no span is begun: the SDK would warn of each that ends after its shutdown.
 pub(crate) fn record_no_more() {
     RECORDING.store(false, Ordering::Relaxed);
 }
 
 /// A place in a trace that a span can hang on to: of a span of this process, or read from a message. May be nowhere.
 #[derive(Debug, Clone, Default)]
-pub struct Trace(Option<Place>);
-
-#[derive(Debug, Clone)]
-enum Place {
-    /// A span of this process.
-    Here(Arc<Record>),
-    /// One of another.
-    Far(SpanContext),
-}
+pub struct Trace(Option<Context>);
 
 impl Trace {
     /// Nowhere: a span with this parent begins a trace of its own.
@@ -79,8 +67,9 @@ impl Trace {
     /// The span in whose scope this is called.
     #[must_use]
     pub fn current() -> Self {
-        let here = |record: &Arc<Record>| Place::Here(Arc::clone(record));
-        Self(SCOPE.try_with(here).ok())
+        Self(Context::map_current(|context| {
+            context.has_active_span().then(|| context.clone())
+        }))
     }
 
     /// Whether it is nowhere.
@@ -89,17 +78,17 @@ impl Trace {
         self.0.is_none()
     }
 
-    /// Sets an attribute of the span there, if it is one of this process that goes on.
+    /// Sets an attribute of the span there, if it is one of this process that goes on. Each name once: the SDK sends both otherwise.
     pub fn set(&self, name: &'static str, value: impl Attr) {
-        if let Some(record) = self.record() {
-            record.set(name, &value);
+        if let Some(context) = &self.0 {
+            context.span().set_attribute(KeyValue::new(name, value.value()));
         }
     }
 
     /// Notes that something happened in the span there.
     pub fn event(&self, name: &'static str, attributes: Vec<Attribute>) {
-        if let Some(record) = self.record() {
-            record.event(name, &attributes);
+        if let Some(context) = &self.0 {
+            context.span().add_event(name, attributes);
         }
     }
 
@@ -109,45 +98,51 @@ impl Trace {
         Some(self.place()?.trace_id().to_string())
     }
 
-    /// In another process; nowhere where it is no place at all.
-    pub(crate) fn far(place: &SpanContext) -> Self {
-        Self(place.is_valid().then(|| Place::Far(place.clone())))
+    /// In this context; nowhere where that has no valid span.
+    pub(crate) fn of(context: Context) -> Self {
+        let valid = context.span().span_context().is_valid();
+        Self(valid.then_some(context))
     }
 
-    pub(crate) fn place(&self) -> Option<&SpanContext> {
-        self.0.as_ref().map(|place| match place {
-            Place::Here(record) => record.place(),
-            Place::Far(place) => place,
-        })
+    pub(crate) fn context(&self) -> Option<&Context> {
+        self.0.as_ref()
     }
 
-    fn record(&self) -> Option<&Record> {
-        match self.0.as_ref()? {
-            Place::Here(record) => Some(record),
-            Place::Far(_) => None,
-        }
+    pub(crate) fn place(&self) -> Option<SpanContext> {
+        self.0.as_ref().map(|context| context.span().span_context().clone())
     }
 }
 
 /// An attribute of an event.
 pub fn attribute(name: &'static str, value: impl Attr) -> Attribute {
-    Attribute::new(name, &value)
+    KeyValue::new(name, value.value())
 }
 
 /// A span about to be started.
 #[derive(Debug)]
 pub struct Start<'a> {
-    draft: Draft,
+    name: Cow<'static, str>,
+    kind: Kind,
+    start: Option<SystemTime>,
+    attributes: Vec<Attribute>,
+    links: Vec<Link>,
     parent: Trace,
     inference: &'static str,
     run: &'a str,
 }
 
+/// Room for the attributes of most spans.
+const ATTRIBUTES: usize = 24;
+
 impl<'a> Start<'a> {
     /// A span of this name and kind that belongs to `run`. Ask [`recording`] first: names and attributes cost memory.
     pub fn new(name: impl Into<Cow<'static, str>>, kind: Kind, run: &'a str) -> Self {
         let start = Self {
-            draft: Draft::new(name.into(), kind),
+            name: name.into(),
+            kind,
+            start: None,
+            attributes: Vec::with_capacity(ATTRIBUTES),
+            links: Vec::new(),
             parent: Trace::none(),
             inference: "CHAIN",
             run,
@@ -189,7 +184,7 @@ impl<'a> Start<'a> {
     #[must_use]
     pub fn link(mut self, to: &Trace) -> Self {
         if let Some(place) = to.place() {
-            self.draft.link(place);
+            self.links.push(Link::with_context(place));
         }
         self
     }
@@ -197,14 +192,14 @@ impl<'a> Start<'a> {
     /// Begun at this time, not now.
     #[must_use]
     pub fn at(mut self, start: SystemTime) -> Self {
-        self.draft.begin_at(start);
+        self.start = Some(start);
         self
     }
 
     /// With this attribute.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Attr) -> Self {
-        self.draft.set(name, &value);
+        self.attributes.push(attribute(name, value));
         self
     }
 
@@ -220,18 +215,29 @@ impl<'a> Start<'a> {
     /// Starts it.
     #[must_use]
     pub fn start(self) -> Span {
-        let Some(recorder) = RECORDER.get().filter(|_| recording()) else {
+        let Some(tracer) = TRACER.get().filter(|_| recording()) else {
             return Span::none();
         };
+        Span(Some(self.start_with(tracer)))
+    }
+
+    fn start_with(self, tracer: &SdkTracer) -> Context {
         let inference = self.inference;
-        let Self { draft, parent, .. } = self.with(names::OPENINFERENCE_KIND, inference);
-        Span(Some(Arc::new(recorder.begin(draft, parent.place()))))
+        let this = self.with(names::OPENINFERENCE_KIND, inference);
+        let mut builder = SpanBuilder::from_name(this.name)
+            .with_kind(this.kind)
+            .with_attributes(this.attributes)
+            .with_links(this.links);
+        builder.start_time = this.start;
+        let none = Context::new();
+        let span = tracer.build_with_context(builder, this.parent.context().unwrap_or(&none));
+        none.with_span(span)
     }
 }
 
 /// A span that goes on, or nothing where nothing is recorded. Ends when it is dropped, at the latest.
 #[derive(Debug, Default)]
-pub struct Span(Option<Arc<Record>>);
+pub struct Span(Option<Context>);
 
 impl Span {
     /// Nothing.
@@ -243,7 +249,7 @@ impl Span {
     /// Its place, for children and messages.
     #[must_use]
     pub fn trace(&self) -> Trace {
-        Trace(self.0.clone().map(Place::Here))
+        Trace(self.0.clone())
     }
 
     /// Whether it is nothing.
@@ -252,25 +258,25 @@ impl Span {
         self.0.is_none()
     }
 
-    /// Sets an attribute.
+    /// Sets an attribute. Each name once: the SDK sends both otherwise.
     pub fn set(&self, name: &'static str, value: impl Attr) {
-        if let Some(record) = &self.0 {
-            record.set(name, &value);
+        if let Some(context) = &self.0 {
+            context.span().set_attribute(KeyValue::new(name, value.value()));
         }
     }
 
     /// Notes that something happened now.
     pub fn event(&self, name: &'static str, attributes: Vec<Attribute>) {
-        if let Some(record) = &self.0 {
-            record.event(name, &attributes);
+        if let Some(context) = &self.0 {
+            context.span().add_event(name, attributes);
         }
     }
 
     /// The work failed, in a way of this name. The words of an error stay in the logs: they may hold anything.
     pub fn fail(&self, error_type: &str) {
-        if let Some(record) = &self.0 {
-            record.set(names::ERROR_TYPE, error_type);
-            record.fail();
+        if let Some(context) = &self.0 {
+            self.set(names::ERROR_TYPE, error_type);
+            context.span().set_status(Status::error(""));
         }
     }
 
@@ -279,29 +285,25 @@ impl Span {
 
     /// Ends it as of this time.
     pub fn end_at(self, end: SystemTime) {
-        self.end_as_of(end);
+        if let Some(context) = &self.0 {
+            context.span().end_with_timestamp(end);
+        }
     }
 
     /// Does `work` inside the span: what is started there without another parent can ask for it by [`Trace::current`].
     pub async fn scope<F: Future>(&self, work: F) -> F::Output {
         match &self.0 {
-            Some(record) => SCOPE.scope(Arc::clone(record), work).await,
+            Some(context) => work.with_context(context.clone()).await,
             None => work.await,
-        }
-    }
-
-    fn end_as_of(&self, end: SystemTime) {
-        if let (Some(record), Some(recorder)) = (&self.0, RECORDER.get()) {
-            recorder.end(record, end);
         }
     }
 }
 
 impl Drop for Span {
     fn drop(&mut self) {
-        // Children keep the record alive: without this the span would never end. Ended before, it stays so.
-        if self.0.is_some() {
-            self.end_as_of(SystemTime::now());
+        // Children and messages keep the context alive: without this the span would never end. Ended before, it stays so.
+        if let Some(context) = &self.0 {
+            context.span().end();
         }
     }
 }
@@ -309,13 +311,14 @@ impl Drop for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::{JsonLines, Placed};
-    use crate::sender::Queue;
+    use crate::logs::JsonLines;
     use opentelemetry::InstrumentationScope;
+    use opentelemetry::trace::TracerProvider as _;
     use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
     use opentelemetry_sdk::error::OTelSdkResult;
     use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord, SdkLoggerProvider};
-    use std::sync::Mutex;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
     use tracing_subscriber::fmt::format::JsonFields;
     use tracing_subscriber::layer::SubscriberExt as _;
@@ -353,18 +356,11 @@ mod tests {
 
     #[tokio::test]
     async fn lines_written_in_the_scope_of_a_span_carry_its_ids() {
-        let settings = Settings::from_env(|_| None, false).unwrap();
-        let recorder = Recorder::new(Arc::new(Queue::default()), &settings);
-        let begin = |name: &'static str| {
-            let record = recorder.begin(Draft::new(name.into(), Kind::Internal), None);
-            Span(Some(Arc::new(record)))
-        };
+        let tracer = SdkTracerProvider::builder().build().tracer("test");
+        let begin = |name: &'static str| Span(Some(Start::new(name, Kind::Internal, "run").start_with(&tracer)));
         let (outer, inner) = (begin("outer"), begin("inner"));
         let (heard, written) = (Heard::default(), Arc::new(Mutex::new(Vec::new())));
-        let provider = SdkLoggerProvider::builder()
-            .with_log_processor(Placed)
-            .with_log_processor(heard.clone())
-            .build();
+        let provider = SdkLoggerProvider::builder().with_log_processor(heard.clone()).build();
         let stderr = Arc::clone(&written);
         let lines = tracing_subscriber::fmt::layer()
             .fmt_fields(JsonFields::new())
@@ -384,7 +380,7 @@ mod tests {
         tracing::info!("outside");
         drop(guard);
         let ids = |span: &Span| {
-            let place = span.trace().place().cloned().unwrap();
+            let place = span.trace().place().unwrap();
             Some((place.trace_id().to_string(), place.span_id().to_string()))
         };
         let expected = vec![ids(&outer), ids(&inner), ids(&outer), None];

@@ -18,9 +18,9 @@ async fn sets_up_once_and_never_hangs_at_the_end() {
         metrics: Some(Destination::default()),
         logs: Some(Destination::default()),
         capture_content: false,
-        names_service: false,
+        service_name: None,
+        resource_names_service: false,
         limits_events: false,
-        asks_sampler: false,
         batches: Batches::default(),
         push_every: Duration::from_secs(60),
         for_langfuse: false,
@@ -39,12 +39,40 @@ async fn sets_up_once_and_never_hangs_at_the_end() {
         .end();
     tracing::info!(target: "sipdo_test", "a line nobody will take");
     metrics::run_ended("finished");
-    assert!(
-        metrics::page().contains("sipdo_runs_total{sipdo_state=\"finished\"} 1"),
-        "{}",
-        metrics::page()
-    );
+    metrics::score("test \"a\"", 0.25);
+    metrics::leading(-1);
+    metrics::model_call(&priced());
+    let page = metrics::page();
+    for line in [
+        "# TYPE sipdo_runs_total counter",
+        "sipdo_runs_total{sipdo_state=\"finished\"} 1",
+        "# TYPE sipdo_runs_leading gauge",
+        "sipdo_runs_leading -1",
+        "# TYPE sipdo_llm_cost_USD_total counter",
+        "sipdo_llm_cost_USD_total{gen_ai_request_model=\"m\",sipdo_role=\"learner\"} 0.5",
+        "sipdo_prompt_score_ratio_bucket{sipdo_scored=\"test \\\"a\\\"\",le=\"0.2\"} 0",
+        "sipdo_prompt_score_ratio_bucket{sipdo_scored=\"test \\\"a\\\"\",le=\"+Inf\"} 1",
+        "sipdo_prompt_score_ratio_sum{sipdo_scored=\"test \\\"a\\\"\"} 0.25",
+        "sipdo_prompt_score_ratio_count{sipdo_scored=\"test \\\"a\\\"\"} 1",
+    ] {
+        assert!(page.lines().any(|found| found == line), "no line {line} in\n{page}");
+    }
     let start = Instant::now();
     guard.shutdown().await;
     assert!(start.elapsed() < Duration::from_secs(4), "took {:?}", start.elapsed());
+}
+
+/// A completion that cost half a dollar.
+fn priced() -> metrics::ModelCall<'static> {
+    metrics::ModelCall {
+        role: "learner",
+        provider: "openai",
+        model: "m",
+        reported: None,
+        took: Duration::from_millis(10),
+        error: None,
+        input_tokens: Some(1),
+        output_tokens: Some(1),
+        nano_usd: Some(500_000_000),
+    }
 }
