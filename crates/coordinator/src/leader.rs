@@ -12,7 +12,7 @@ use crate::{
     observe::Observer,
     port::{BusAgents, Command},
     replay::{self, Applied, apply},
-    run_state::RunState,
+    run_state::{RunState, options},
     scheduler::{Scheduler, event},
     unexpected::{self, Unexpected},
 };
@@ -220,7 +220,7 @@ impl<'a> Leader<'a> {
             Err(error) => return Ok(failed(format!("{error:#}"))),
         };
         let created = self.state.created.clone().unwrap_or_default();
-        let options = serde_json::from_str(&created.options_json).unwrap_or_default();
+        let options = options(&created);
         self.seed = task.seed;
         let forecast = sipdo_strategies::forecast(&task, &created.strategy, &options).unwrap_or_default();
         self.hold = Some(conclusion(&task, &forecast));

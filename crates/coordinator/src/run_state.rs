@@ -282,7 +282,17 @@ pub fn is_end(state: State) -> bool {
     }
 }
 
-/// A telling's hash: equal tellings are recorded once, whatever a replay does.
+/// The options that a run goes on with: those that were resolved when it was created. A run of a version that stored only what was
+/// named has that version's defaults, whatever ours are by now.
+pub fn options(created: &pb::Created) -> serde_json::Value {
+    if let Ok(resolved) = serde_json::from_str(&created.resolved_options_json) {
+        return resolved;
+    }
+    let named = serde_json::from_str(&created.options_json).unwrap_or_default();
+    sipdo_strategies::with_first_defaults(&created.strategy, named)
+}
+
+/// An event's hash: equal events are recorded once, whatever a replay does.
 pub fn run_event_hash(run_event: &pb::RunEvent) -> u64 {
     let digest = Sha256::digest(run_event.encode_to_vec());
     digest

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
-use request::{asks_the_same, options, page_position, parse, pools, position, strategy, words};
+use request::{asks_the_same, options, page_position, parse, pools, position, resolved, strategy, words};
 use watch::watch;
 
 /// Runs on a page, by default and at most.
@@ -167,6 +167,7 @@ impl RunService for Runs {
             models: request.models.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             warnings,
+            resolved_options_json: resolved(&request)?,
         };
         let mut state = RunState::new(run.as_str());
         state.summary.task.clone_from(&task.name);

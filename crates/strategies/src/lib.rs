@@ -21,7 +21,7 @@ use sipdo_domain::{Outcome, Pool, Role, Task};
 use std::collections::BTreeSet;
 
 /// Options of a strategy, read from a task file or the command line.
-pub trait Options: serde::de::DeserializeOwned + Default {
+pub trait Options: serde::Serialize + serde::de::DeserializeOwned + Default {
     /// Checks what types cannot say; an error names the key.
     fn check(&self) -> Result<(), String>;
 
@@ -76,6 +76,17 @@ macro_rules! strategies {
             }
         }
 
+        /// The options with every default filled in, as they are stored when a run is created: a default of a later version then
+        /// changes no run that is under way. An error as [`check_options`] says it.
+        pub fn resolve(strategy: &str, options: &Value) -> Result<Value, String> {
+            match strategy {
+                $($name => <$module::Options as Options>::read(options)
+                    .and_then(|options| serde_json::to_value(options).map_err(|error| error.to_string()))
+                    .map_err(|error| format!("strategy `{strategy}`: {error}")),)+
+                other => Err(unknown(other)),
+            }
+        }
+
         /// Estimates the calls of a run before it starts; none where [`check_options`] fails.
         pub fn forecast(task: &Task, strategy: &str, options: &Value) -> Option<Forecast> {
             match strategy {
@@ -84,6 +95,23 @@ macro_rules! strategies {
             }
         }
     };
+}
+
+/// The defaults of the first version, by strategy. Never changed: a run that was created before defaults were stored goes on with them.
+const FIRST_DEFAULTS: &str = include_str!("first_defaults.json");
+
+/// The options of a run that was created before defaults were stored with it: what they do not name is as in the first version.
+#[must_use]
+pub fn with_first_defaults(strategy: &str, options: Value) -> Value {
+    let mut all: Value = serde_json::from_str(FIRST_DEFAULTS).unwrap_or_default();
+    match (all.get_mut(strategy).map(Value::take), options) {
+        (Some(Value::Object(mut defaults)), Value::Object(named)) => {
+            defaults.extend(named);
+            Value::Object(defaults)
+        }
+        (Some(defaults), Value::Null) => defaults,
+        (_, options) => options,
+    }
 }
 
 /// The pools that a strategy's asks are meant for, of the roles that it asks: named pools of checkers where its options name some.
@@ -110,4 +138,42 @@ strategies! {
 
 fn unknown(strategy: &str) -> String {
     format!("unknown strategy `{strategy}`: use one of {}", NAMES.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn resolved_options_name_every_key_and_read_back() {
+        let resolved = resolve("sipdo", &json!({"levels": 3})).unwrap();
+        assert_eq!((&resolved["levels"], &resolved["past"]), (&json!(3), &json!(30)));
+        assert_eq!(
+            resolve("sipdo", &resolved),
+            Ok(resolved.clone()),
+            "and are resolved already"
+        );
+        assert_eq!(resolve("none", &Value::Null), Ok(json!({})));
+        assert!(
+            resolve("sipdo", &json!({"levels": 0}))
+                .unwrap_err()
+                .contains("`levels` is 0")
+        );
+        assert!(resolve("spido", &Value::Null).unwrap_err().contains("spido"));
+    }
+
+    #[test]
+    fn a_run_of_the_first_version_keeps_its_defaults() {
+        for strategy in NAMES {
+            let first = with_first_defaults(strategy, Value::Null);
+            assert!(check_options(strategy, &first).is_ok(), "{strategy}: {first}");
+        }
+        let options = with_first_defaults("sipdo", json!({"levels": 3}));
+        assert_eq!(
+            (&options["levels"], &options["examples_per_level"]),
+            (&json!(3), &json!(3))
+        );
+        assert_eq!(with_first_defaults("gone", json!({"a": 1})), json!({"a": 1}));
+    }
 }

@@ -5,11 +5,11 @@ use crate::{
     conclude::{Account, conclude},
     forecast::{Calls, add_answers, conclusion_answers},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sipdo_domain::{Ending, Outcome, Prompt, Task};
 
 /// There are none.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Options {}
 

@@ -58,6 +58,13 @@ pub(super) fn options(json: &str) -> Result<serde_json::Value, Status> {
         .map_err(|error| bad_request("OPTIONS_INVALID", "options_json", format!("not JSON: {error}")))
 }
 
+/// The options with every default of this version filled in.
+pub(super) fn resolved(request: &pb::CreateRunRequest) -> Result<String, Status> {
+    sipdo_strategies::resolve(strategy(request), &options(&request.options_json)?)
+        .map(|options| options.to_string())
+        .map_err(|error| bad_request("OPTIONS_INVALID", "options_json", error))
+}
+
 pub(super) fn position(run: &pb::Summary) -> (u64, String) {
     (run.created_ms, run.run.clone())
 }
