@@ -94,6 +94,7 @@ async fn join(
     let name = sipdo_bus::Role::new(settings.role.name())?;
     let agent = Agent {
         context: Context {
+            overhead: role.overhead(),
             role,
             settings,
             models,

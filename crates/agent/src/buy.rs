@@ -78,15 +78,11 @@ async fn carry_out(context: &Context, delivery: &Delivery, work: Work) -> Settle
 }
 
 async fn buy(context: &Context, delivery: &Delivery, work: Work, target: &Target, request: &Request) -> Settle {
-    let chat = match chat_request(target, request, &work.wire) {
-        Ok(chat) => chat,
-        Err(why) => {
-            return context
-                .publisher
-                .publish_unbought(&work, Err(why), provenance(target))
-                .await;
-        }
-    };
+    if let Err(why) = context.overhead.check(request, work.ask_bytes) {
+        let publisher = &context.publisher;
+        return publisher.publish_unbought(&work, Err(why), provenance(target)).await;
+    }
+    let chat = chat_request(target, request, &work.wire);
     if target.circuit.leave_to_others() {
         return Settle::HandBack(OUTAGE);
     }

@@ -64,7 +64,7 @@ pub(crate) struct Terms<'a> {
 ///
 /// A temperature that was set explicitly goes before the role's. The seed for the provider is drawn from run and sample where chance
 /// counts, so that a run can be repeated, and two samples of one ask differ.
-pub(crate) fn chat_request(target: &Target, request: &Request, job: &pb::Job) -> Measured<ChatRequest> {
+pub(crate) fn chat_request(target: &Target, request: &Request, job: &pb::Job) -> ChatRequest {
     let settings = target.settings();
     let temperature = settings.temperature.unwrap_or(request.temperature);
     let seed = if temperature > 0.0 {
@@ -77,19 +77,10 @@ pub(crate) fn chat_request(target: &Target, request: &Request, job: &pb::Job) ->
         seed,
         ..settings.sampling()
     };
-    let mut chat = match &request.form {
+    match &request.form {
         Form::Text => ChatRequest::text(request.messages.clone(), sampling),
         Form::Json(schema) => ChatRequest::json(request.messages.clone(), sampling, schema.clone()),
-    };
-    if job.max_tokens > 0 {
-        let left = job.max_tokens.saturating_sub(chat.estimated_input_tokens());
-        if left == 0 {
-            let detail = format!("{} tokens were reserved, which the request alone takes", job.max_tokens);
-            return Err(NotMeasured::new(Reason::TooLarge, detail));
-        }
-        chat.sampling.max_tokens = chat.sampling.max_tokens.min(u32::try_from(left).unwrap_or(u32::MAX));
     }
-    Ok(chat)
 }
 
 /// 31 bits, because some servers take no larger seed.

@@ -4,13 +4,16 @@ use crate::counters::Counters;
 use crate::in_flight::InFlight;
 use crate::models::Models;
 use crate::publisher::Publisher;
-use crate::role::{MAX_REPAIRS, RoleAgent};
+use crate::role::{MAX_REPAIRS, Overhead, RoleAgent};
 use crate::settings::AgentSettings;
+use sipdo_protocol::pb;
 use tokio::sync::watch;
 
 /// What all jobs of one agent share.
 pub(crate) struct Context {
     pub role: Box<dyn RoleAgent>,
+    /// What the role's requests hold beyond the asks.
+    pub overhead: Overhead,
     pub settings: AgentSettings,
     pub models: Models,
     pub publisher: Publisher,
@@ -29,6 +32,20 @@ impl Context {
             2 * self.most_completions()
         } else {
             self.most_completions()
+        }
+    }
+
+    /// What its requests hold beyond the asks, as the coordinators reserve by it.
+    pub fn request_overhead(&self) -> pb::RequestOverhead {
+        let Overhead {
+            request,
+            growth,
+            repair,
+        } = self.overhead;
+        pb::RequestOverhead {
+            request_bytes: request as u64,
+            bytes_per_ask_byte: growth,
+            repair_bytes: repair as u64,
         }
     }
 

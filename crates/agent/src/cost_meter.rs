@@ -160,6 +160,7 @@ mod tests {
             model_reported: Some("m-2026".into()),
             response_id: None,
             system_fingerprint: None,
+            attempt: 0,
             latency: Duration::ZERO,
             dropped: Vec::new(),
         }

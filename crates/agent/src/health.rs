@@ -1,31 +1,24 @@
-//! `/livez` and `/readyz`: whether the loop turns, and whether jobs are taken. `/metrics`: what was counted, for Prometheus.
+//! What an agent's `/livez` and `/readyz` answer: whether its loop turns, and whether it takes jobs.
 
 use crate::error::AgentError;
-use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::routing::get;
 use sipdo_bus::Link;
-use sipdo_telemetry::metrics;
-use std::io;
+use sipdo_process::{self as process, AdminPages, write_port_file};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// A loop that has not turned for so long is stuck.
 const STUCK: Duration = Duration::from_secs(15);
 
-/// The health of this process, told over HTTP until it is dropped.
+/// The health of this process, shown on its admin pages until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Health {
     state: Shared,
-    server: JoinHandle<()>,
+    _pages: AdminPages,
 }
 
 type Shared = Arc<Mutex<Pulse>>;
@@ -56,27 +49,16 @@ impl Health {
             .map_err(failed("cannot tell the port of the health pages".to_owned()))?;
         if let Some(path) = port_file {
             let what = format!("cannot write the port to {}", path.display());
-            write_whole(path, &format!("{}\n", address.port())).map_err(failed(what))?;
+            write_port_file(path, &format!("{}\n", address.port())).map_err(failed(what))?;
         }
         let state = Arc::new(Mutex::new(Pulse {
             turned: None,
             phase: Phase::Joining,
         }));
-        let pages = Router::new()
-            .route("/livez", get(livez))
-            .route("/readyz", get(readyz))
-            .route(
-                "/metrics",
-                get(|| async { ([(CONTENT_TYPE, metrics::PAGE_TYPE)], metrics::page()) }),
-            )
-            .with_state(Arc::clone(&state));
-        let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, pages).await {
-                tracing::error!(%error, "the health pages have ended");
-            }
-        });
-        tracing::debug!(%address, "health pages");
-        Ok(Self { state, server })
+        let (live, ready) = (Arc::clone(&state), Arc::clone(&state));
+        let pages = AdminPages::serve(listener, move || lock(&live).live(), move || lock(&ready).ready());
+        tracing::debug!(%address, "admin pages");
+        Ok(Self { state, _pages: pages })
     }
 
     /// Jobs are taken from now on, as long as `link` is connected.
@@ -96,35 +78,24 @@ impl Health {
     }
 }
 
-impl Drop for Health {
-    fn drop(&mut self) {
-        self.server.abort();
+impl Pulse {
+    fn live(&self) -> process::Health {
+        match self.turned {
+            Some(turned) if turned.elapsed() > STUCK => process::Health::Bad("stuck"),
+            _ => process::Health::Good("alive"),
+        }
     }
-}
 
-async fn livez(State(state): State<Shared>) -> (StatusCode, &'static str) {
-    match lock(&state).turned {
-        Some(turned) if turned.elapsed() > STUCK => (StatusCode::SERVICE_UNAVAILABLE, "stuck\n"),
-        _ => (StatusCode::OK, "alive\n"),
-    }
-}
-
-async fn readyz(State(state): State<Shared>) -> (StatusCode, &'static str) {
-    match &lock(&state).phase {
-        Phase::Joining => (StatusCode::SERVICE_UNAVAILABLE, "joining\n"),
-        Phase::Working(link) if link.borrow().connected => (StatusCode::OK, "ready\n"),
-        Phase::Working(_) => (StatusCode::SERVICE_UNAVAILABLE, "not connected to NATS\n"),
-        Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    fn ready(&self) -> process::Health {
+        match &self.phase {
+            Phase::Joining => process::Health::Bad("joining"),
+            Phase::Working(link) if link.borrow().connected => process::Health::Good("ready"),
+            Phase::Working(_) => process::Health::Bad("not connected to NATS"),
+            Phase::Draining => process::Health::Bad("draining"),
+        }
     }
 }
 
 fn lock(state: &Shared) -> MutexGuard<'_, Pulse> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Writes a file so that nobody sees half of it.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let unfinished = path.with_extension("part");
-    std::fs::write(&unfinished, text)?;
-    std::fs::rename(unfinished, path)
 }

@@ -7,7 +7,7 @@ use crate::settle::Settle;
 use serde_json::json;
 use sipdo_bus::subjects::header;
 use sipdo_bus::{AgentId, Delivery, Role};
-use sipdo_llm::{AttemptRecord, ChatRequest, Completion, Finish, Message, Model, Output, Paid, Role as Speaker};
+use sipdo_llm::{AttemptRecord, ChatRequest, Completion, Finish, Message, Model, Output, Role as Speaker};
 use sipdo_protocol::pb;
 use sipdo_telemetry::metrics::{self, ModelCall};
 use sipdo_telemetry::span::Kind;
@@ -196,16 +196,11 @@ pub(crate) struct Caller<'a> {
 }
 
 impl Caller<'_> {
-    /// Every request of one call, as a span of its own with the time at which it was really made. A completion belongs to the
-    /// request that was answered; those come in the same order.
+    /// Every request of one call, as a span of its own with the time at which it was really made. Each completion names the
+    /// request that it answers.
     pub fn requests(&self, model: &Model, chat: &ChatRequest, attempts: &[AttemptRecord], completions: &[Completion]) {
-        let mut completions = completions.iter();
-        for (number, attempt) in (1..).zip(attempts) {
-            let completion = if attempt.paid == Paid::Yes {
-                completions.next()
-            } else {
-                None
-            };
+        for (index, (number, attempt)) in (1..).zip(attempts).enumerate() {
+            let completion = completions.iter().find(|completion| completion.attempt == index);
             let cost = completion.and_then(|completion| {
                 let priced = || model.price().and_then(|price| price.cost(&completion.usage));
                 completion.cost_nano_usd.or_else(priced)

@@ -7,9 +7,9 @@ use crate::role::RoleAgent;
 use crate::settings::{AgentFlags, AgentSettings};
 use clap::{Args as _, FromArgMatches as _};
 use sipdo_domain::Role;
+use sipdo_process::stop_signal;
 use std::error::Error;
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// A role, prepared, or why it cannot be.
 pub type Made = Result<Box<dyn RoleAgent>, Box<dyn Error>>;
@@ -50,15 +50,9 @@ async fn live(role: Role, settings: AgentSettings, role_agent: Box<dyn RoleAgent
         Ok(telemetry) => telemetry,
         Err(error) => return fail(role, &error, USAGE),
     };
-    let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-        (Err(error), _) | (_, Err(error)) => return fail(role, &error, 1),
-    };
-    let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+    let stop = match stop_signal() {
+        Ok(stop) => stop,
+        Err(error) => return fail(role, &error, 1),
     };
     let ended = serve(settings, role_agent, Patience::default(), stop).await;
     telemetry.shutdown().await;

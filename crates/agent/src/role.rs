@@ -20,6 +20,9 @@ pub trait RoleAgent: Send + Sync + 'static {
         true
     }
 
+    /// What its requests hold beyond the asks, at most. Budget is reserved by it, and a longer request is not sent.
+    fn overhead(&self) -> Overhead;
+
     /// What to do for `ask`. An ask that belongs to another role, or cannot be put to a model, is not measured.
     ///
     /// # Errors
@@ -31,6 +34,78 @@ pub trait RoleAgent: Send + Sync + 'static {
     /// # Errors
     /// Why it is no reply, and whether it is worth saying so to the model once.
     fn read(&self, ask: &Ask, said: ModelOutput) -> Result<Reply, InvalidReply>;
+}
+
+/// Most bytes of a section of [`Material`] beyond its text: its title and its fence.
+pub const SECTION_BYTES: usize = 80;
+/// Bytes that stand for the tokens by which a provider separates messages.
+const SEPARATORS: usize = 64;
+
+/// What a role's requests hold beyond the asks, at most, in bytes: a token is at least one byte of text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overhead {
+    /// Bytes of the first request beyond the ask.
+    pub request: usize,
+    /// Bytes of the request for one byte of the ask.
+    pub growth: u32,
+    /// Bytes that a repair adds beyond the answer that it repairs.
+    pub repair: usize,
+}
+
+impl Overhead {
+    /// Of a role whose answers are text, with so many bytes of instructions.
+    pub fn text(instructions: usize) -> Self {
+        Overhead {
+            request: instructions + SEPARATORS,
+            growth: 1,
+            repair: SEPARATORS,
+        }
+    }
+
+    /// Of a role whose answers have one of these schemas.
+    pub fn json<'a>(instructions: usize, schemas: impl IntoIterator<Item = &'a Schema>) -> Self {
+        let add = |most: Overhead, schema: &Schema| Overhead {
+            request: most.request.max(instructions + SEPARATORS + schema.request_bytes()),
+            repair: most.repair.max(SEPARATORS + schema.repair_bytes()),
+            ..most
+        };
+        schemas.into_iter().fold(Overhead::text(instructions), add)
+    }
+
+    /// Of a role that writes so many bytes for one of the ask.
+    #[must_use]
+    pub fn growing(self, growth: u32) -> Self {
+        Overhead { growth, ..self }
+    }
+
+    /// Of a role that also says so many bytes to have an answer again.
+    #[must_use]
+    pub fn complaining(self, bytes: usize) -> Self {
+        let repair = self.repair.max(SEPARATORS + bytes);
+        Overhead { repair, ..self }
+    }
+
+    /// Whether the first request for an ask of `ask_bytes` holds no more than is stated here. Budget was reserved by that statement,
+    /// so a longer request is not sent.
+    ///
+    /// # Errors
+    /// It is too large.
+    pub fn check(&self, request: &Request, ask_bytes: usize) -> Measured<()> {
+        let text: usize = request.messages.iter().map(|message| message.text.len()).sum();
+        let schema = match &request.form {
+            Form::Text => 0,
+            Form::Json(schema) => schema.request_bytes(),
+        };
+        let bytes = text + schema;
+        let most = ask_bytes
+            .saturating_mul(self.growth as usize)
+            .saturating_add(self.request);
+        if bytes <= most {
+            return Ok(());
+        }
+        let detail = format!("the request has {bytes} bytes, and budget is reserved for {most}");
+        Err(NotMeasured::new(Reason::TooLarge, detail))
+    }
 }
 
 /// What an ask takes.

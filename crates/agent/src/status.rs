@@ -36,6 +36,7 @@ pub(crate) fn status(context: &Context) -> Bytes {
         takes_suspects: true,
         prices: context.models.prices(),
         outages: context.models.outages(settings),
+        overhead: Some(context.request_overhead()),
     };
     status.encode_to_vec().into()
 }

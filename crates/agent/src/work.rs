@@ -16,6 +16,8 @@ pub(crate) struct Work {
     pub job: JobId,
     pub wire: pb::Job,
     pub ask: Ask,
+    /// Size of the ask on the bus, by which budget was reserved.
+    pub ask_bytes: usize,
     pub started_ms: u64,
     /// Since it is in our hands.
     pub clock: Instant,
@@ -85,6 +87,7 @@ pub(crate) fn read(delivery: &Delivery, role: &sipdo_bus::Role) -> Result<Work, 
     }
     let job = JobId::new(&wire.job).map_err(|error| error.to_string())?;
     let ask = wire.ask.take().ok_or("Job.ask is missing")?;
+    let ask_bytes = ask.encoded_len();
     let ask = Ask::try_from(ask).map_err(|error| error.to_string())?;
     if ask.role().name() != role.as_str() {
         return Err(format!(
@@ -98,6 +101,7 @@ pub(crate) fn read(delivery: &Delivery, role: &sipdo_bus::Role) -> Result<Work, 
         job,
         wire,
         ask,
+        ask_bytes,
         started_ms,
         clock,
         trace: Trace::current(),

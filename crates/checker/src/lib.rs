@@ -4,7 +4,8 @@
 
 use serde_json::json;
 use sipdo_agent::role::{
-    Form, InvalidReply, Material, ModelOutput, Plan, Request, RoleAgent, explaining, not_mine, required, wrong_form,
+    Form, InvalidReply, Material, ModelOutput, Overhead, Plan, Request, RoleAgent, SECTION_BYTES, explaining, not_mine,
+    required, wrong_form,
 };
 use sipdo_domain::{Ask, Measured, Reply, Role, Solution, SolveRequest, fence};
 use sipdo_llm::{Message, Schema, SchemaError};
@@ -14,6 +15,9 @@ use std::sync::Arc;
 const MAX_ANSWER: usize = 8_000;
 /// Longest working that is kept, in characters.
 const MAX_WORKING: usize = 24_000;
+
+/// Sections of a request.
+const SECTIONS: usize = 4;
 
 const INSTRUCTION: &str = "\
 You are a careful solver. You are given a task and one question of it. Solve the question on your own, from what it says \
@@ -74,6 +78,11 @@ impl RoleAgent for Checker {
         Role::Checker
     }
 
+    fn overhead(&self) -> Overhead {
+        let instructions = INSTRUCTION.len() + fence::NOTICE.len() + FORM.len() + SECTIONS * SECTION_BYTES;
+        Overhead::json(instructions, [self.schema.as_ref()])
+    }
+
     fn plan(&self, ask: &Ask) -> Measured<Plan> {
         match ask {
             Ask::Solve(riddle) => Ok(Plan::Model(self.solve(riddle))),
@@ -98,7 +107,9 @@ impl RoleAgent for Checker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message as _;
     use sipdo_domain::{CheckRequest, Reason, TaskBrief};
+    use sipdo_protocol::pb;
 
     fn riddle() -> Ask {
         let task = TaskBrief {
@@ -168,5 +179,28 @@ mod tests {
         };
         let plan = Checker::new().unwrap().plan(&Ask::Check(program.clone())).unwrap();
         assert!(matches!(plan, Plan::Program(asked) if asked == program));
+    }
+
+    #[test]
+    fn a_request_is_never_larger_than_the_role_states() {
+        let checker = Checker::new().unwrap();
+        for text in ["", "x", "\"quoted\"\n\u{1}\u{200b}"] {
+            let text = text.repeat(2_000);
+            let task = TaskBrief {
+                description: text.clone(),
+                answer_format: text.clone(),
+                labels: vec!["a".into(); 500],
+            };
+            let ask = Ask::Solve(SolveRequest {
+                task,
+                input: text,
+                pool: String::new(),
+            });
+            let size = pb::Ask::from(ask.clone()).encoded_len();
+            let Ok(Plan::Model(request)) = checker.plan(&ask) else {
+                panic!("a model is asked")
+            };
+            assert_eq!(checker.overhead().check(&request, size), Ok(()));
+        }
     }
 }

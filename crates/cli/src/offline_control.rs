@@ -107,12 +107,16 @@ fn nats() -> Result<Option<BusSettings>, Failure> {
         .map_err(|error| Failure::usage(error.to_string()))?
         .flags;
     let found = Settings::find(flags.config.as_deref(), |name| env::var(name).ok());
-    let mut nats = found.map_err(|error| Failure::usage(error.to_string()))?.nats;
-    nats.url = flags.nats_url.or(nats.url);
-    Ok(nats.url.is_some().then(|| BusSettings {
+    let nats = found.map_err(|error| Failure::usage(error.to_string()))?.nats;
+    if nats.url.is_none() && flags.nats.nats_url.is_none() {
+        return Ok(None);
+    }
+    let mut settings = BusSettings {
         connect_within: Some(CONNECT),
         ..nats.bus("cli")
-    }))
+    };
+    flags.nats.apply(&mut settings).map_err(Failure::usage)?;
+    Ok(Some(settings))
 }
 
 async fn named(bus: &Bus, name: &str) -> Result<RunId, Failure> {

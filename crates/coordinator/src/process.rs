@@ -7,11 +7,6 @@ use crate::{
     supervisor::Supervisor,
 };
 use anyhow::{Context as _, Result, anyhow, bail};
-use axum::{
-    Router,
-    http::{StatusCode, header::CONTENT_TYPE},
-    routing::get,
-};
 use clap::{
     Parser,
     builder::{OsStringValueParser, TypedValueParser as _},
@@ -19,18 +14,16 @@ use clap::{
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use sipdo_bus::{AgentId, Bus, BusSettings, Limits, Replicas, now_ms};
+use sipdo_process::{AdminPages, Health, NatsFlags, stop_signal, write_port_file};
 use sipdo_protocol::pb::{self, run_service_server::RunServiceServer};
-use sipdo_telemetry::metrics;
 use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::{Arc, OnceLock},
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Request, Status,
@@ -44,23 +37,8 @@ const LARGEST_REQUEST: usize = 256 * 1024 * 1024;
 #[derive(Debug, Parser)]
 #[command(name = "sipdo-coordinator", version)]
 pub struct Args {
-    /// NATS servers, separated by commas
-    #[arg(
-        long,
-        env = "SIPDO_NATS_URL",
-        default_value = "nats://127.0.0.1:4222",
-        value_delimiter = ','
-    )]
-    nats_url: Vec<String>,
-    /// A NATS .creds file
-    #[arg(long, env = "SIPDO_NATS_CREDS")]
-    nats_creds: Option<PathBuf>,
-    /// A file with the seed of a NATS nkey
-    #[arg(long, env = "SIPDO_NATS_NKEY")]
-    nats_nkey: Option<PathBuf>,
-    /// A file with the certificate of the authority that signed the NATS server's
-    #[arg(long, env = "SIPDO_NATS_CA")]
-    nats_ca: Option<PathBuf>,
+    #[command(flatten)]
+    nats: NatsFlags,
     /// Address of the gRPC API
     #[arg(long, env = "SIPDO_LISTEN", default_value = "127.0.0.1:7450")]
     listen: SocketAddr,
@@ -128,7 +106,7 @@ async fn serve(args: Args) -> Result<()> {
     let token_file = args.token_file.as_deref().filter(|file| !file.as_os_str().is_empty());
     let token = token_file.map(read_token).transpose()?;
     let tls = identity(&args)?;
-    let limits = limits(&args)?;
+    let settings = bus_settings(&args)?;
     if !args.listen.ip().is_loopback() && token.is_none() && !args.insecure {
         bail!(
             "{} is a public address: give --token-file, or --insecure where something else guards it",
@@ -144,25 +122,15 @@ async fn serve(args: Args) -> Result<()> {
     write_port(args.admin_port_file.as_deref(), &admin)?;
 
     let stop = CancellationToken::new();
-    on_signal(stop.clone())?;
-    let mut settings = BusSettings {
-        urls: args.nats_url.clone(),
-        name: "sipdo-coordinator".into(),
-        ..BusSettings::default()
-    };
-    settings.credentials_file.clone_from(&args.nats_creds);
-    settings.nkey_seed_file.clone_from(&args.nats_nkey);
-    settings.tls_ca_file.clone_from(&args.nats_ca);
-    settings.window_per_run = args.window;
-    settings.limits = limits;
-    settings.replicas = match args.replicas.as_deref() {
-        None => Replicas::Auto,
-        Some("3") => Replicas::Three,
-        Some(_) => Replicas::One,
-    };
+    let signal = stop_signal()?;
+    let cancel = stop.clone();
+    tokio::spawn(async move {
+        signal.await;
+        cancel.cancel();
+    });
     let store_dir = args.store_dir.clone().filter(|folder| !folder.as_os_str().is_empty());
     let readiness = Readiness::default();
-    tokio::spawn(serve_admin(admin, readiness.clone(), stop.clone()));
+    let _pages = AdminPages::serve(admin, || Health::Good("alive"), readiness.pages(stop.clone()));
     let bus = tokio::select! {
         bus = Bus::connect(settings) => bus?,
         () = stop.cancelled() => return Ok(()),
@@ -247,6 +215,22 @@ fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.trim().as_bytes()).into()
 }
 
+fn bus_settings(args: &Args) -> Result<BusSettings> {
+    let mut settings = BusSettings {
+        name: "sipdo-coordinator".into(),
+        window_per_run: args.window,
+        limits: limits(args)?,
+        replicas: match args.replicas.as_deref() {
+            None => Replicas::Auto,
+            Some("3") => Replicas::Three,
+            Some(_) => Replicas::One,
+        },
+        ..BusSettings::default()
+    };
+    args.nats.apply(&mut settings).map_err(|problem| anyhow!(problem))?;
+    Ok(settings)
+}
+
 fn limits(args: &Args) -> Result<Limits> {
     let mut limits = Limits::default();
     let bytes = limits.max_bytes_of(args.max_bytes.as_deref().unwrap_or_default());
@@ -274,29 +258,14 @@ fn identity(args: &Args) -> Result<Option<Identity>> {
 
 fn write_port(file: Option<&Path>, listener: &TcpListener) -> Result<()> {
     let Some(file) = file else { return Ok(()) };
-    // Written beside and renamed, so that nobody reads half an address.
-    let part = file.with_extension("part");
-    fs::write(&part, listener.local_addr()?.to_string()).with_context(|| format!("cannot write {}", part.display()))?;
-    fs::rename(&part, file).with_context(|| format!("cannot write {}", file.display()))
+    write_port_file(file, &listener.local_addr()?.to_string())
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
-fn on_signal(stop: CancellationToken) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        stop.cancel();
-    });
-    Ok(())
-}
-
-/// Whether the process can work: connected, and not on its way out.
+/// Whether the process can work: connected, and not told to stop.
 #[derive(Clone, Default)]
 struct Readiness {
-    bus: std::sync::Arc<std::sync::OnceLock<Bus>>,
+    bus: Arc<OnceLock<Bus>>,
 }
 
 impl Readiness {
@@ -304,30 +273,13 @@ impl Readiness {
         drop(self.bus.set(bus));
     }
 
-    fn is_ready(&self) -> bool {
-        self.bus.get().is_some_and(Bus::is_connected)
-    }
-}
-
-async fn serve_admin(listener: TcpListener, readiness: Readiness, stop: CancellationToken) {
-    let stopping = stop.clone();
-    let ready = move || {
-        let ready = readiness.is_ready() && !stopping.is_cancelled();
-        std::future::ready(if ready {
-            (StatusCode::OK, "ready")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "not ready")
-        })
-    };
-    let router = Router::new()
-        .route("/livez", get(|| async { "alive" }))
-        .route("/readyz", get(ready))
-        .route(
-            "/metrics",
-            get(|| async { ([(CONTENT_TYPE, metrics::PAGE_TYPE)], metrics::page()) }),
-        );
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "the admin server failed");
+    /// What `/readyz` answers.
+    fn pages(&self, stop: CancellationToken) -> impl Fn() -> Health + Clone + Send + Sync + 'static {
+        let bus = Arc::clone(&self.bus);
+        move || match bus.get().is_some_and(Bus::is_connected) && !stop.is_cancelled() {
+            true => Health::Good("ready"),
+            false => Health::Bad("not ready"),
+        }
     }
 }
 

@@ -4,10 +4,12 @@ use sipdo_domain::{Amount, Pool, Role};
 use sipdo_protocol::pb;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Bytes that a role's own instructions and output schema add to an ask, at most.
-const INSTRUCTIONS: u64 = 8_000;
-/// Tokens that one repair adds to the conversation beyond the answer that it repairs.
-const REPAIR: u64 = 400;
+/// What is reserved for an agent that does not state its overhead: its version is older than the statement.
+const UNSTATED: pb::RequestOverhead = pb::RequestOverhead {
+    request_bytes: 8_000,
+    bytes_per_ask_byte: 1,
+    repair_bytes: 400,
+};
 
 /// The newest roll call, by pool.
 #[derive(Debug, Default, Clone)]
@@ -28,6 +30,8 @@ pub struct WorstCase {
     /// Tokens of the first request and of each answer at most.
     input: u64,
     output: u64,
+    /// Tokens that a repair adds at most beyond the answer that it repairs.
+    repair: u64,
     /// The dearest of those that may do it.
     price: Price,
     /// Whether the price of every model is known that may do it.
@@ -36,9 +40,9 @@ pub struct WorstCase {
 
 impl WorstCase {
     /// Of so many completions. Repairs send the whole conversation again.
-    fn of(max_calls: u32, (input, output): (u64, u64), price: Price, priced: bool) -> Self {
+    fn of(max_calls: u32, [input, output, repair]: [u64; 3], price: Price, priced: bool) -> Self {
         let calls = u64::from(max_calls);
-        let repairs: u64 = (0..calls).map(|repair| repair * (output + REPAIR)).sum();
+        let repairs: u64 = (0..calls).map(|number| number * (output + repair)).sum();
         let (input_tokens, output_tokens) = (input * calls + repairs, output * calls);
         // Rounded up, but where there is no price: what is unknown must not look like a cent.
         let cost = |tokens: u64, per_million: u64| match per_million {
@@ -55,6 +59,7 @@ impl WorstCase {
             max_calls,
             input,
             output,
+            repair,
             price,
             priced,
         }
@@ -66,7 +71,7 @@ impl WorstCase {
         let most = u32::try_from(calls).unwrap_or(u32::MAX).max(1);
         WorstCase::of(
             self.max_calls.min(most),
-            (self.input, self.output),
+            [self.input, self.output, self.repair],
             self.price,
             self.priced,
         )
@@ -170,11 +175,19 @@ impl Roster {
         let output = choice
             .and_then(|choice| choice.max_tokens.map(u64::from))
             .or_else(|| cards.iter().map(|card| u64::from(card.max_tokens)).max())?;
-        let input = payload_bytes as u64 + INSTRUCTIONS;
+        let overheads = || cards.iter().map(|card| card.overhead.unwrap_or(UNSTATED));
+        let request = |overhead: pb::RequestOverhead| {
+            let growth = u64::from(overhead.bytes_per_ask_byte.max(1));
+            (payload_bytes as u64)
+                .saturating_mul(growth)
+                .saturating_add(overhead.request_bytes)
+        };
+        let input = overheads().map(request).max()?;
+        let repair = overheads().map(|overhead| overhead.repair_bytes).max()?;
         let prices = cards.iter().map(|card| Used::by(card, choice).price);
         let price = prices.clone().flatten().reduce(Price::max).unwrap_or_default();
         let priced = prices.clone().all(|price| price.is_some());
-        Some(WorstCase::of(max_calls, (input, output), price, priced))
+        Some(WorstCase::of(max_calls, [input, output, repair], price, priced))
     }
 
     /// Models that may answer a pool's jobs and whose price nobody knows, as `pool endpoint/model`.
@@ -277,6 +290,9 @@ pub fn nobody(pool: &Pool) -> String {
 mod tests {
     use super::*;
 
+    const INSTRUCTIONS: u64 = UNSTATED.request_bytes;
+    const REPAIR: u64 = UNSTATED.repair_bytes;
+
     fn card(max_calls: u32, price: u64) -> pb::AgentStatus {
         pb::AgentStatus {
             role: "checker".into(),
@@ -302,6 +318,35 @@ mod tests {
         assert_eq!(plain.amount.nano_usd, plain.amount.tokens * 2_000 + 2);
         assert_eq!((worst.within(9), worst.within(0)), (worst, plain));
         assert_eq!(roster.worst(&Role::Learner.into(), 1, None), None, "no agent, no price");
+    }
+
+    #[test]
+    fn an_agent_is_reserved_for_by_the_overhead_that_it_states() {
+        let stated = |request_bytes, bytes_per_ask_byte, repair_bytes| pb::AgentStatus {
+            overhead: Some(pb::RequestOverhead {
+                request_bytes,
+                bytes_per_ask_byte,
+                repair_bytes,
+            }),
+            ..card(2, 0)
+        };
+        let tokens = |cards: Vec<pb::AgentStatus>| {
+            let worst = Roster::new(cards).worst(&Role::Checker.into(), 1_000, None);
+            worst.unwrap().amount.tokens
+        };
+        assert_eq!(tokens(vec![stated(10, 2, 7)]), 2 * 2_010 + (100 + 7) + 2 * 100);
+        let largest = 2 * 2_010 + (100 + 70) + 2 * 100;
+        assert_eq!(
+            tokens(vec![stated(10, 2, 7), stated(20, 1, 70)]),
+            largest,
+            "over all agents"
+        );
+        let older = 2 * (1_000 + INSTRUCTIONS) + (100 + REPAIR) + 2 * 100;
+        assert_eq!(
+            tokens(vec![stated(10, 2, 7), card(2, 0)]),
+            older,
+            "one of an older version"
+        );
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use serde_json::json;
 use sipdo_agent::role::{
-    Form, InvalidReply, Material, ModelOutput, Plan, Request, RoleAgent, explaining, not_mine, required, wrong_form,
+    Form, InvalidReply, Material, ModelOutput, Overhead, Plan, Request, RoleAgent, SECTION_BYTES, explaining, not_mine,
+    required, wrong_form,
 };
 use sipdo_domain::{Ask, Draft, GenerateRequest, Measured, Reply, Role, fence};
 use sipdo_llm::{Message, Schema, SchemaError};
@@ -17,6 +18,13 @@ const MAX_INPUT: usize = 48_000;
 const MAX_TARGET: usize = 8_000;
 /// Longest rationale that is kept, in characters.
 const MAX_RATIONALE: usize = 24_000;
+
+/// Sections of a request.
+const SECTIONS: usize = 11;
+/// Bytes of a text within JSON for one of its own: `"` and line feeds are escaped.
+const JSON_GROWTH: u32 = 2;
+/// Bytes of the JSON around examples, as far as their growth does not cover it.
+const EXAMPLES: usize = 2_000;
 
 const INSTRUCTION: &str = "\
 You are an expert in writing questions and answers for the task that you are given. You write one new example of it: an input \
@@ -77,6 +85,11 @@ impl Generator {
 impl RoleAgent for Generator {
     fn role(&self) -> Role {
         Role::Generator
+    }
+
+    fn overhead(&self) -> Overhead {
+        let instructions = INSTRUCTION.len() + fence::NOTICE.len() + FORM.len() + SECTIONS * SECTION_BYTES;
+        Overhead::json(instructions + EXAMPLES, [self.schema.as_ref()]).growing(JSON_GROWTH)
     }
 
     fn plan(&self, ask: &Ask) -> Measured<Plan> {
@@ -152,7 +165,9 @@ fn list(texts: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message as _;
     use sipdo_domain::{PastExample, Reason, TaskBrief};
+    use sipdo_protocol::pb;
 
     fn brief() -> GenerateRequest {
         GenerateRequest {
@@ -275,5 +290,38 @@ mod tests {
             .why;
         assert_eq!(why.reason, Reason::Empty);
         assert!(why.detail.contains("target"), "{}", why.detail);
+    }
+
+    #[test]
+    fn a_request_is_never_larger_than_the_role_states() {
+        let generator = Generator::new().unwrap();
+        for text in ["x", "a plain question", "{\"a\": \"b\"}\n"] {
+            let many = |count: usize| vec![text.to_owned(); count];
+            let past = PastExample {
+                level: 10,
+                input: text.into(),
+                target: text.into(),
+            };
+            let brief = GenerateRequest {
+                task: TaskBrief {
+                    description: text.into(),
+                    answer_format: text.into(),
+                    labels: many(50),
+                },
+                shown: vec![(text.into(), text.into()); 50],
+                past: vec![past; 50],
+                target: Some(text.into()),
+                weaknesses: many(50),
+                passage: Some(text.into()),
+                refused: many(50),
+                ..brief()
+            };
+            let ask = Ask::Synthesize(brief);
+            let size = pb::Ask::from(ask.clone()).encoded_len();
+            let Ok(Plan::Model(request)) = generator.plan(&ask) else {
+                panic!("a model is asked")
+            };
+            assert_eq!(generator.overhead().check(&request, size), Ok(()));
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Nothing is added to the prompt, not even a fence: what is measured here is what the user gets.
 
-use sipdo_agent::role::{Form, InvalidReply, ModelOutput, Plan, Request, RoleAgent, not_mine, wrong_form};
+use sipdo_agent::role::{Form, InvalidReply, ModelOutput, Overhead, Plan, Request, RoleAgent, not_mine, wrong_form};
 use sipdo_domain::{Answer, Ask, Measured, Reply, Role, prompt};
 use sipdo_llm::Message;
 
@@ -17,6 +17,10 @@ impl RoleAgent for Learner {
 
     fn structured(&self) -> bool {
         false
+    }
+
+    fn overhead(&self) -> Overhead {
+        Overhead::text(0)
     }
 
     fn plan(&self, ask: &Ask) -> Measured<Plan> {
@@ -47,8 +51,10 @@ impl RoleAgent for Learner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message as _;
     use sipdo_domain::{AnswerRequest, Reason, SolveRequest, TaskBrief};
     use sipdo_llm::Role as Speaker;
+    use sipdo_protocol::pb;
 
     fn planned(prompt: &str, input: &str) -> Request {
         let ask = Ask::Answer(AnswerRequest {
@@ -105,5 +111,20 @@ mod tests {
         let why = Learner.plan(&ask).unwrap_err();
         assert_eq!(why.reason, Reason::Misconfigured);
         assert!(why.detail.contains("checker"), "{}", why.detail);
+    }
+
+    #[test]
+    fn a_request_is_never_larger_than_the_role_states() {
+        for (prompt, input) in [("", "x"), ("Answer.", "x"), ("Say {input}, or {input}.", "x y")] {
+            let ask = Ask::Answer(AnswerRequest {
+                prompt: prompt.into(),
+                input: input.into(),
+            });
+            let size = pb::Ask::from(ask.clone()).encoded_len();
+            let Ok(Plan::Model(request)) = Learner.plan(&ask) else {
+                panic!("a model is asked")
+            };
+            assert_eq!(Learner.overhead().check(&request, size), Ok(()));
+        }
     }
 }

@@ -143,7 +143,12 @@ impl Call<'_> {
                         .zip(usage.output_tokens)
                         .map(|(input, output)| input + output),
                 );
-                let judged = reply.judge(latency, std::mem::take(&mut shaped.dropped), model.price());
+                let judged = reply.judge(
+                    self.attempts.len(),
+                    latency,
+                    std::mem::take(&mut shaped.dropped),
+                    model.price(),
+                );
                 (Some(200), None, Paid::Yes, judged.map_err(Next::Over))
             }
             Err(failure) => {

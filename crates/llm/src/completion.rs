@@ -21,6 +21,8 @@ pub struct Completion {
     pub response_id: Option<String>,
     /// The provider's mark of the backend that answered.
     pub system_fingerprint: Option<String>,
+    /// Which request of its call it answers: the index of its [`crate::AttemptRecord`].
+    pub attempt: usize,
     /// From sending the request to reading the last byte, of the attempt that succeeded.
     pub latency: Duration,
     /// Options of the request that the endpoint cannot honour and that were therefore not sent, by name.

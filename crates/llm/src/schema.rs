@@ -3,6 +3,8 @@
 use genai::chat::{JsonSchemaDialect, sanitize_json_schema};
 use serde_json::Value;
 
+use crate::text::clip;
+
 /// A named JSON schema with its validator. Make it once per role and share it in an `Arc`.
 pub struct Schema {
     name: String,
@@ -11,6 +13,13 @@ pub struct Schema {
     text: String,
     validator: jsonschema::Validator,
 }
+
+/// Most findings that are told of one value.
+const MAX_FINDINGS: usize = 5;
+/// Most that is told of the place of a finding, and of its words, in bytes.
+const FINDING_PART: usize = 160;
+/// Most bytes of all findings: each has a place and words, an ellipsis after either, and separators.
+pub(crate) const MAX_FINDING_BYTES: usize = MAX_FINDINGS * 2 * (FINDING_PART + '…'.len_utf8() + 2);
 
 /// The schema given is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,11 +92,12 @@ impl Schema {
         let findings: Vec<String> = self
             .validator
             .iter_errors(&value)
-            .take(5)
+            .take(MAX_FINDINGS)
             .map(|finding| {
                 let place = finding.instance_path().to_string();
                 let place = if place.is_empty() { "the whole" } else { place.as_str() };
-                format!("{place}: {}", crate::text::clip(&finding.to_string(), 160))
+                let [place, words] = [place, &finding.to_string()].map(|part| clip(part, FINDING_PART));
+                format!("{place}: {words}")
             })
             .collect();
         if findings.is_empty() {

@@ -8,14 +8,16 @@ use crate::chat::{AttemptRecord, ChatModel, ChatRequest, Message, Outcome, Outpu
 use crate::completion::Completion;
 use crate::error::ModelError;
 use crate::json;
-use crate::schema::Schema;
+use crate::schema::{MAX_FINDING_BYTES, Schema};
+use crate::wire::INSTRUCTION;
 
 /// How a structured request went.
 #[derive(Debug)]
 pub struct Structured {
     /// A value that satisfies the schema, or why there is none.
     pub result: Result<Value, ModelError>,
-    /// Every completion that was paid for, useless ones included, in order: the one place to count from.
+    /// Every completion that was paid for, useless ones included, in order: the one place to count from. Each names its
+    /// request among `attempts`.
     pub completions: Vec<Completion>,
     /// Every request sent, repairs included.
     pub attempts: Vec<AttemptRecord>,
@@ -54,11 +56,16 @@ pub async fn structured<M: ChatModel>(
     let (mut completions, mut attempts, mut repairs) = (Vec::new(), Vec::new(), 0);
     let result = loop {
         let Outcome { result, attempts: sent } = model.complete(&request).await;
+        let before = attempts.len();
         attempts.extend(sent);
+        let placed = |completion: Completion| Completion {
+            attempt: before + completion.attempt,
+            ..completion
+        };
         let completion = match result {
-            Ok(completion) => completion,
+            Ok(completion) => placed(completion),
             Err(error) => {
-                completions.extend(error.paid().cloned());
+                completions.extend(error.paid().cloned().map(placed));
                 break Err(error);
             }
         };
@@ -118,23 +125,41 @@ fn accept(text: &str, schema: &Schema) -> Result<Value, String> {
     Err(first_finding.unwrap_or_else(|| "it holds no JSON object or array".to_owned()))
 }
 
+/// What is said around the finding, in front of the schema.
+const COMPLAINT: [&str; 2] = [
+    "That reply cannot be used: ",
+    "\nReply again with one corrected JSON value and nothing else. It must satisfy this JSON Schema:\n",
+];
+
 fn complaint(finding: &str, schema: &Schema) -> String {
-    format!(
-        "That reply cannot be used: {finding}\nReply again with one corrected JSON value and nothing else. It must \
-         satisfy this JSON Schema:\n{}",
-        schema.text()
-    )
+    let [before, after] = COMPLAINT;
+    format!("{before}{finding}{after}{}", schema.text())
+}
+
+impl Schema {
+    /// Most bytes that it adds to a request, whether the endpoint enforces it or is told of it in words.
+    pub fn request_bytes(&self) -> usize {
+        let told = INSTRUCTION.len() + "\n\n".len() + self.text().len();
+        let enforced = self.name().len() + self.strict().to_string().len();
+        told.max(enforced)
+    }
+
+    /// Most bytes of the message that asks for a repair.
+    pub fn repair_bytes(&self) -> usize {
+        let words: usize = COMPLAINT.iter().map(|words| words.len()).sum();
+        words + MAX_FINDING_BYTES + self.text().len()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::Sampling;
+    use crate::chat::{Paid, Sampling};
     use crate::completion::{Finish, Usage};
     use serde_json::json;
     use std::collections::VecDeque;
     use std::sync::Mutex;
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     /// Says its lines in order and remembers what it was asked.
     struct Script {
@@ -162,8 +187,19 @@ mod tests {
                 .expect("asked more often than scripted");
             Outcome {
                 result: line.map(completion),
-                attempts: Vec::new(),
+                attempts: vec![attempt(503), attempt(200)],
             }
+        }
+    }
+
+    fn attempt(status: u16) -> AttemptRecord {
+        AttemptRecord {
+            started: SystemTime::UNIX_EPOCH,
+            latency: Duration::ZERO,
+            status: Some(status),
+            kind: "ok",
+            retry_after: None,
+            paid: Paid::Yes,
         }
     }
 
@@ -180,6 +216,7 @@ mod tests {
             model_reported: None,
             response_id: None,
             system_fingerprint: None,
+            attempt: 1,
             latency: Duration::ZERO,
             dropped: Vec::new(),
         }
@@ -221,6 +258,35 @@ mod tests {
         let last = &asked[2].messages;
         assert_eq!(last[1], Message::assistant(r#"{"n": "x"}"#));
         assert!(last[2].text.contains("/n"), "{}", last[2].text);
+    }
+
+    #[tokio::test]
+    async fn each_completion_names_its_own_request_among_all() {
+        let script = Script::new([
+            Ok("no idea"),
+            Err(ModelError::Empty {
+                completion: Box::new(completion("")),
+            }),
+        ]);
+        let done = ask(&script, 2, true).await;
+        let named: Vec<usize> = done.completions.iter().map(|completion| completion.attempt).collect();
+        assert_eq!((named, done.attempts.len()), (vec![1, 3], 4));
+        assert!(
+            done.completions
+                .iter()
+                .all(|completion| done.attempts[completion.attempt].status == Some(200))
+        );
+    }
+
+    #[tokio::test]
+    async fn no_repair_says_more_than_is_stated() {
+        let long = format!("{{\"{}\": 1}}", "ä".repeat(5_000));
+        let wrong: &'static str = Box::leak(long.into_boxed_str());
+        let json = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "additionalProperties": false});
+        let schema = Arc::new(Schema::new("number", json).unwrap());
+        let finding = accept(wrong, &schema).unwrap_err();
+        assert!(complaint(&finding, &schema).len() <= schema.repair_bytes(), "{finding}");
+        assert!(finding.len() > 160, "the finding quotes the answer: {finding}");
     }
 
     #[tokio::test]

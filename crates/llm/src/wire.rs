@@ -69,12 +69,13 @@ impl<'a> Shaped<'a> {
     }
 }
 
+/// What is said before a schema that the endpoint does not enforce.
+pub(crate) const INSTRUCTION: &str =
+    "Reply with one JSON value and nothing else: no prose, no code fence. It must satisfy this JSON Schema:\n";
+
 /// Asks for JSON in words, at the end of what the user says.
 fn instruct(messages: &mut Vec<Message>, schema: &Schema) {
-    let words = format!(
-        "Reply with one JSON value and nothing else: no prose, no code fence. It must satisfy this JSON Schema:\n{}",
-        schema.text()
-    );
+    let words = format!("{INSTRUCTION}{}", schema.text());
     match messages.last_mut() {
         Some(last) if last.role == Role::User => {
             last.text.push_str("\n\n");
@@ -101,6 +102,7 @@ impl Reply {
     /// A whole answer, or why this is none; what was paid for is in both.
     pub(crate) fn judge(
         self,
+        attempt: usize,
         latency: Duration,
         dropped: Vec<&'static str>,
         price: Option<&Price>,
@@ -113,6 +115,7 @@ impl Reply {
             model_reported: self.model_reported,
             response_id: self.response_id,
             system_fingerprint: self.system_fingerprint,
+            attempt,
             latency,
             dropped,
         };

@@ -4,7 +4,9 @@
 //! strategy allows: too long, and the model is asked once more, for a shorter one.
 
 use serde_json::json;
-use sipdo_agent::role::{Form, InvalidReply, ModelOutput, Plan, Request, RoleAgent, not_mine, required, wrong_form};
+use sipdo_agent::role::{
+    Form, InvalidReply, ModelOutput, Overhead, Plan, Request, RoleAgent, not_mine, required, wrong_form,
+};
 use sipdo_domain::{Ask, Edit, EditRequest, Measured, NotMeasured, Reason, Reply, Role, fence};
 use sipdo_llm::{Message, Schema};
 use std::collections::HashMap;
@@ -12,6 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Schemas that are kept prepared. A strategy has a handful of steps; the bound is for whoever asks for countless ones.
 const KEPT_SCHEMAS: usize = 64;
+
+/// Longest name of a step and of its property, in bytes.
+const MAX_NAME: usize = 64;
 
 /// The role. Answers [`Ask::Edit`].
 #[derive(Debug, Default)]
@@ -54,13 +59,28 @@ impl RoleAgent for Optimizer {
         Role::Optimizer
     }
 
+    fn overhead(&self) -> Overhead {
+        let longest = "n".repeat(MAX_NAME);
+        let schema = self.schema(&longest, &longest).ok();
+        let complaint = shorter(usize::MAX, &longest).len();
+        let words = instruction("", &longest, u32::MAX);
+        Overhead::json(words.len(), schema.as_deref()).complaining(complaint)
+    }
+
     fn plan(&self, ask: &Ask) -> Measured<Plan> {
         let Ask::Edit(edit) = ask else {
             return Err(not_mine(Role::Optimizer, ask));
         };
+        if edit.field.len() > MAX_NAME {
+            let detail = format!("the property of a step has a name of at most {MAX_NAME} bytes");
+            return Err(NotMeasured::new(Reason::Misconfigured, detail));
+        }
         let schema = self.schema(&edit.step, &edit.field)?;
         Ok(Plan::Model(Request {
-            messages: vec![Message::system(instruction(edit)), Message::user(edit.material.clone())],
+            messages: vec![
+                Message::system(instruction(&edit.instruction, &edit.field, edit.max_chars)),
+                Message::user(edit.material.clone()),
+            ],
             form: Form::Json(schema),
             temperature: edit.temperature,
         }))
@@ -71,39 +91,43 @@ impl RoleAgent for Optimizer {
             return Err(wrong_form().into());
         };
         let most = usize::try_from(edit.max_chars).unwrap_or(usize::MAX);
-        required(&value, &edit.field, most).map(|text| Edit { text }.into()).map_err(|why| {
-            let ask_again = (why.reason == Reason::TooLarge).then(|| {
-                format!(
-                    "That is too long: at most {most} characters are taken. Say the same in fewer words: keep every rule that \
-                     matters, drop repetition and examples. Reply with the whole of it again as one JSON object with the \
-                     property \"{}\".",
-                    edit.field
-                )
-            });
-            InvalidReply { why, ask_again }
-        })
+        required(&value, &edit.field, most)
+            .map(|text| Edit { text }.into())
+            .map_err(|why| {
+                let ask_again = (why.reason == Reason::TooLarge).then(|| shorter(most, &edit.field));
+                InvalidReply { why, ask_again }
+            })
     }
 }
 
+/// Asks for the same text within the limit.
+fn shorter(most: usize, field: &str) -> String {
+    format!(
+        "That is too long: at most {most} characters are taken. Say the same in fewer words: keep every rule that \
+         matters, drop repetition and examples. Reply with the whole of it again as one JSON object with the \
+         property \"{field}\"."
+    )
+}
+
 /// The strategy's own instruction, and below it the form of the answer.
-fn instruction(edit: &EditRequest) -> String {
+fn instruction(step: &str, field: &str, max_chars: u32) -> String {
     let role = "You carry out one step of improving a prompt. Its instruction:";
-    let limit = if edit.max_chars > 0 {
-        format!(", at most {} characters", edit.max_chars)
+    let limit = if max_chars > 0 {
+        format!(", at most {max_chars} characters")
     } else {
         String::new()
     };
     format!(
-        "{role}\n\n{}\n\n{}\n\nReply with one JSON object and nothing else, with the one property \"{}\": a string{limit}.",
-        edit.instruction,
-        fence::NOTICE,
-        edit.field
+        "{role}\n\n{step}\n\n{}\n\nReply with one JSON object and nothing else, with the one property \"{field}\": a string{limit}.",
+        fence::NOTICE
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message as _;
+    use sipdo_protocol::pb;
 
     fn edit() -> EditRequest {
         EditRequest {
@@ -174,5 +198,32 @@ mod tests {
             optimizer.schema(&format!("step-{number}"), "text").unwrap();
         }
         assert!(optimizer.schemas.lock().unwrap().len() <= KEPT_SCHEMAS);
+    }
+
+    #[test]
+    fn a_request_is_never_larger_than_the_role_states() {
+        let optimizer = Optimizer::new();
+        let longest = "n".repeat(MAX_NAME);
+        let most = EditRequest {
+            step: longest.clone(),
+            field: longest,
+            max_chars: u32::MAX,
+            ..edit()
+        };
+        for ask in [Ask::Edit(edit()), Ask::Edit(most.clone())] {
+            let size = pb::Ask::from(ask.clone()).encoded_len();
+            let Ok(Plan::Model(request)) = optimizer.plan(&ask) else {
+                panic!("a model is asked")
+            };
+            assert_eq!(optimizer.overhead().check(&request, size), Ok(()));
+        }
+        let endless = EditRequest {
+            field: "n".repeat(MAX_NAME + 1),
+            ..most
+        };
+        assert_eq!(
+            optimizer.plan(&Ask::Edit(endless)).unwrap_err().reason,
+            Reason::Misconfigured
+        );
     }
 }

@@ -5,7 +5,8 @@
 
 use serde_json::{Value, json};
 use sipdo_agent::role::{
-    Form, InvalidReply, Material, ModelOutput, Plan, Request, RoleAgent, explaining, not_mine, required, wrong_form,
+    Form, InvalidReply, Material, ModelOutput, Overhead, Plan, Request, RoleAgent, SECTION_BYTES, explaining, not_mine,
+    required, wrong_form,
 };
 use sipdo_domain::{
     Ask, Grade, GradeRequest, JudgeRequest, Measured, NotMeasured, Reason, Reply, Role, Verdict, VerdictKind, fence,
@@ -17,6 +18,9 @@ use std::sync::Arc;
 const MAX_ANSWER: usize = 8_000;
 /// Most that is kept of its reasons, in characters.
 const MAX_REASONS: usize = 16_000;
+
+/// Most sections of a request.
+const SECTIONS: usize = 7;
 
 const JUDGE: &str = "\
 You are a strict reviewer of questions and their answers. You are given a task, one question of it, the working and the answer of \
@@ -96,6 +100,12 @@ impl Verifier {
 impl RoleAgent for Verifier {
     fn role(&self) -> Role {
         Role::Verifier
+    }
+
+    fn overhead(&self) -> Overhead {
+        let words = (JUDGE.len() + JUDGE_FORM.len()).max(GRADE.len() + GRADE_FORM.len());
+        let instructions = words + fence::NOTICE.len() + SECTIONS * SECTION_BYTES;
+        Overhead::json(instructions, [self.verdict.as_ref(), self.grade.as_ref()])
     }
 
     fn plan(&self, ask: &Ask) -> Measured<Plan> {
@@ -183,7 +193,9 @@ fn grade(value: &Value) -> Measured<Grade> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message as _;
     use sipdo_domain::TaskBrief;
+    use sipdo_protocol::pb;
 
     fn task() -> TaskBrief {
         TaskBrief {
@@ -322,5 +334,17 @@ mod tests {
             .read(&grading(""), ModelOutput::Json(json!({"reason": "same"})))
             .unwrap_err();
         assert_eq!(unfit.why.reason, Reason::Malformed);
+    }
+
+    #[test]
+    fn a_request_is_never_larger_than_the_role_states() {
+        let verifier = Verifier::new().unwrap();
+        for ask in [case(), grading(""), grading("In full.")] {
+            let size = pb::Ask::from(ask.clone()).encoded_len();
+            let Ok(Plan::Model(request)) = verifier.plan(&ask) else {
+                panic!("a model is asked")
+            };
+            assert_eq!(verifier.overhead().check(&request, size), Ok(()));
+        }
     }
 }

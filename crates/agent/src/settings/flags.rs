@@ -8,6 +8,7 @@ use clap::Args;
 use sipdo_bus::BusSettings;
 use sipdo_domain::{Pool, Role};
 use sipdo_llm::{Endpoint, ModelSettings, Provider};
+use sipdo_process::NatsFlags;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,9 +28,9 @@ pub struct AgentFlags {
     /// The operator's file [default: ./sipdo.toml, then sipdo/sipdo.toml in the user's configuration directory]
     #[arg(long, value_name = "FILE", env = "SIPDO_CONFIG")]
     pub config: Option<PathBuf>,
-    /// NATS servers, with commas between them [default: nats://127.0.0.1:4222]
-    #[arg(long, value_name = "URL", env = "SIPDO_NATS_URL", hide_env_values = true)]
-    pub nats_url: Option<String>,
+    /// How to reach NATS.
+    #[command(flatten)]
+    pub nats: NatsFlags,
     /// Name of the endpoint to use; with --base-url, the name to give it
     #[arg(long, value_name = "NAME", env = "SIPDO_ENDPOINT")]
     pub endpoint: Option<String>,
@@ -117,12 +118,8 @@ impl AgentFlags {
     /// A file, flag or combination that cannot be used.
     pub fn resolve(self, role: Role, env: impl Fn(&str) -> Option<String>) -> Result<AgentSettings, SettingsError> {
         let mut settings = Settings::find(self.config.as_deref(), &env)?;
-        if let Some(url) = &self.nats_url {
-            settings.nats.url = Some(url.clone());
-        }
-        if let Some((key, problem)) = settings.nats.problem() {
-            return Err(SettingsError::Unusable(format!("nats.{key}: {problem}")));
-        }
+        let mut bus = settings.nats.bus(role.name());
+        self.nats.apply(&mut bus).map_err(SettingsError::Unusable)?;
         let endpoint = self.define_endpoint(&mut settings, &env)?;
         let flags = RoleModel {
             endpoint,
@@ -153,7 +150,7 @@ impl AgentFlags {
         Ok(AgentSettings {
             role,
             pool,
-            bus: settings.nats.bus(role.name()),
+            bus,
             endpoints: settings.endpoints,
             model,
             slots,
@@ -246,11 +243,18 @@ mod tests {
         }
     }
 
+    fn nats(url: &str) -> NatsFlags {
+        NatsFlags {
+            nats_url: Some(url.to_owned()),
+            ..NatsFlags::default()
+        }
+    }
+
     #[test]
     fn a_url_and_a_model_are_enough() {
         let given = AgentFlags {
             base_url: Some("http://localhost:11434/v1".into()),
-            nats_url: Some("nats://host:4222".into()),
+            nats: nats("nats://host:4222"),
             ..flags("qwen3:4b")
         };
         let settings = given.resolve(Role::Checker, env).unwrap();
@@ -368,10 +372,10 @@ mod tests {
         );
         says(
             AgentFlags {
-                nats_url: Some(" , ".into()),
+                nats: nats(" , "),
                 ..local
             },
-            "nats.url",
+            "--nats-url",
         );
     }
 }

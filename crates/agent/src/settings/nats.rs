@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sipdo_bus::{BusSettings, Limits, Replicas};
+use sipdo_process::nats_urls;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,7 +42,7 @@ impl NatsSettings {
     /// The bus settings of a process called `name`.
     pub fn bus(&self, name: &str) -> BusSettings {
         let defaults = BusSettings::default();
-        let urls = self.url.as_deref().map(urls).unwrap_or(defaults.urls);
+        let urls = self.url.as_deref().map(nats_urls).unwrap_or(defaults.urls);
         BusSettings {
             urls,
             credentials_file: self.credentials_file.clone(),
@@ -89,7 +90,7 @@ impl NatsSettings {
 
     /// What is wrong, as a key and words.
     pub(super) fn problem(&self) -> Option<(&'static str, String)> {
-        if self.url.as_deref().is_some_and(|url| urls(url).is_empty()) {
+        if self.url.as_deref().is_some_and(|url| nats_urls(url).is_empty()) {
             return Some(("url", "is empty: write for example nats://localhost:4222".into()));
         }
         if self.credentials_file.is_some() && self.nkey_seed_file.is_some() {
@@ -114,14 +115,6 @@ impl NatsSettings {
             )
         })
     }
-}
-
-fn urls(list: &str) -> Vec<String> {
-    list.split(',')
-        .map(str::trim)
-        .filter(|url| !url.is_empty())
-        .map(str::to_owned)
-        .collect()
 }
 
 #[cfg(test)]

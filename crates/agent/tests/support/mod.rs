@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use prost::Message as _;
 use serde_json::{Value, json};
-use sipdo_agent::role::{Form, InvalidReply, ModelOutput, Plan, Request, RoleAgent};
+use sipdo_agent::role::{Form, InvalidReply, ModelOutput, Overhead, Plan, Request, RoleAgent};
 use sipdo_agent::{AgentError, AgentSettings, Patience, serve};
 use sipdo_bus::local::{NatsServer, NatsServerOptions};
 use sipdo_bus::{Bus, BusSettings, JobId, JobMessage, NewMessage, Published, RunId, RunReader};
@@ -169,6 +169,10 @@ impl RoleAgent for Plain {
         false
     }
 
+    fn overhead(&self) -> Overhead {
+        Overhead::text(0)
+    }
+
     fn plan(&self, ask: &Ask) -> Measured<Plan> {
         let Ask::Answer(AnswerRequest { prompt, input }) = ask else {
             panic!("only answers are asked: {ask:?}")
@@ -202,6 +206,10 @@ impl Shaped {
 impl RoleAgent for Shaped {
     fn role(&self) -> Role {
         Role::Checker
+    }
+
+    fn overhead(&self) -> Overhead {
+        Overhead::json(0, [self.0.as_ref()])
     }
 
     fn plan(&self, ask: &Ask) -> Measured<Plan> {
@@ -294,7 +302,6 @@ impl World {
             model,
             ask: Some(ask.into()),
             max_calls,
-            max_tokens: 0,
             at_most: None,
         };
         let message = JobMessage {

@@ -41,7 +41,6 @@ impl Leader<'_> {
             model: self.models.get(&pool.to_string()).cloned(),
             ask: Some(ask),
             max_calls,
-            max_tokens: 0,
             at_most,
         };
         let whose = pool.role;
