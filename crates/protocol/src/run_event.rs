@@ -1,8 +1,7 @@
-//! What a strategy told.
+//! The events that a strategy emits.
 
 use crate::{
-    DecodeError,
-    error::{each, required},
+    error::{DecodeError, each, required},
     pb,
 };
 use sipdo_domain::RunEvent;

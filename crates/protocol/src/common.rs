@@ -1,8 +1,7 @@
 //! `common.proto`: the words that jobs, the journal and the API share.
 
 use crate::{
-    DecodeError,
-    error::{known, required, unspecified},
+    error::{DecodeError, known, required, unspecified},
     pb,
 };
 use sipdo_domain::{Amount, Budget, Example, Mark, Measured, NotMeasured, Provenance, Reason, Role, Score, TaskBrief};
