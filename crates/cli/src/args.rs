@@ -10,11 +10,13 @@ Exit codes:
   0    done
   1    something failed
   2    wrong usage, a bad input file, or a model or key that an endpoint does not take
-  3    the run ended but found nothing better than the seed prompt
+  3    the run ended, and its prompt is not shown to be better than the seed prompt
   4    no such run or prompt
   5    the coordinator refused the token
   6    something needed does not answer, or not in time, or has no room
   7    the run ended at a cap of its budget
+  8    the run ended, and its prompt is worse than the seed prompt
+  10   too little was measured for a verdict
   130  interrupted
 
 Data goes to stdout, messages to stderr. NO_COLOR and TERM=dumb are honoured.";
@@ -87,6 +89,8 @@ mod tests {
             Exit::Auth,
             Exit::Unavailable,
             Exit::BudgetExhausted,
+            Exit::Worse,
+            Exit::TooLittleMeasured,
             Exit::Interrupted,
         ] {
             let code = exit as u8;

@@ -17,7 +17,7 @@ pub enum Exit {
     Failure = 1,
     /// Wrong usage, or a bad input file.
     Usage = 2,
-    /// The run ended but found nothing better than the seed prompt.
+    /// The run ended, and its prompt is not shown to be better than the seed prompt.
     NothingBetter = 3,
     /// No such run, prompt or file.
     NotFound = 4,
@@ -27,6 +27,10 @@ pub enum Exit {
     Unavailable = 6,
     /// The run ended at a cap of its budget.
     BudgetExhausted = 7,
+    /// The run ended, and its prompt is worse than the seed prompt.
+    Worse = 8,
+    /// Too little was measured for a verdict.
+    TooLittleMeasured = 10,
     /// Interrupted by Ctrl-C.
     Interrupted = 130,
 }

@@ -20,7 +20,8 @@ pub struct Files {
     pub names: Vec<String>,
 }
 
-/// Writes `prompt.txt`, `report.json`, `report.md`, `synthetic.jsonl` and `corrections.jsonl` into `folder`. A run without an
+/// Writes `prompt.txt`, `report.json`, `report.md`, `synthetic.jsonl` and `corrections.jsonl` into `folder`, and `candidate.txt` where a
+/// prompt was found and refused. A run without an
 /// outcome leaves only the report and the prompt that it stood on.
 ///
 /// # Errors
@@ -47,6 +48,14 @@ pub fn write_files(run: &pb::Run, report: &Report, folder: &Path) -> Result<File
         let (mut synthetic, mut corrections) = (Vec::new(), Vec::new());
         export::write_synthetic(&outcome, Which::All, &mut synthetic)?;
         export::write_corrections(&outcome, &mut corrections)?;
+        // A refused prompt is paid for: it is kept beside the one to use.
+        if let Some(refused) = outcome
+            .prompts
+            .iter()
+            .find(|prompt| prompt.version == outcome.found && outcome.reverted)
+        {
+            write("candidate.txt", refused.text.as_bytes())?;
+        }
         write("synthetic.jsonl", &synthetic)?;
         write("corrections.jsonl", &corrections)?;
     }

@@ -192,6 +192,7 @@ mod tests {
             gates: TaskGates::default(),
             corpus: vec![],
             seed: 0,
+            accept: None,
         }
     }
 

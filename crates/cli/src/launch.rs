@@ -417,7 +417,7 @@ pub fn tell_end(run: &pb::Run, simulated: bool, folder: Option<&Path>) -> Outcom
 fn exit(run: &pb::Run, goal: Goal) -> Exit {
     match (goal, Report::exit(run)) {
         // Nothing is reverted by measuring.
-        (Goal::Eval, Exit::NothingBetter) => Exit::Ok,
+        (Goal::Eval, Exit::NothingBetter | Exit::Worse) => Exit::Ok,
         (_, exit) => exit,
     }
 }

@@ -281,6 +281,7 @@ mod tests {
         entry(Kind::Told(pb::EventRecorded {
             number: 1,
             telling: Some(pb::RunEvent { event: Some(run_event) }),
+            written_by: None,
         }))
     }
 

@@ -42,6 +42,10 @@ pub struct Report {
     pub found_version: u32,
     /// The seed is kept because nothing better was found.
     pub reverted: bool,
+    /// What the held-out test shows: `better`, `not shown to be better`, `worse`; none where it was not taken.
+    pub verdict: Option<&'static str>,
+    /// About how many more test examples would show a gain of the size that was seen.
+    pub more_examples: Option<u32>,
     /// The prompt to use.
     pub prompt: String,
     /// Held-out scores, in the order measured.
@@ -166,6 +170,8 @@ impl Report {
             best_version: best,
             found_version: if run.outcome.is_some() { outcome.found } else { best },
             reverted: outcome.reverted,
+            verdict: verdict(outcome.shown()),
+            more_examples: outcome.more_examples,
             prompt: prompts
                 .iter()
                 .find(|prompt| prompt.version == best)
@@ -209,12 +215,31 @@ impl Report {
         match run.summary.as_ref().map(pb::Summary::state) {
             Some(pb::State::BudgetExhausted) => Exit::BudgetExhausted,
             Some(pb::State::Finished | pb::State::Stopped) => match &run.outcome {
+                Some(outcome) if outcome.shown() == pb::outcome::Shown::Worse => Exit::Worse,
+                Some(outcome) if tested_in_vain(outcome) => Exit::TooLittleMeasured,
+                Some(outcome) if outcome.shown() == pb::outcome::Shown::Nothing => Exit::NothingBetter,
                 Some(outcome) if outcome.reverted || outcome.best == 0 => Exit::NothingBetter,
                 _ => Exit::Ok,
             },
             _ => Exit::Failure,
         }
     }
+}
+
+/// The verdict in words.
+fn verdict(shown: pb::outcome::Shown) -> Option<&'static str> {
+    match shown {
+        pb::outcome::Shown::Unspecified => None,
+        pb::outcome::Shown::Better => Some("better"),
+        pb::outcome::Shown::Nothing => Some("not shown to be better"),
+        pb::outcome::Shown::Worse => Some("worse"),
+    }
+}
+
+/// Whether a test was taken of which no answer counts.
+fn tested_in_vain(outcome: &pb::Outcome) -> bool {
+    let measured = |arm: &pb::Arm| arm.score.is_some_and(|score| score.right + score.wrong > 0);
+    !outcome.arms.is_empty() && !outcome.arms.iter().any(measured)
 }
 
 /// Whether `endpoint/model` is one of the simulator's, whatever the endpoint is called.

@@ -192,6 +192,7 @@ mod tests {
             gates: TaskGates::default(),
             corpus: Vec::new(),
             seed: 1,
+            accept: None,
         }
     }
 

@@ -108,6 +108,7 @@ fn task() -> Task {
         gates: TaskGates::default(),
         corpus: Vec::new(),
         seed: 1,
+        accept: None,
     }
 }
 

@@ -142,6 +142,8 @@ mod tests {
             reverted: false,
             label_kl: None,
             warnings: vec![],
+            shown: None,
+            more_examples: None,
         }
     }
 

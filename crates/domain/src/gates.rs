@@ -223,6 +223,7 @@ mod tests {
             gates: TaskGates::default(),
             corpus: Vec::new(),
             seed: 1,
+            accept: None,
         }
     }
 

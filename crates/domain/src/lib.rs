@@ -2,6 +2,7 @@
 //!
 //! Pure and synchronous. Knows nothing of async, wire formats, NATS or models; everything here can be tested without a process.
 
+pub mod accept;
 pub mod ask;
 pub mod budget;
 pub mod consensus;
@@ -11,6 +12,7 @@ pub mod fence;
 pub mod gates;
 pub mod guards;
 pub mod independence;
+pub mod labels;
 pub mod measured;
 pub mod metric;
 pub mod outcome;
@@ -25,6 +27,7 @@ pub mod stats;
 pub mod task;
 pub mod vote;
 
+pub use accept::{Accept, Shown};
 pub use ask::{
     Answer, AnswerRequest, Ask, CheckRequest, CheckResult, Draft, Edit, EditRequest, GenerateRequest, Grade,
     GradeRequest, JudgeRequest, PastExample, Reply, Solution, SolveRequest, TaskBrief, Verdict, VerdictKind,

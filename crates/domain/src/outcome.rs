@@ -1,6 +1,6 @@
 //! What a run comes to: the prompts, the data, and an honest statement of the gain.
 
-use crate::{example::SyntheticExample, measured::Score, prompt::Prompt};
+use crate::{accept::Shown, example::SyntheticExample, measured::Score, prompt::Prompt};
 use serde::{Deserialize, Serialize};
 
 /// The held-out score of the user's prompt.
@@ -37,6 +37,12 @@ pub struct Outcome {
     pub label_kl: Option<f64>,
     /// Things the user should know.
     pub warnings: Vec<String>,
+    /// What the held-out test shows by the task's rule; none where it was not taken, or the task has no rule.
+    #[serde(default)]
+    pub shown: Option<Shown>,
+    /// About how many more test examples would show a gain of the size that was seen.
+    #[serde(default)]
+    pub more_examples: Option<u32>,
 }
 
 impl Outcome {

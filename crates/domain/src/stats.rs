@@ -2,7 +2,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use statrs::distribution::{Binomial, DiscreteCDF};
+use statrs::distribution::{Binomial, ContinuousCDF as _, DiscreteCDF, Normal};
 
 /// The 97.5 % quantile of the normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
@@ -18,6 +18,12 @@ pub fn wilson(right: u32, total: u32) -> Option<(f64, f64)> {
     let middle = (p + Z * Z / (2.0 * n)) / scale;
     let half = Z / scale * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
     Some(((middle - half).max(0.0), (middle + half).min(1.0)))
+}
+
+/// The `q`-quantile of the standard normal distribution; none for a `q` outside 0..1.
+pub fn normal_quantile(q: f64) -> Option<f64> {
+    let normal = Normal::new(0.0, 1.0).ok()?;
+    (q > 0.0 && q < 1.0).then(|| normal.inverse_cdf(q))
 }
 
 /// Exact two-sided McNemar test on the discordant pairs of two paired arms: the p-value under "both directions are as likely".

@@ -1,6 +1,6 @@
 //! A task: what a user wants solved.
 
-use crate::{ask::TaskBrief, example::Example, metric::Metric};
+use crate::{accept::Accept, ask::TaskBrief, example::Example, metric::Metric};
 use serde::{Deserialize, Serialize};
 
 /// Everything a run needs to know of a task; read from a task file, carried by the run, never changed.
@@ -24,6 +24,9 @@ pub struct Task {
     pub corpus: Vec<String>,
     /// All randomness of a run comes from it.
     pub seed: u64,
+    /// What the held-out test must show. None in a task of a version that had no such rule: any higher score is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept: Option<Accept>,
 }
 
 /// The task's own conditions on synthetic examples.

@@ -7,7 +7,7 @@ use serde_json::json;
 use sipdo_agent::role::{
     Form, InvalidReply, ModelOutput, Overhead, Plan, Request, RoleAgent, not_mine, required, wrong_form,
 };
-use sipdo_domain::{Ask, Edit, EditRequest, Measured, NotMeasured, Reason, Reply, Role, fence};
+use sipdo_domain::{Ask, Edit, Measured, NotMeasured, Reason, Reply, Role, fence};
 use sipdo_llm::{Message, Schema};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -127,6 +127,7 @@ fn instruction(step: &str, field: &str, max_chars: u32) -> String {
 mod tests {
     use super::*;
     use prost::Message as _;
+    use sipdo_domain::EditRequest;
     use sipdo_protocol::pb;
 
     fn edit() -> EditRequest {

@@ -5,7 +5,7 @@ use crate::{
     pb,
 };
 use sipdo_domain::{
-    Arm, Ending, Outcome,
+    Arm, Ending, Outcome, Shown,
     outcome::{Correction, Gain},
 };
 
@@ -23,7 +23,15 @@ impl From<Outcome> for pb::Outcome {
             reverted,
             label_kl,
             warnings,
+            shown,
+            more_examples,
         } = outcome;
+        let shown = match shown {
+            None => pb::outcome::Shown::Unspecified,
+            Some(Shown::Better) => pb::outcome::Shown::Better,
+            Some(Shown::Nothing) => pb::outcome::Shown::Nothing,
+            Some(Shown::Worse) => pb::outcome::Shown::Worse,
+        };
         let (ending, cap) = match ending {
             Ending::Finished => (pb::outcome::Ending::Finished, String::new()),
             Ending::BudgetExhausted(cap) => (pb::outcome::Ending::BudgetExhausted, cap),
@@ -42,6 +50,8 @@ impl From<Outcome> for pb::Outcome {
             reverted,
             label_kl,
             warnings,
+            shown: shown.into(),
+            more_examples,
         }
     }
 }
@@ -63,7 +73,15 @@ impl TryFrom<pb::Outcome> for Outcome {
             reverted,
             label_kl,
             warnings,
+            shown,
+            more_examples,
         } = outcome;
+        let shown = match known::<pb::outcome::Shown>(shown, "Outcome", "shown")? {
+            pb::outcome::Shown::Unspecified => None,
+            pb::outcome::Shown::Better => Some(Shown::Better),
+            pb::outcome::Shown::Nothing => Some(Shown::Nothing),
+            pb::outcome::Shown::Worse => Some(Shown::Worse),
+        };
         let ending = match known::<pb::outcome::Ending>(ending, "Outcome", "ending")? {
             pb::outcome::Ending::Unspecified => return unspecified("Outcome", "ending"),
             pb::outcome::Ending::Finished => Ending::Finished,
@@ -82,6 +100,8 @@ impl TryFrom<pb::Outcome> for Outcome {
             reverted,
             label_kl,
             warnings,
+            shown,
+            more_examples,
         })
     }
 }

@@ -20,7 +20,14 @@ impl TryFrom<Task> for pb::Task {
             gates,
             corpus,
             seed,
+            accept,
         } = task;
+        let accept_json = accept.map_or_else(|| Ok(String::new()), |accept| serde_json::to_string(&accept));
+        let accept_json = accept_json.map_err(|source| EncodeError {
+            message: "Task",
+            field: "accept_json",
+            source,
+        })?;
         let metric_json = serde_json::to_string(&metric).map_err(|source| EncodeError {
             message: "Task",
             field: "metric_json",
@@ -36,6 +43,7 @@ impl TryFrom<Task> for pb::Task {
             gates: Some(gates.into()),
             corpus,
             seed,
+            accept_json,
         })
     }
 }
@@ -54,7 +62,16 @@ impl TryFrom<pb::Task> for Task {
             gates,
             corpus,
             seed,
+            accept_json,
         } = task;
+        let accept = match accept_json.as_str() {
+            "" => None,
+            json => Some(serde_json::from_str(json).map_err(|source| DecodeError::Json {
+                message: "Task",
+                field: "accept_json",
+                source,
+            })?),
+        };
         let metric = serde_json::from_str(&metric_json).map_err(|source| DecodeError::Json {
             message: "Task",
             field: "metric_json",
@@ -70,6 +87,7 @@ impl TryFrom<pb::Task> for Task {
             gates: required(gates, "Task", "gates")?.into(),
             corpus,
             seed,
+            accept,
         })
     }
 }

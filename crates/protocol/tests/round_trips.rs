@@ -5,7 +5,7 @@ mod kit;
 
 use proptest::{collection::vec, option, prelude::*};
 use prost::Message;
-use sipdo_domain::{Amount, Ask, Budget, Outcome, Reply, Role, RunEvent, Task, task::TaskGates};
+use sipdo_domain::{Accept, Amount, Ask, Budget, Outcome, Reply, Role, RunEvent, Task, task::TaskGates};
 use sipdo_protocol::{DecodeError, JobOutcome, job_id, pb, role};
 
 /// Encodes to bytes, decodes from them.
@@ -92,6 +92,7 @@ proptest! {
             gates: TaskGates { input_pattern: pattern.clone(), target_pattern: pattern, program, max_input_chars: numbers.1 },
             corpus,
             seed: numbers.0,
+            accept: Some(Accept { alpha: 0.01, ..Accept::default() }).filter(|_| numbers.0 % 2 == 0),
         };
         let wire = over_the_wire(pb::Task::try_from(task.clone()).unwrap());
         prop_assert_eq!(Task::try_from(wire).unwrap(), task);

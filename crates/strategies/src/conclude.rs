@@ -4,7 +4,7 @@
 use crate::{Agents, Stop, examine::examine};
 use futures::{TryStreamExt as _, future::join_all, stream::FuturesOrdered};
 use sipdo_domain::{
-    Arm, Ending, Example, Mark, Outcome, Prompt, RunEvent, Score, SyntheticExample, Task,
+    Arm, Ending, Example, Mark, Outcome, Prompt, RunEvent, Score, Shown, SyntheticExample, Task,
     outcome::{ARMS, Correction, Gain},
     prompt::PLACEHOLDER,
     stats,
@@ -48,30 +48,66 @@ pub async fn conclude(agents: &impl Agents, task: &Task, ending: Ending, account
     let mut arms = measure(agents, task, &[&seed, &last, &zero_shot(task, &seed)])
         .await?
         .into_iter();
-    let [seed, last, zero_shot] = [(); 3].map(|()| arms.next().unwrap_or_default());
+    let [seed, last, zero_shot_arm] = [(); 3].map(|()| arms.next().unwrap_or_default());
 
-    let gain = gain(&seed, &last, task.seed);
-    let reverted = account.found != 0 && gain.as_ref().is_some_and(|gain| gain.difference <= 0.0);
+    let judged = judge(task, account.found, gain(&seed, &last, task.seed));
+    let better_without = zero_shot_is_better(task, &last, &zero_shot_arm);
     let mut outcome = Outcome {
         ending,
-        best: if reverted { 0 } else { account.found },
+        best: if judged.reverted { 0 } else { account.found },
         found: account.found,
         prompts: account.prompts,
         synthetic: account.synthetic,
         corrections: account.corrections,
         arms: Vec::new(),
-        gain,
-        reverted,
+        gain: judged.gain,
+        reverted: judged.reverted,
         label_kl: account.label_kl,
         warnings: account.warnings,
+        shown: judged.shown,
+        more_examples: judged.more_examples,
     };
-    for (name, marks) in ARMS.into_iter().zip([seed, zero_shot, last]) {
+    for (name, marks) in ARMS.into_iter().zip([seed, zero_shot_arm, last]) {
         report(agents, task, &mut outcome, name, &marks).await?;
+    }
+    if let Some(gain) = better_without {
+        let text = format!(
+            "zero-shot chain of thought is better than the final prompt by {:.1} points (p = {:.4}). Its prompt is: {}",
+            100.0 * gain.difference,
+            gain.p_value,
+            zero_shot(task, &task.prompt)
+        );
+        warn(agents, &mut outcome, &text).await?;
     }
     if outcome.gain.is_none() {
         warn(agents, &mut outcome, "the result was not judged on held-out examples").await?;
     }
     Ok(outcome)
+}
+
+/// What the held-out test says of a found prompt.
+struct Judged {
+    gain: Option<Gain>,
+    shown: Option<Shown>,
+    more_examples: Option<u32>,
+    reverted: bool,
+}
+
+fn judge(task: &Task, found: u32, gain: Option<Gain>) -> Judged {
+    let rule = task.accept.as_ref().zip(gain.as_ref());
+    let shown = rule.map(|(rule, gain)| rule.shown(gain));
+    let kept = match (rule, shown, &gain) {
+        (Some((rule, _)), Some(shown), _) => rule.keeps(shown),
+        // A task of a version without a rule: any higher score is kept.
+        (_, _, Some(gain)) => gain.difference > 0.0,
+        (_, _, None) => true,
+    };
+    Judged {
+        more_examples: rule.and_then(|(rule, gain)| rule.more_examples(gain)),
+        shown,
+        reverted: found != 0 && !kept,
+        gain,
+    }
 }
 
 /// How one prompt did on the test examples, in their order, or what kept one from being asked. The answers are not kept: there may be
@@ -182,6 +218,12 @@ pub(crate) fn gain(seed: &Marks, last: &Marks, random: u64) -> Option<Gain> {
         gained,
         lost,
     })
+}
+
+/// The gain of the zero-shot baseline over the final prompt, where the task's rule takes it for better.
+fn zero_shot_is_better(task: &Task, last: &Marks, zero_shot: &Marks) -> Option<Gain> {
+    let gain = gain(last, zero_shot, task.seed)?;
+    (task.accept.as_ref()?.shown(&gain) == Shown::Better).then_some(gain)
 }
 
 /// A prompt that asks for nothing but the task, step by step (Kojima et al. 2022), with a placeholder where the seed has one.

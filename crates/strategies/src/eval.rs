@@ -71,6 +71,8 @@ pub async fn optimize(task: &Task, options: &Options, agents: &impl Agents) -> R
         reverted: false,
         label_kl: None,
         warnings: Vec::new(),
+        shown: None,
+        more_examples: None,
     };
     for ((name, _), marks) in prompts.iter().zip(&arms) {
         report(agents, task, &mut outcome, name, marks).await?;
@@ -83,6 +85,9 @@ pub async fn optimize(task: &Task, options: &Options, agents: &impl Agents) -> R
             (second, first)
         };
         outcome.gain = gain(before, after, task.seed);
+        if let (Some(rule), Some(gain)) = (&task.accept, &outcome.gain) {
+            (outcome.shown, outcome.more_examples) = (Some(rule.shown(gain)), rule.more_examples(gain));
+        }
     }
     let accuracy = |name: &str| outcome.arm(name).and_then(|arm| arm.score.accuracy()).unwrap_or(0.0);
     let mut best: Option<(u32, f64)> = None;

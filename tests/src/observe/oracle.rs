@@ -152,6 +152,7 @@ impl History {
             if let Event::Told(pb::EventRecorded {
                 number,
                 telling: Some(run_event),
+                ..
             }) = event
             {
                 told.insert(*number, nameless(run_event));

@@ -220,6 +220,7 @@ mod tests {
             gates: TaskGates::default(),
             corpus: vec![],
             seed: 0,
+            accept: None,
         }
     }
 

@@ -24,6 +24,24 @@ impl Report {
             format!("The run has not ended; it stands on prompt v{}.", self.best_version)
         } else if found == 0 && self.best_version == 0 {
             "Nothing better than the seed prompt was found: it is kept.".into()
+        } else if let (Some(verdict), true) = (self.verdict, found != 0) {
+            let kept = match self.reverted {
+                true => "The seed prompt is kept; `candidate.txt` has the other one".to_owned(),
+                false => format!("Prompt v{found} is kept"),
+            };
+            let more = match self.more_examples {
+                Some(more) => format!(
+                    " About {} more would show a gain of this size.",
+                    plural(more.into(), "test example")
+                ),
+                None => String::new(),
+            };
+            match verdict {
+                "better" | "worse" => {
+                    format!("Prompt v{found} is {verdict} than the seed prompt on held-out examples. {kept}.")
+                }
+                _ => format!("Prompt v{found} is {verdict} than the seed prompt on held-out examples. {kept}.{more}"),
+            }
         } else if self.reverted {
             format!(
                 "Prompt v{found} is not shown to be better than the seed prompt on held-out examples: the seed prompt is kept."

@@ -35,6 +35,7 @@ pub fn task(seed: u64) -> Task {
         gates: TaskGates::default(),
         corpus: Vec::new(),
         seed,
+        accept: None,
     }
 }
 

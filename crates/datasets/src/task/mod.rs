@@ -76,6 +76,10 @@ pub fn load_with(path: &Path, options: &LoadOptions) -> Result<TaskFile, LoadErr
     let mut metric = metric::read(&source, &file.metric)?;
     let gates = gates(&source, &file)?;
     let budget = budget::read(&source, &file.budget)?;
+    let accept = file.accept.clone();
+    accept
+        .check()
+        .map_err(|problem| source.at(&["accept"], problem, "docs/tasks.md describes every key of `[accept]`"))?;
     let models = models::read(&source, &file.models)?;
     let (strategy, seed, options_json) = strategy(&source, &file.strategy)?;
     let corpus = file.corpus.as_ref().map_or(Ok(Vec::new()), |table| {
@@ -119,6 +123,7 @@ pub fn load_with(path: &Path, options: &LoadOptions) -> Result<TaskFile, LoadErr
         gates,
         corpus,
         seed,
+        accept: Some(accept),
     };
     Ok(TaskFile {
         task,

@@ -17,6 +17,8 @@ pub(super) struct File {
     pub gates: GatesTable,
     pub corpus: Option<CorpusTable>,
     #[serde(default)]
+    pub accept: sipdo_domain::Accept,
+    #[serde(default)]
     pub budget: BudgetTable,
     #[serde(default)]
     pub models: BTreeMap<String, toml::Value>,

@@ -4,8 +4,8 @@ use proptest::{collection::vec, option, prelude::*};
 use sipdo_domain::{
     Answer, AnswerRequest, Arm, Ask, CheckRequest, CheckResult, Decision, Draft, Edit, EditRequest, Ending, Example,
     GenerateRequest, Grade, GradeRequest, JudgeRequest, Mark, Measured, NotMeasured, Outcome, PastExample, Prompt,
-    Provenance, Reason, Reply, RunEvent, Score, Solution, SolveRequest, Standing, SyntheticExample, TaskBrief, Verdict,
-    VerdictKind, Vote, Voter,
+    Provenance, Reason, Reply, RunEvent, Score, Shown, Solution, SolveRequest, Standing, SyntheticExample, TaskBrief,
+    Verdict, VerdictKind, Vote, Voter,
     outcome::{Correction, Gain},
 };
 
@@ -206,8 +206,16 @@ pub fn outcome() -> impl Strategy<Value = Outcome> {
         texts(),
     );
     let rest = (any::<(u32, u32, bool)>(), option::of(gain()), option::of(number()));
-    (ending, lists, rest).prop_map(
-        |(ending, (prompts, synthetic, corrections, arms, warnings), ((best, found, reverted), gain, label_kl))| {
+    let shown = prop::sample::select(vec![
+        None,
+        Some(Shown::Better),
+        Some(Shown::Nothing),
+        Some(Shown::Worse),
+    ]);
+    let verdict = (shown, option::of(any::<u32>()));
+    (ending, lists, rest, verdict).prop_map(
+        |(ending, (prompts, synthetic, corrections, arms, warnings), rest, (shown, more_examples))| {
+            let ((best, found, reverted), gain, label_kl) = rest;
             Outcome {
                 ending,
                 best,
@@ -220,6 +228,8 @@ pub fn outcome() -> impl Strategy<Value = Outcome> {
                 reverted,
                 label_kl,
                 warnings,
+                shown,
+                more_examples,
             }
         },
     )

@@ -1,5 +1,7 @@
 //! `logical_deduction` with three, five or seven objects: their order from clues.
 
+mod themes;
+
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -8,6 +10,7 @@ use rand::seq::{IndexedRandom as _, SliceRandom as _};
 
 use super::{Family, Level, Shape, Skill, SkillSet, options};
 use crate::draw::Rng;
+use themes::{THEMES, Theme};
 
 pub(super) struct LogicalDeduction;
 
@@ -65,129 +68,6 @@ static SKILLS: [Skill; 3] = [
 
 const OPENING: &str = "The following paragraphs each describe a set of {} objects arranged in a fixed order. The statements are logically \
 consistent within each paragraph.";
-
-/// The words of one setting. The *near* end is the left, the newest, the cheapest, the first.
-struct Theme {
-    scene: &'static str,
-    names: &'static [&'static str],
-    article: bool,
-    /// `is`, `are` or `finished`.
-    verb: &'static str,
-    nearer: &'static str,
-    farther: &'static str,
-    nearest: &'static str,
-    farthest: &'static str,
-    /// How the k-th from either end is said; `{}` is the ordinal word.
-    from_near: &'static str,
-    from_far: &'static str,
-}
-
-const THEMES: &[Theme] = &[
-    Theme {
-        scene: "On a branch, there are {} birds",
-        names: &[
-            "blue jay",
-            "cardinal",
-            "crow",
-            "falcon",
-            "hawk",
-            "hummingbird",
-            "owl",
-            "quail",
-            "raven",
-            "robin",
-        ],
-        article: true,
-        verb: "is",
-        nearer: "to the left of",
-        farther: "to the right of",
-        nearest: "the leftmost",
-        farthest: "the rightmost",
-        from_near: "the {} from the left",
-        from_far: "the {} from the right",
-    },
-    Theme {
-        scene: "On a shelf, there are {} books",
-        names: &[
-            "black book",
-            "blue book",
-            "brown book",
-            "gray book",
-            "green book",
-            "orange book",
-            "purple book",
-            "red book",
-            "white book",
-            "yellow book",
-        ],
-        article: true,
-        verb: "is",
-        nearer: "to the left of",
-        farther: "to the right of",
-        nearest: "the leftmost",
-        farthest: "the rightmost",
-        from_near: "the {} from the left",
-        from_far: "the {} from the right",
-    },
-    Theme {
-        scene: "In an antique car show, there are {} vehicles",
-        names: &[
-            "bus",
-            "convertible",
-            "hatchback",
-            "limousine",
-            "minivan",
-            "motorcyle",
-            "sedan",
-            "station wagon",
-            "tractor",
-            "truck",
-        ],
-        article: true,
-        verb: "is",
-        nearer: "newer than",
-        farther: "older than",
-        nearest: "the newest",
-        farthest: "the oldest",
-        from_near: "the {}-newest",
-        from_far: "the {}-oldest",
-    },
-    Theme {
-        scene: "A fruit stand sells {} fruits",
-        names: &[
-            "apples",
-            "cantaloupes",
-            "kiwis",
-            "loquats",
-            "mangoes",
-            "oranges",
-            "peaches",
-            "pears",
-            "plums",
-            "watermelons",
-        ],
-        article: false,
-        verb: "are",
-        nearer: "less expensive than",
-        farther: "more expensive than",
-        nearest: "the cheapest",
-        farthest: "the most expensive",
-        from_near: "the {}-cheapest",
-        from_far: "the {}-most expensive",
-    },
-    Theme {
-        scene: "In a golf tournament, there were {} golfers",
-        names: &["Ada", "Amy", "Ana", "Dan", "Eli", "Eve", "Joe", "Mel", "Mya", "Rob"],
-        article: false,
-        verb: "finished",
-        nearer: "above",
-        farther: "below",
-        nearest: "first",
-        farthest: "last",
-        from_near: "{}",
-        from_far: "{}-to-last",
-    },
-];
 
 const ORDINAL_WORDS: &[&str] = &["first", "second", "third", "fourth", "fifth", "sixth", "seventh"];
 const NUMBER_WORDS: &[(&str, usize)] = &[("three", 3), ("five", 5), ("seven", 7)];

@@ -317,6 +317,7 @@ pub fn task() -> Task {
         gates: TaskGates::default(),
         corpus: Vec::new(),
         seed: 11,
+        accept: None,
     }
 }
 
