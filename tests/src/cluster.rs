@@ -6,11 +6,13 @@ pub mod families;
 pub mod http;
 pub mod process;
 pub mod proxy;
+mod setup;
 pub mod simulator;
 pub mod task;
 pub mod three_node_cluster;
 
 pub use client::{Client, connect};
+pub use setup::Setup;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use client::{Token, connect_with};
@@ -33,63 +35,6 @@ use tempfile::TempDir;
 
 /// The roles of agents.
 pub const ROLES: [&str; 5] = ["generator", "checker", "verifier", "learner", "optimizer"];
-
-/// How a cluster is made.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// Arguments of the simulator.
-    pub simulator: Vec<String>,
-    /// Jobs that an agent works on at a time.
-    pub slots: u32,
-    /// Coordinators to start.
-    pub coordinators: usize,
-    /// Agents of each role to start.
-    pub agents: usize,
-    /// Seconds of silence about a job after which another agent gets it.
-    pub ack_wait: u32,
-    /// Lines for the operator's file that every agent reads, below the simulator's endpoint.
-    pub operator: String,
-    /// Whether each process reaches the server through a proxy of its own, so that it can be cut off alone.
-    pub proxied: bool,
-    /// Variables in the environment of coordinators and agents.
-    pub environment: Vec<(String, String)>,
-    /// Further arguments of every coordinator.
-    pub coordinator: Vec<String>,
-    /// Most bytes of all streams together.
-    pub max_store: Option<u64>,
-    /// Where the server keeps its streams, if not beside the rest.
-    pub store: Option<PathBuf>,
-    /// Other servers than the cluster's own, with commas between their addresses.
-    pub servers: Option<String>,
-    /// Folder with the coordinators and agents to start; none: those of this build.
-    pub programs: Option<PathBuf>,
-    /// The token that every call of the API must carry.
-    pub token: Option<String>,
-    /// `user:password` in the addresses of the server. Its own server lets in anybody.
-    pub nats_login: Option<String>,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Setup {
-            simulator: Vec::new(),
-            slots: 16,
-            coordinators: 1,
-            agents: 1,
-            ack_wait: 30,
-            operator: String::new(),
-            proxied: false,
-            environment: Vec::new(),
-            coordinator: Vec::new(),
-            max_store: None,
-            store: None,
-            servers: None,
-            programs: None,
-            token: None,
-            nats_login: None,
-        }
-    }
-}
 
 /// The processes.
 pub struct Cluster {
@@ -138,7 +83,7 @@ impl Cluster {
         args.extend(setup.simulator.iter().cloned());
         let mut simulator = Process::start("sipdo-simulator", "simulator", &args, folder.path())?;
         let models = simulator.until("address", || address(&port_file)).await?;
-        fs::write(folder.path().join("sipdo.toml"), operator_file(models, setup))?;
+        fs::write(folder.path().join("sipdo.toml"), setup.operator_file(models))?;
         let mut cluster = Cluster {
             folder,
             nats,
@@ -298,7 +243,7 @@ impl Cluster {
     /// The file cannot be written.
     pub fn set_operator(&self, setup: &Setup) -> Result<()> {
         let file = self.folder.path().join("sipdo.toml");
-        Ok(fs::write(file, operator_file(self.models, setup))?)
+        Ok(fs::write(file, setup.operator_file(self.models))?)
     }
 
     /// Treats what a process and the server say to each other so from now on.
@@ -465,21 +410,6 @@ pub async fn ended(client: &Client, run: &str, within: Duration) -> Result<pb::R
 /// Whether a run in this state is at its end.
 pub fn over(state: State) -> bool {
     ![State::Unspecified, State::Pending, State::Running, State::Paused].contains(&state)
-}
-
-fn operator_file(models: SocketAddr, setup: &Setup) -> String {
-    let Setup {
-        slots,
-        ack_wait,
-        operator,
-        ..
-    } = setup;
-    format!(
-        "[nats]\nack_wait_seconds = {ack_wait}\n\n\
-         [models.default]\nendpoint = \"simulator\"\nmodel = \"sim-teacher\"\nconcurrency = {slots}\n\n\
-         [models.learner]\nmodel = \"sim-weak\"\n\n\
-         [endpoints.simulator]\nprovider = \"openai\"\nbase_url = \"http://{models}/v1\"\n{operator}\n"
-    )
 }
 
 /// An address of this machine that nobody listens at.

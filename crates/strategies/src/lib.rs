@@ -3,7 +3,8 @@
 //! Knows nothing of NATS, protobuf or HTTP, and owns no I/O, clock, environment or unseeded randomness: that is what lets a run be
 //! replayed from the top after a crash.
 //!
-//! A new strategy is one module with `Options`, `optimize` and `forecast`, and one line in the list below.
+//! A new strategy is one module with `Options`, `optimize` and `forecast`, and one line in the list below. Its tests run it in the world
+//! of `testing`.
 
 pub mod conclude;
 pub mod eval;
@@ -12,6 +13,8 @@ pub mod forecast;
 pub mod none;
 pub mod port;
 pub mod sipdo;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use forecast::{Calls, Forecast};
 pub use port::{Agents, Stop};

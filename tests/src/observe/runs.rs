@@ -1,8 +1,9 @@
 //! What tests ask about runs: over the API, and with the command.
 
+use super::watch::RECOVERY;
 use crate::cluster::{
     Client, Cluster,
-    process::{eventually, program},
+    process::{eventually, eventually_within, program},
 };
 use anyhow::{Context as _, Result};
 use sipdo_protocol::pb::{self, run_update::Update, vote::Voter};
@@ -27,6 +28,18 @@ pub fn choice(endpoint: &str, model: &str) -> pb::ModelChoice {
 pub async fn now(client: &Client, run: &str) -> Result<pb::Run> {
     let asked = pb::GetRunRequest { run: run.to_owned() };
     Ok(client.clone().get_run(asked).await?.into_inner())
+}
+
+/// Waits until the API says that a run waits for something with these words; the run's summary then.
+///
+/// # Errors
+/// It does not come to it.
+pub async fn waits_for(client: &Client, run: &str, words: &str) -> Result<pb::Summary> {
+    eventually_within(RECOVERY, &format!("run {run} to wait for `{words}`"), || async {
+        let summary = now(client, run).await?.summary.context("a summary")?;
+        Ok(summary.waiting.contains(words).then_some(summary))
+    })
+    .await
 }
 
 /// Waits until a role has this many results in a run.

@@ -78,6 +78,15 @@ pub async fn summary(bus: &Bus, run: &str, what: &str, wanted: impl Fn(&pb::Summ
     Ok(history.summary())
 }
 
+/// Waits until a run's stream says that it waits for something with these words; the run's summary then.
+///
+/// # Errors
+/// Where it does not come to it.
+pub async fn waits_for(bus: &Bus, run: &str, words: &str) -> Result<pb::Summary> {
+    let what = format!("run {run} to wait for `{words}`");
+    summary(bus, run, &what, |summary| summary.waiting.contains(words)).await
+}
+
 /// Waits until a run has so many results, in its middle: what is done to it next strikes it.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use sipdo_tests::{
     oracle::History,
     proxy::Mode,
     task::{counting, drawn, request},
-    watch::{RUN, clean, create, levels, results, summary},
+    watch::{RUN, clean, create, levels, results, summary, waits_for},
 };
 use std::time::{Duration, Instant};
 
@@ -165,8 +165,7 @@ async fn a_cap_that_is_too_small_is_refused_also_where_the_agents_are_slow_to_an
         request(counting(12, 20), "none", &serde_json::Value::Null, None),
     )
     .await?;
-    let unheard = |summary: &pb::Summary| summary.waiting.contains("no learner answers");
-    summary(&bus, &waits, "agents that are not heard", unheard).await?;
+    waits_for(&bus, &waits, "no learner answers").await?;
     let asked = pb::CreateRunRequest {
         budget: Some(pb::Budget {
             tokens: Some(100),

@@ -8,7 +8,7 @@ use sipdo_tests::{
     cluster::ended,
     simulator::{reset, script_faults},
     task::{counting, request},
-    watch::{RUN, clean, create, levels, optimize, results, summary},
+    watch::{RUN, clean, create, levels, optimize, results, summary, waits_for},
 };
 use std::{fs, time::Duration};
 
@@ -34,10 +34,7 @@ async fn a_key_that_is_refused_in_mid_run_pauses_it_until_the_key_works() -> Res
     let run = optimize(&cluster, counting(12, 12), 3).await?;
     results(&bus, &run, 5).await?;
     fs::write(&key, "revoked")?;
-    let waits = summary(&bus, &run, "a reason to wait", |summary| {
-        summary.waiting.contains("not authorized")
-    })
-    .await?;
+    let waits = waits_for(&bus, &run, "not authorized").await?;
     assert_eq!(waits.state(), State::Running, "it waits, and has not failed");
     fs::write(&key, "good")?;
     ended(&cluster.client().await?, &run, RUN).await?;
@@ -110,10 +107,7 @@ async fn in_an_outage(role: Option<&str>, budget: pb::Budget) -> Result<(Cluster
 async fn a_run_that_is_stopped_waits_for_no_provider_that_its_conclusion_does_not_need() -> Result<()> {
     let (cluster, run) = in_an_outage(Some("generator"), pb::Budget::default()).await?;
     let (client, bus) = (cluster.client().await?, cluster.bus().await?);
-    summary(&bus, &run, "a reason to wait", |summary| {
-        summary.waiting.contains("generator")
-    })
-    .await?;
+    waits_for(&bus, &run, "generator").await?;
     let control = pb::Control {
         kind: Kind::Stop.into(),
         ..Default::default()

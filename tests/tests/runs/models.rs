@@ -6,7 +6,7 @@ use sipdo_tests::{
     Cluster, Setup,
     cluster::ended,
     process::eventually,
-    runs::{choice, now, said, sipdo},
+    runs::{choice, said, sipdo, waits_for},
     simulator::{reset, script_faults},
     task::{counting, request},
     watch::{RUN, create, id},
@@ -158,12 +158,9 @@ async fn a_runs_own_model_is_tried_and_one_that_does_not_work_is_what_the_run_wa
     let output = with(&["--model", "checker=simulator/none", "--no-probe"])?;
     assert!(output.status.success(), "{}", said(&output));
     let run = String::from_utf8(output.stdout)?.trim().to_owned();
-    eventually("the run says which model it waits for", || async {
-        let summary = now(&client, &run).await?.summary.context("summary")?;
-        let told = summary.waiting.starts_with("checker (simulator/none): unknown model");
-        Ok(told.then_some(()))
-    })
-    .await?;
+    let why = "checker (simulator/none): unknown model";
+    let waiting = waits_for(&client, &run, why).await?.waiting;
+    assert!(waiting.starts_with(why), "{waiting}");
     let agents = said(&sipdo(&cluster, &["agents"])?);
     assert!(agents.contains("simulator/none: unknown model"), "{agents}");
     let output = sipdo(&cluster, &["models", "set", "checker", "sim-strong", "--run", &run])?;
@@ -196,17 +193,7 @@ async fn pools_of_checkers_vote_with_models_of_their_own() -> Result<()> {
     let client = cluster.client().await?;
     let options = serde_json::json!({"levels": 2, "checker_pools": ["a", "b"]});
     let run = create(&client, request(counting(8, 8), "sipdo", &options, None)).await?;
-    eventually("the run says that it waits for a pool", || {
-        let (mut client, run) = (client.clone(), run.clone());
-        async move {
-            let run = client.get_run(pb::GetRunRequest { run }).await?.into_inner();
-            Ok(run
-                .summary
-                .filter(|summary| summary.waiting.contains("sipdo-checker --pool a"))
-                .map(drop))
-        }
-    })
-    .await?;
+    waits_for(&client, &run, "sipdo-checker --pool a").await?;
     for (pool, model) in [("a", "sim-strong"), ("b", "sim-teacher")] {
         let spool = cluster.folder.path().join(pool).display().to_string();
         cluster

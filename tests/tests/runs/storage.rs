@@ -10,6 +10,7 @@ use sipdo_tests::{
     disk::SmallDisk,
     oracle::History,
     process::{eventually, eventually_within},
+    runs::{now, waits_for},
     task::{counting, request},
     three_node_cluster::ThreeNodeCluster,
     watch::{RUN, clean, goes_on, levels, optimize, results},
@@ -28,19 +29,8 @@ fn setup() -> Setup {
 
 /// What the API says that the run waits for.
 async fn waiting(cluster: &Cluster, run: &str) -> Result<String> {
-    let mut client = cluster.client().await?;
-    let run = client.get_run(pb::GetRunRequest { run: run.to_owned() }).await?;
-    Ok(run.into_inner().summary.context("a summary")?.waiting)
-}
-
-/// Waits until the API says that the run waits for something with these words.
-async fn waits_for(cluster: &Cluster, run: &str, words: &str) -> Result<String> {
-    let what = format!("run {run} to wait for `{words}`");
-    eventually_within(RUN, &what, || async {
-        let reason = waiting(cluster, run).await?;
-        Ok(reason.contains(words).then_some(reason))
-    })
-    .await
+    let run = now(&cluster.client().await?, run).await?;
+    Ok(run.summary.context("a summary")?.waiting)
 }
 
 /// Waits until no call has been made for two seconds; how many there were.
@@ -82,7 +72,7 @@ async fn a_run_stops_short_of_its_streams_limit_and_goes_on_when_it_is_raised() 
     .await?;
     let bus = cluster.bus().await?;
     let run = optimize(&cluster, counting(20, 20), 3).await?;
-    let reason = waits_for(&cluster, &run, "SIPDO_RUN").await?;
+    let reason = waits_for(&cluster.client().await?, &run, "SIPDO_RUN").await?.waiting;
     for words in ["of at most 100.0 kB", "limit of runs", "runs delete"] {
         assert!(reason.contains(words), "{words}: {reason}");
     }
@@ -186,7 +176,7 @@ async fn a_server_without_room_loses_no_answer_and_buys_none_and_all_goes_on_whe
     results(&bus, &run, 3).await?;
     let ballast = fill(&bus).await?;
     goes_on(&History::read(&bus, &run).await?)?;
-    waits_for(&cluster, &run, "insufficient resources").await?;
+    waits_for(&cluster.client().await?, &run, "insufficient resources").await?;
     let trouble = trouble(&cluster).await?;
     assert!(trouble.contains("cannot be brought to the bus"), "{trouble}");
     let made = calls_cease(&cluster).await?;
@@ -231,7 +221,9 @@ async fn runs_are_held_back_before_the_disk_of_the_server_is_full() -> Result<()
     let run = optimize(&cluster, counting(20, 20), 3).await?;
     results(&bus, &run, 3).await?;
     disk.fill_until(5 << 20)?;
-    let reason = waits_for(&cluster, &run, "room: the disk of").await?;
+    let reason = waits_for(&cluster.client().await?, &run, "room: the disk of")
+        .await?
+        .waiting;
     assert!(reason.contains("left of 67.1 MB"), "{reason}");
     assert!(refused(&cluster).await?.message().contains("the disk of"));
     calls_cease(&cluster).await?;
@@ -256,7 +248,7 @@ async fn a_disk_that_is_full_all_the_same_costs_a_restart_of_the_server_and_no_a
     results(&bus, &run, 3).await?;
     disk.fill_until(0)?;
     // The server says nothing any more, though it is there: half a minute shows it.
-    waits_for(&cluster, &run, "its disk may be full").await?;
+    waits_for(&cluster.client().await?, &run, "its disk may be full").await?;
     calls_cease(&cluster).await?;
     disk.empty()?;
     cluster.nats.kill().await?;
@@ -282,7 +274,7 @@ async fn an_agent_buys_nothing_that_its_spool_could_not_keep() -> Result<()> {
     cluster.agents_answer(5).await?;
     let bus = cluster.bus().await?;
     let run = optimize(&cluster, counting(8, 8), 1).await?;
-    waits_for(&cluster, &run, "cannot keep an answer").await?;
+    waits_for(&cluster.client().await?, &run, "cannot keep an answer").await?;
     assert_eq!(cluster.ledger().await?.calls.len(), 0, "nothing is bought");
     disk.empty()?;
     ends_with_every_answer_bought_once(&cluster, &bus, &run).await

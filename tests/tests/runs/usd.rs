@@ -5,8 +5,7 @@ use sipdo_protocol::pb::{self, State};
 use sipdo_tests::{
     Cluster, Setup,
     cluster::{Client, ended},
-    process::eventually,
-    runs::{now, results_of, said, sipdo},
+    runs::{results_of, said, sipdo, waits_for},
     task::{counting, request},
     watch::{RUN, create},
 };
@@ -88,11 +87,7 @@ async fn a_model_without_a_price_is_refused_for_a_capped_run_and_waited_out_wher
         "{}",
         said(&set)
     );
-    eventually("the run says what it waits for", || async {
-        let summary = now(&client, &run).await?.summary.context("summary")?;
-        Ok((summary.state() == State::Running && summary.waiting.contains(why)).then_some(()))
-    })
-    .await?;
+    assert_eq!(waits_for(&client, &run, why).await?.state(), State::Running);
     let unset = sipdo(&cluster, &["models", "unset", "learner"])?;
     assert!(unset.status.success(), "{}", said(&unset));
     let ended = ended(&client, &run, RUN).await?;

@@ -5,7 +5,7 @@ use sipdo_protocol::pb::{self, State};
 use sipdo_tests::{
     Cluster, Setup,
     cluster::ended,
-    process::eventually,
+    runs::waits_for,
     task::{counting, request},
     watch::{RUN, clean, create, results},
 };
@@ -132,17 +132,7 @@ async fn an_agent_started_by_hand_with_another_model_simply_joins() -> Result<()
         request(counting(8, 8), "sipdo", &serde_json::json!({"levels": 2}), None),
     )
     .await?;
-    eventually("the run says what it waits for", || {
-        let (mut client, run) = (client.clone(), run.clone());
-        async move {
-            let run = client.get_run(pb::GetRunRequest { run }).await?.into_inner();
-            Ok(run
-                .summary
-                .filter(|summary| summary.waiting.contains("checker"))
-                .map(drop))
-        }
-    })
-    .await?;
+    waits_for(&client, &run, "checker").await?;
     let url = format!("http://{}/v1", cluster.models);
     cluster
         .start_agent("checker", &["--base-url", &url, "--model", "sim-strong"])

@@ -50,7 +50,7 @@ pub fn falsify(task: &Task, example: &Example, rng: &mut impl Rng) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::falsify;
-    use crate::sipdo::tests::world::task;
+    use crate::testing::task;
     use proptest::prelude::*;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;

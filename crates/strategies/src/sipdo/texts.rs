@@ -180,7 +180,7 @@ fn json_lines<T: Serialize>(values: &[T]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sipdo::tests::world::task;
+    use crate::testing::task;
 
     #[test]
     fn every_step_renders_its_text_and_fences_what_is_data() {

@@ -1,12 +1,16 @@
-//! The method as a whole, in a small world in memory.
+//! The method as a whole, in the scripted world.
 
-pub(crate) mod world;
-
-use crate::{Agents, Stop, forecast};
+use crate::{
+    Agents, Stop, forecast,
+    testing::{self, Faults, Journal, Told, World, labelled_task, task, truth},
+};
 use serde_json::{Value, json};
 use sipdo_domain::{Ask, Decision, Ending, Outcome, Role, RunEvent, Standing, Task};
 use std::collections::BTreeMap;
-use world::{Faults, Journal, Told, World, labelled_task, run, task, truth};
+
+async fn run(task: &Task, options: Value, faults: &Faults) -> Told {
+    testing::run("sipdo", task, options, faults).await
+}
 
 fn accuracy(outcome: &Outcome, arm: &str) -> f64 {
     outcome.arm(arm).and_then(|arm| arm.score.accuracy()).unwrap_or(-1.0)

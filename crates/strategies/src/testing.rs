@@ -1,5 +1,5 @@
-//! A small world in memory: a learner with skills that sentences of its prompt teach, teachers with adjustable errors, a journal that
-//! outlives crashes, and answers that come back in any order.
+//! The scripted world in which every method is tested, in memory: a learner with skills that sentences of its prompt teach, teachers with
+//! adjustable errors, a journal that outlives crashes, and answers that come back in any order.
 
 use crate::{Agents, Stop};
 use sipdo_domain::{
@@ -278,12 +278,12 @@ pub struct Told {
     pub lives: u32,
 }
 
-/// Runs a task to its end, through as many lives as it takes.
-pub async fn run(task: &Task, options: serde_json::Value, faults: &Faults) -> Told {
+/// Runs a strategy on a task to its end, through as many lives as it takes.
+pub async fn run(strategy: &str, task: &Task, options: serde_json::Value, faults: &Faults) -> Told {
     let journal = Mutex::new(Journal::default());
     for life in 1..100_000 {
         let world = World::new(faults, &journal);
-        match crate::run("sipdo", &options, task, &world).await {
+        match crate::run(strategy, &options, task, &world).await {
             Ok(outcome) => {
                 let peak = world.peak.load(Ordering::SeqCst);
                 drop(world);
