@@ -32,8 +32,8 @@ use tokio_util::sync::CancellationToken;
 const TICK: Duration = Duration::from_secs(1);
 /// A pause before something that failed for now is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// Cancelled runs that are remembered. Their jobs are purged anyway: this is for those already in hand.
-const CANCELLED_KEPT: usize = 4096;
+/// Cancelled runs that are remembered. Their jobs are purged anyway: this is for those in flight.
+const MAX_CANCELLED: usize = 4096;
 
 /// An agent at work.
 struct Agent {
@@ -42,7 +42,7 @@ struct Agent {
     abandon: CancellationToken,
 }
 
-/// Plays `role` until `stop` completes: then finishes what is in hand, within the grace of the settings, and returns.
+/// Plays `role` until `stop` completes: then finishes the jobs in flight, within the grace of the settings, and returns.
 ///
 /// Dropping the future is what `kill -9` is to a process, which is what tests do.
 ///
@@ -148,31 +148,31 @@ async fn run(
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let in_hand = tasks.len();
+        let in_flight = tasks.len();
         tokio::select! {
             () = &mut stop => break,
             _ = tick.tick() => health.alive(),
             Some(done) = tasks.join_next() => report(done),
-            job = picker.next(in_hand) => match job {
+            job = picker.next(in_flight) => match job {
                 Some(job) => drop(tasks.spawn(handle(Arc::clone(&agent), job))),
                 None => break,
             },
         }
     }
     health.draining();
-    tracing::info!(in_hand = tasks.len(), "draining");
+    tracing::info!(in_flight = tasks.len(), "draining");
     drain.send_replace(true);
     if let Err(error) = picker.drain().await {
-        tracing::debug!(%error, "a suspect could not be handed back; it comes again");
+        tracing::debug!(%error, "cannot hand a suspect back; the queue delivers it again");
     }
     finish(&agent, tasks, &health).await;
     if let Err(error) = bus.flush().await {
-        tracing::warn!(%error, "the last messages may not have been sent");
+        tracing::warn!(%error, "cannot flush the connection; the last messages may be lost");
     }
     Ok(())
 }
 
-/// Waits for the jobs in hand as long as the grace lasts, then hands the rest back.
+/// Waits for the jobs in flight until the grace period ends, then hands the rest back.
 async fn finish(agent: &Agent, mut tasks: JoinSet<()>, health: &Health) {
     let grace = tokio::time::sleep(agent.context.settings.grace);
     tokio::pin!(grace);
@@ -185,7 +185,7 @@ async fn finish(agent: &Agent, mut tasks: JoinSet<()>, health: &Health) {
             },
             _ = tick.tick() => health.alive(),
             () = &mut grace, if !agent.abandon.is_cancelled() => {
-                tracing::warn!(jobs = tasks.len(), "the grace has run out: handing back");
+                tracing::warn!(jobs = tasks.len(), "the grace period is over; the agent hands its jobs back");
                 agent.abandon.cancel();
             }
         }
@@ -194,7 +194,7 @@ async fn finish(agent: &Agent, mut tasks: JoinSet<()>, health: &Health) {
 
 fn report(done: Result<(), tokio::task::JoinError>) {
     if let Err(error) = done {
-        tracing::error!(%error, "working on a job failed; it comes again");
+        tracing::error!(%error, "the task of a job failed; the queue delivers the job again");
     }
 }
 
@@ -218,7 +218,7 @@ async fn handle(agent: Arc<Agent>, delivery: Delivery) {
     };
     if let Err(error) = settled {
         settling.fail("connection_closed");
-        tracing::warn!(%error, "a job could not be settled; it comes again");
+        tracing::warn!(%error, "cannot settle a job; the queue delivers it again");
     }
 }
 
@@ -260,7 +260,7 @@ async fn follow_cancellations(bus: &Bus) -> Result<watch::Receiver<BTreeSet<Stri
             };
             let Some(run) = run else { return };
             sender.send_modify(|runs: &mut BTreeSet<String>| {
-                if runs.len() >= CANCELLED_KEPT {
+                if runs.len() >= MAX_CANCELLED {
                     runs.clear();
                 }
                 runs.insert(run.as_str().to_owned());

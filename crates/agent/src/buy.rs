@@ -29,10 +29,10 @@ use std::time::{Duration, Instant};
 use steps::{CallOutcome, ClaimResult, OUTAGE, Owner, OwnerLiveness, Port};
 use tracing::Instrument as _;
 
-/// A job is not measured whose price was reserved too low for so many attempts.
-const MOST_DEARER: u32 = 10;
-/// How long an attempt is kept whose price was reserved too low: the time of a roll call.
-const DEARER: Duration = Duration::from_secs(1);
+/// A job is not measured after so many attempts for which too little was reserved.
+const MAX_TOO_EXPENSIVE: u32 = 10;
+/// Pause before an attempt is given up whose price was reserved too low: the time of a roll call.
+const PRICE_PAUSE: Duration = Duration::from_secs(1);
 /// Bytes of a token of an answer, at most; a longer one is nearly always text that a model does not write.
 const TOKEN: u64 = 8;
 /// How long a process may take to say that it is alive.
@@ -123,12 +123,12 @@ impl<'a> Purchase<'a> {
         Lookup::new(self.publisher())
     }
 
-    fn kept(&self, key: Option<String>, result: pb::JobResult) -> SpooledAnswer {
+    fn spooled(&self, key: Option<String>, result: pb::JobResult) -> SpooledAnswer {
         let trace = propagation::to_text(&self.work.published_by);
         SpooledAnswer { key, result, trace }
     }
 
-    /// The record of this very delivery: its time is of no other, since we hold an attempt in hand only once.
+    /// The record of this very delivery. Its time tells it from others: an attempt is in flight only once in a process.
     fn record(&self) -> pb::Attempt {
         pb::Attempt {
             agent: self.publisher().id.to_string(),
@@ -176,24 +176,24 @@ impl<'a> Purchase<'a> {
     /// the leader knows of a new price when it has called the roll.
     async fn too_expensive(&self) -> CallOutcome<SpooledAnswer> {
         let (job, attempt) = (&self.work.job, self.work.wire.attempt);
-        if attempt > MOST_DEARER {
-            let why = "the model costs more than the leader of the run knows: its price is on no agent's card";
+        if attempt > MAX_TOO_EXPENSIVE {
+            let why = "the model costs more than the run's leader knows: no agent states its price";
             let why = NotMeasured::new(Reason::Misconfigured, why);
             let outcome = self
                 .work
                 .outcome(Err(why), provenance(self.target), cost_meter::nothing(), Duration::ZERO);
             let result = self.publisher().fit(outcome);
             return CallOutcome::Answer {
-                answer: self.kept(None, result),
+                answer: self.spooled(None, result),
                 paid: false,
             };
         }
         tracing::info!(%job, attempt, "the model costs more than was reserved");
-        tokio::time::sleep(DEARER).await;
-        CallOutcome::Left
+        tokio::time::sleep(PRICE_PAUSE).await;
+        CallOutcome::GivenUp
     }
 
-    /// What is to be done with what a call came to.
+    /// The outcome of the purchase, from the result of its call.
     fn outcome_of_call(
         &self,
         called: Called,
@@ -203,7 +203,7 @@ impl<'a> Purchase<'a> {
         let Called { end, usage, revision } = called;
         let paid = usage.calls > 0;
         let (finding, by, usage) = match (end, answered) {
-            (End::Found(finding), _) => (finding, None, usage),
+            (End::Finished(finding), _) => (finding, None, usage),
             // What this attempt has paid is charged at its worst case with the result of the other.
             (End::Withheld, Some(ExistingAnswer::InRun) | None) => return CallOutcome::InRun,
             (End::Withheld, Some(ExistingAnswer::Stored(stored))) => {
@@ -213,9 +213,9 @@ impl<'a> Purchase<'a> {
                 };
                 (stored.finding, Some(stored.by), usage)
             }
-            (End::Left, _) if !paid => return CallOutcome::Left,
-            (End::Left, _) => {
-                let why = "the agent ended, or another model was set, while the provider was out";
+            (End::GivenUp, _) if !paid => return CallOutcome::GivenUp,
+            (End::GivenUp, _) => {
+                let why = "the agent ended, or another model was set, during an outage of the provider";
                 (Err(NotMeasured::new(Reason::Unavailable, why)), None, usage)
             }
         };
@@ -228,7 +228,7 @@ impl<'a> Purchase<'a> {
         let outcome = self.work.outcome(finding, by, usage, took);
         let result = self.publisher().fit(outcome);
         CallOutcome::Answer {
-            answer: self.kept(key, result),
+            answer: self.spooled(key, result),
             paid,
         }
     }
@@ -246,7 +246,7 @@ impl<'a> Port for Purchase<'a> {
         self.lookup().has_result(&self.work).await
     }
 
-    fn take_in_hand(&self) -> Option<InFlightGuard<'a>> {
+    fn take_in_flight(&self) -> Option<InFlightGuard<'a>> {
         self.context
             .in_flight
             .take(&self.work.run, &self.work.job, self.work.wire.attempt)
@@ -262,7 +262,7 @@ impl<'a> Port for Purchase<'a> {
         let longest = longest.min(publisher.bus.max_message() as u64);
         let taken = publisher.spool.reserve(longest).map_err(|error| {
             let folder = publisher.spool.folder().display();
-            format!("the spool {folder} cannot keep an answer: {error}; nothing is bought until there is room")
+            format!("the spool {folder} cannot keep an answer: {error}; the agent buys nothing until there is room")
         });
         publisher.gate.spool(taken.as_ref().err().cloned());
         taken.ok()
@@ -339,7 +339,7 @@ impl<'a> Port for Purchase<'a> {
     }
 
     async fn call(&self) -> CallOutcome<SpooledAnswer> {
-        if dearer(self.target, &self.work.wire) {
+        if costs_more(self.target, &self.work.wire) {
             return self.too_expensive().await;
         }
         let span = observe::invoke(
@@ -350,7 +350,7 @@ impl<'a> Port for Purchase<'a> {
         );
         let permit = SendPermit::new(self.lookup(), &self.work, &self.key);
         let (called, took) = self.ask_model(&permit, &span.trace()).await;
-        if let End::Found(Err(why)) = &called.end {
+        if let End::Finished(Err(why)) = &called.end {
             span.fail(why.reason.name());
         }
         span.end();
@@ -386,7 +386,7 @@ impl<'a> Port for Purchase<'a> {
 }
 
 /// Whether the model costs more than was reserved, or nobody knows what.
-fn dearer(target: &Target, job: &pb::Job) -> bool {
+fn costs_more(target: &Target, job: &pb::Job) -> bool {
     job.at_most.is_some_and(|at_most| {
         target
             .model

@@ -13,12 +13,12 @@ use sipdo_protocol::pb;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// A job that finds the provider out so often, while other jobs find it there, is not measured.
-const MAX_ALONE: u32 = 3;
-/// Most that is kept of an error's words, in characters.
+/// A job is not measured after so many failures that other jobs do not share.
+const MAX_OWN_FAILURES: u32 = 3;
+/// Longest part of an error's message that a result holds, in characters.
 const MAX_DETAIL: usize = 400;
 
-/// What a call came to.
+/// The result of a call, with its cost.
 #[derive(Debug)]
 pub(crate) struct Called {
     pub end: End,
@@ -30,10 +30,10 @@ pub(crate) struct Called {
 #[derive(Debug)]
 pub(crate) enum End {
     /// With an answer, or with a reason why there is none.
-    Found(Measured<Reply>),
-    /// The provider was out all the while, and the agent is about to end, or another model has been set: the next attempt may do
-    /// better.
-    Left,
+    Finished(Measured<Reply>),
+    /// The call was given up in an outage of the provider, because the agent is about to end or another model has been set. The
+    /// next attempt may succeed.
+    GivenUp,
     /// A request was withheld, because somebody else has the answer.
     Withheld,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Terms<'a> {
     pub reserved: u32,
     /// Whether a request may be sent twice, as its endpoint is set.
     pub hedge: bool,
-    /// Seconds after which it is given up, waits in an outage not counted.
+    /// Time after which it is given up; waits in an outage do not count.
     pub longest: Duration,
     /// True when the agent is about to end: then nothing waits for the end of an outage.
     pub draining: &'a watch::Receiver<bool>,
@@ -56,7 +56,7 @@ pub(crate) struct Terms<'a> {
     pub chosen: Option<&'a pb::ModelChoice>,
     /// Asked before each request.
     pub permit: &'a SendPermit<'a>,
-    /// For whom it is, for those who watch.
+    /// For whom it is: for spans and metrics.
     pub caller: Caller<'a>,
 }
 
@@ -105,7 +105,7 @@ pub(crate) async fn call(
     terms: Terms<'_>,
 ) -> Called {
     let mut cost_meter = CostMeter::default();
-    let end = patiently(target, role, ask, request, chat, &terms, &mut cost_meter).await;
+    let end = call_until_answered(target, role, ask, request, chat, &terms, &mut cost_meter).await;
     let revision = std::mem::take(&mut cost_meter.revision);
     Called {
         end,
@@ -114,8 +114,8 @@ pub(crate) async fn call(
     }
 }
 
-/// Calls, and while the provider is out and nothing is paid, waits for its turn and calls again.
-async fn patiently(
+/// Calls the model. In an outage of the provider, as long as nothing is paid, waits for its turn and calls again.
+async fn call_until_answered(
     target: &Target,
     role: &dyn RoleAgent,
     ask: &Ask,
@@ -127,62 +127,62 @@ async fn patiently(
     let circuit = &target.circuit;
     let deadline = circuit.deadline();
     let mut last = None;
-    let mut alone = 0;
+    let mut own_failures = 0;
     let mut draining = terms.draining.clone();
     loop {
-        // Whose turn it is calls, whatever else is to be said; the others wait only in an outage.
+        // A job whose turn it is calls the model, whatever else has happened; the others wait only in an outage.
         let turn = tokio::select! {
             biased;
             turn = circuit.turn(deadline) => turn,
-            _ = draining.wait_for(|ends| *ends) => return End::Left,
-            () = terms.models.replaced(target, terms.caller.run, terms.chosen) => return End::Left,
+            _ = draining.wait_for(|ends| *ends) => return End::GivenUp,
+            () = terms.models.replaced(target, terms.caller.run, terms.chosen) => return End::GivenUp,
         };
         let Some(turn) = turn else {
-            let why = last.unwrap_or_else(|| "no turn came".to_owned());
-            return End::Found(Err(NotMeasured::new(
+            let why = last.unwrap_or_else(|| "no request was sent".to_owned());
+            return End::Finished(Err(NotMeasured::new(
                 Reason::Unavailable,
-                detail(&format!("gave up waiting for the provider: {why}")),
+                detail(&format!("the provider did not answer in time: {why}")),
             )));
         };
         let paid_before = cost_meter.clone();
-        let calling = once(target, role, ask, request, chat, terms, cost_meter);
+        let calling = call_once(target, role, ask, request, chat, terms, cost_meter);
         let Some(called) = within(terms.longest, terms.permit, calling).await else {
             *cost_meter = paid_before;
             cost_meter.abandoned(&target.model, chat);
             let seconds = terms.longest.as_secs();
-            return End::Found(Err(NotMeasured::new(
+            return End::Finished(Err(NotMeasured::new(
                 Reason::Timeout,
-                format!("the call took longer than {seconds} s, all tries included"),
+                format!("the call took longer than {seconds} s, retries included"),
             )));
         };
         match called {
             Ok(finding) => {
                 turn.answered();
-                return End::Found(finding);
+                return End::Finished(finding);
             }
             Err(ModelError::Withheld) => return End::Withheld,
             Err(error) if is_outage(&error) => {
                 let words = detail(&error.to_string());
-                let out = turn.failed(&words, error.needs_operator());
-                alone += u32::from(!out);
-                if alone >= MAX_ALONE || !cost_meter.is_empty() {
-                    return End::Found(Err(not_measured(&error)));
+                let outage = turn.failed(&words, error.needs_operator());
+                own_failures += u32::from(!outage);
+                if own_failures >= MAX_OWN_FAILURES || !cost_meter.is_empty() {
+                    return End::Finished(Err(not_measured(&error)));
                 }
                 last = Some(words);
-                if !out {
+                if !outage {
                     tokio::time::sleep(circuit.pause()).await;
                 }
             }
             Err(error) => {
                 // It answered, if only to refuse; or it was slow, which says nothing about the next call.
                 turn.answered();
-                return End::Found(Err(not_measured(&error)));
+                return End::Finished(Err(not_measured(&error)));
             }
         }
     }
 }
 
-/// What `calling` comes to within `longest`, the time not counted for which it waits for the bus.
+/// The result of `calling` within `longest`; the time for which it waits for the bus does not count.
 async fn within<T>(longest: Duration, permit: &SendPermit<'_>, calling: impl Future<Output = T>) -> Option<T> {
     let (clock, before) = (Instant::now(), permit.waited());
     let mut calling = std::pin::pin!(calling);
@@ -198,7 +198,7 @@ async fn within<T>(longest: Duration, permit: &SendPermit<'_>, calling: impl Fut
 }
 
 /// One call with its repairs. The outer error is the model's, the inner one the role's.
-async fn once(
+async fn call_once(
     target: &Target,
     role: &dyn RoleAgent,
     ask: &Ask,
@@ -207,12 +207,12 @@ async fn once(
     terms: &Terms<'_>,
     cost_meter: &mut CostMeter,
 ) -> Result<Measured<Reply>, ModelError> {
-    let said = say(&target.model, request, chat, terms.max_calls, terms, cost_meter).await?;
-    let words = match &said {
+    let output = complete(&target.model, request, chat, terms.max_calls, terms, cost_meter).await?;
+    let words = match &output {
         ModelOutput::Text(text) => text.clone(),
         ModelOutput::Json(value) => value.to_string(),
     };
-    let invalid_reply = match role.read(ask, said) {
+    let invalid_reply = match role.read(ask, output) {
         Ok(reply) => return Ok(Ok(reply)),
         Err(invalid_reply) => invalid_reply,
     };
@@ -232,19 +232,19 @@ async fn once(
         .messages
         .extend([Message::assistant(words), Message::user(complaint)]);
     // The first answer is paid for; a failure of the second leaves the job where the first had left it.
-    let said = match say(&target.model, request, &again, left, terms, cost_meter).await {
+    let output = match complete(&target.model, request, &again, left, terms, cost_meter).await {
         Ok(said) => said,
         Err(ModelError::Withheld) => return Err(ModelError::Withheld),
         Err(error) => {
-            tracing::debug!(error = error.kind(), "asking again failed");
+            tracing::debug!(error = error.kind(), "the follow-up request failed");
             return Ok(Err(why));
         }
     };
-    Ok(role.read(ask, said).map_err(|invalid_reply| invalid_reply.why))
+    Ok(role.read(ask, output).map_err(|invalid_reply| invalid_reply.why))
 }
 
 /// Asks the model for the form that is wanted, within `max_calls` completions.
-async fn say(
+async fn complete(
     model: &Model,
     request: &Request,
     chat: &ChatRequest,
@@ -283,7 +283,7 @@ async fn say(
     }
 }
 
-/// A model's failure in the words of the domain.
+/// A model's failure as a reason of the domain.
 fn not_measured(error: &ModelError) -> NotMeasured {
     let reason = match error {
         ModelError::Refused { .. } => Reason::Refused,

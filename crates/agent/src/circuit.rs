@@ -1,7 +1,7 @@
-//! What an agent does when its provider is out: it does not burn through the queue.
+//! What an agent does in an outage of its provider: it does not burn through the queue.
 //!
 //! After a few failures in a row that cost nothing and would await every next job (no connection, server errors), or at the first one
-//! that only an operator can mend (key refused, out of credit), the agent takes no new jobs for that model, says so in its card, and
+//! that only an operator can mend (key refused, out of credit), the agent takes no new jobs for that model, says so in its status, and
 //! keeps the jobs that it has a right to buy: one at a time tries again, after pauses that grow, and the first success lets all go on.
 //! An outage of hours therefore pauses runs, and fails none.
 
@@ -23,7 +23,7 @@ pub struct Patience {
     pub first_pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
-    /// How long a job that is in an agent's hands waits for the end of an outage before it is not measured.
+    /// How long a job in flight waits for the end of an outage before it is not measured.
     pub hold: Duration,
 }
 
@@ -60,7 +60,7 @@ struct Outage {
     trying: bool,
 }
 
-/// A job's turn to call. Give it what the call came to; dropped without, it counts as no call.
+/// A job's turn to call. Tell it how the call ended; if it is dropped before, it counts as no call.
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     circuit: &'a Circuit,
@@ -164,7 +164,7 @@ impl Turn<'_> {
         }
     }
 
-    /// The provider is out. True if that makes (or goes on) an outage, in which the job should wait: always where only an `operator`
+    /// The provider did not answer. True if that makes (or goes on) an outage, in which the job should wait: always where only an `operator`
     /// can mend it, else after some failures in a row.
     pub fn failed(self, detail: &str, operator: bool) -> bool {
         let patience = &self.circuit.patience;
@@ -183,7 +183,7 @@ impl Turn<'_> {
                 tracing::warn!(
                     failures,
                     detail,
-                    "the provider is out: no new jobs are taken until it answers"
+                    "the provider does not answer; the agent takes no new jobs until it does"
                 );
                 let pause = patience.first_pause;
                 state.outage = Some(Outage {
@@ -296,7 +296,7 @@ mod tests {
         assert!(circuit.trouble().is_some());
     }
 
-    /// What becomes of jobs in hand when the provider is out for so long: how many are answered, how many give up, how often it was
+    /// What becomes of jobs in flight when the provider is out for so long: how many are answered, how many give up, how often it was
     /// asked meanwhile, and for how long the last one waited.
     async fn outage(length: Duration) -> (usize, usize, u32, Duration) {
         let circuit = Circuit::new(Patience::default());

@@ -3,14 +3,14 @@
 use sipdo_llm::{AttemptRecord, ChatRequest, Completion, Model, Paid, Usage};
 use sipdo_protocol::pb;
 
-/// The bill of one job.
+/// The cost of one job.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CostMeter {
     usage: pb::Usage,
     nano_usd: u64,
     unpriced: bool,
-    /// Requests that may have been paid for, with nothing to show.
-    unsure: u32,
+    /// Requests that may have been paid for, without an answer.
+    maybe_paid: u32,
     /// What one of them costs at worst.
     worst: (u64, u64, Option<u64>),
     /// The revision that the provider reported last.
@@ -25,7 +25,7 @@ impl CostMeter {
 
     /// Whether anything has, or may have, been paid for.
     pub fn is_empty(&self) -> bool {
-        self.usage.calls == 0 && self.unsure == 0
+        self.usage.calls == 0 && self.maybe_paid == 0
     }
 
     /// Adds a completion that was paid for, whether it was of use or not.
@@ -60,19 +60,19 @@ impl CostMeter {
         }
     }
 
-    /// Adds the requests of a call: all are counted, and those that may have been paid for without an answer are kept in mind.
+    /// Adds the requests of a call: all are counted, and those that may have been paid for without an answer are charged later.
     pub fn requests(&mut self, model: &Model, request: &ChatRequest, attempts: &[AttemptRecord]) {
         self.usage.requests += u32::try_from(attempts.len()).unwrap_or(u32::MAX);
-        let unsure = attempts.iter().filter(|attempt| attempt.paid == Paid::Unknown).count();
-        if unsure > 0 {
-            self.unsure += u32::try_from(unsure).unwrap_or(u32::MAX);
+        let maybe_paid = attempts.iter().filter(|attempt| attempt.paid == Paid::Unknown).count();
+        if maybe_paid > 0 {
+            self.maybe_paid += u32::try_from(maybe_paid).unwrap_or(u32::MAX);
             self.at_worst(model, request);
         }
     }
 
     /// Adds a call that was abandoned: it may have been paid for.
     pub fn abandoned(&mut self, model: &Model, request: &ChatRequest) {
-        self.unsure += 1;
+        self.maybe_paid += 1;
         self.at_worst(model, request);
     }
 
@@ -85,10 +85,10 @@ impl CostMeter {
         );
     }
 
-    /// The bill's sum. Requests that may have been paid for are charged at their worst, as far as `max_calls` were reserved: what goes
+    /// The sum. Requests that may have been paid for are charged at their worst, as far as `max_calls` were reserved: what goes
     /// beyond that was promised to nobody.
     pub fn sum(mut self, max_calls: u32) -> pb::Usage {
-        let charged = self.unsure.min(max_calls.saturating_sub(self.usage.calls));
+        let charged = self.maybe_paid.min(max_calls.saturating_sub(self.usage.calls));
         if charged > 0 {
             let (input, output, cost) = self.worst;
             let times = u64::from(charged);
@@ -104,7 +104,7 @@ impl CostMeter {
     }
 }
 
-/// The bill of a job that bought nothing.
+/// The cost of a job that bought nothing.
 pub(crate) fn nothing() -> pb::Usage {
     pb::Usage {
         nano_usd: Some(0),

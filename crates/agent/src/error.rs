@@ -16,7 +16,7 @@ pub enum AgentError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// The address of the health pages cannot be bound, or their port not written.
+    /// The address of the admin pages cannot be bound, or their port not written.
     #[error("{what}: {source}")]
     Health {
         /// What was tried.

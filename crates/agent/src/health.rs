@@ -46,7 +46,7 @@ impl Health {
             .map_err(failed(format!("cannot listen on {listen} (--admin-listen)")))?;
         let address = listener
             .local_addr()
-            .map_err(failed("cannot tell the port of the health pages".to_owned()))?;
+            .map_err(failed("cannot read the port of the admin pages".to_owned()))?;
         if let Some(path) = port_file {
             let what = format!("cannot write the port to {}", path.display());
             write_port_file(path, &format!("{}\n", address.port())).map_err(failed(what))?;

@@ -1,5 +1,5 @@
 //! Which job an agent takes next. Jobs as there are free slots; but a suspect, whose last attempt ended with its agent's death, alone:
-//! nothing else is in hand while it is worked on, so that it takes nobody with it if it kills its agent again.
+//! nothing else is in flight while it is worked on, so that no other job is lost if it kills its agent again.
 
 use sipdo_bus::{BusError, Delivery, JobQueue};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) struct JobPicker {
 enum Stage {
     /// Whatever comes is taken.
     Open,
-    /// This suspect waits until nothing else is in hand.
+    /// This suspect waits until nothing else is in flight.
     Waiting(Delivery),
     /// A suspect is worked on.
     Alone,
@@ -38,17 +38,17 @@ impl JobPicker {
         }
     }
 
-    /// The next job to begin, while so many are in hand; `None` once the queues are drained. Safe to cancel: call it again whenever
+    /// The next job to begin, while so many are in flight; `None` once the queues are drained. Safe to cancel: call it again whenever
     /// the number has changed.
-    pub async fn next(&mut self, in_hand: usize) -> Option<Delivery> {
+    pub async fn next(&mut self, in_flight: usize) -> Option<Delivery> {
         loop {
             self.stage = match std::mem::replace(&mut self.stage, Stage::Open) {
-                Stage::Waiting(suspect) if in_hand == 0 => {
-                    tracing::info!(run = %suspect.run, "taking a suspect, alone");
+                Stage::Waiting(suspect) if in_flight == 0 => {
+                    tracing::info!(run = %suspect.run, "working on a suspect alone");
                     self.stage = Stage::Alone;
                     return Some(suspect);
                 }
-                Stage::Alone if in_hand == 0 => Stage::Lingering(Instant::now() + LINGER),
+                Stage::Alone if in_flight == 0 => Stage::Lingering(Instant::now() + LINGER),
                 busy @ (Stage::Waiting(_) | Stage::Alone) => {
                     self.stage = busy;
                     return std::future::pending().await;

@@ -74,7 +74,7 @@ impl<'a> Lookup<'a> {
     /// The stored answer to the same request. Not known is as good as none.
     pub async fn look_up(&self, key: &str) -> Option<JobOutcome> {
         self.stored_completion(key).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the completion store cannot be asked");
+            tracing::warn!(%error, "cannot read the completion store");
             None
         })
     }
@@ -87,7 +87,7 @@ impl<'a> Lookup<'a> {
         match read.and_then(|result| JobOutcome::try_from(result).map_err(|error| error.to_string())) {
             Ok(outcome) => Ok(Some(outcome)),
             Err(error) => {
-                tracing::warn!(error, "a stored completion cannot be read; it is bought anew");
+                tracing::warn!(error, "cannot decode a stored completion; the agent buys it again");
                 Ok(None)
             }
         }
@@ -96,13 +96,13 @@ impl<'a> Lookup<'a> {
     /// Uploads the answer to any attempt at this job that a process has left in the spool that we share with it.
     pub async fn upload_left_behind(&self, work: &Work) -> bool {
         match self.publisher.spool.of(work.run.as_str(), work.job.as_str()) {
-            Ok(Some((file, kept))) => {
-                self.publisher.upload(&file, &kept, &work.trace).await;
+            Ok(Some((file, answer))) => {
+                self.publisher.upload(&file, &answer, &work.trace).await;
                 true
             }
             Ok(None) => false,
             Err(error) => {
-                tracing::warn!(%error, "the spool cannot be searched");
+                tracing::warn!(%error, "cannot search the spool");
                 false
             }
         }
@@ -165,7 +165,7 @@ impl<'a> SendPermit<'a> {
             let clock = Instant::now();
             match self.lookup.answered(self.work, self.key).await {
                 Ok(Some(found)) => {
-                    tracing::info!(job = %self.work.job, attempt = self.work.wire.attempt, "answered by another meanwhile");
+                    tracing::info!(job = %self.work.job, attempt = self.work.wire.attempt, "another agent has answered the job");
                     self.state().answered = Some(found);
                     return false;
                 }
@@ -175,7 +175,7 @@ impl<'a> SendPermit<'a> {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "whether a job is answered cannot be asked; its next request waits");
+                    tracing::warn!(%error, "cannot look up whether the job has an answer; its next request waits");
                     self.waits(Some(clock));
                     tokio::time::sleep(PAUSE).await;
                 }

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// Models that are kept ready. More than a few at a time are made anew.
-const KEPT: usize = 32;
+const MAX_READY: usize = 32;
 
 /// The registry as the bus tells it: models by `role` or `run.role`.
 pub(crate) type Registry = watch::Receiver<BTreeMap<String, Entry>>;
@@ -115,7 +115,7 @@ impl Models {
         overridden(&self.own, &resolve(chosen.into_iter().chain(&registry)))
     }
 
-    /// The model for a job of a run that makes no choice of its own: what the agent's card tells.
+    /// The model for a job of a run that makes no choice of its own: what the agent's status names.
     pub fn usual(&self) -> Measured<Arc<Target>> {
         self.target(overridden(&self.own, &resolve(&self.registry_entries(None))))
     }
@@ -214,7 +214,7 @@ impl Models {
         };
         let place = (name, settings.model.clone());
         let model = Model::new(client, settings).map_err(misconfigured)?;
-        if ready.circuits.len() >= KEPT {
+        if ready.circuits.len() >= MAX_READY {
             ready.circuits.clear();
         }
         let circuit = ready
@@ -225,7 +225,7 @@ impl Models {
             model,
             circuit: Arc::clone(circuit),
         });
-        if ready.targets.len() >= KEPT {
+        if ready.targets.len() >= MAX_READY {
             ready.targets.remove(0);
         }
         ready.targets.push(Arc::clone(&target));
@@ -410,6 +410,6 @@ mod tests {
                 .choose("run-1", Some(&choice("two", &format!("m{number}"))))
                 .unwrap();
         }
-        assert!(models.lock().targets.len() <= KEPT);
+        assert!(models.lock().targets.len() <= MAX_READY);
     }
 }

@@ -53,7 +53,7 @@ async fn probed_by(context: &Context, asked: &pb::Probe) -> pb::Probed {
 fn works(target: &Target, probe: &Probe) -> pb::Probed {
     let model = &target.settings().model;
     let words = match (&probe.completion, probe.listed) {
-        (Some(_), _) => format!("{model} is not on the endpoint's list, and answers"),
+        (Some(_), _) => format!("the endpoint does not list {model}, but the model answers"),
         (None, Some(true)) => format!("the endpoint lists {model}"),
         (None, _) => "the endpoint answers".to_owned(),
     };

@@ -23,7 +23,7 @@ pub fn run(role: Role, make: fn() -> Made) -> ExitCode {
     let command = AgentFlags::augment_args(clap::Command::new(program(role)))
         .version(env!("CARGO_PKG_VERSION"))
         .about(about(role))
-        .after_help("Settings go: the live model registry, the run's own models, flags, environment, file.");
+        .after_help("Precedence of settings: live model registry, the run's own models, flags, environment, file.");
     let flags = AgentFlags::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     let settings = match flags.resolve(role, |name| std::env::var(name).ok().filter(|value| !value.is_empty())) {
         Ok(settings) => settings,
@@ -34,7 +34,7 @@ pub fn run(role: Role, make: fn() -> Made) -> ExitCode {
         Err(error) => return fail(role, error.as_ref(), 1),
     };
     sipdo_llm::install_crypto_provider();
-    // Two threads keep up with any provider, and an agent small: it waits, mostly.
+    // An agent mostly waits: two threads keep up with any provider, and keep the process small.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -1,4 +1,4 @@
-//! Bringing answers to the bus: as results, as stored completions, and out of the spool; and reporting what ended without one.
+//! Uploads answers to the bus: as results, as stored completions, and out of the spool; and reports attempts that ended without one.
 
 use crate::cost_meter;
 use crate::error::AgentError;
@@ -22,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Room for the headers of a result.
 pub(crate) const HEADER_ROOM: usize = 2048;
 
-/// Brings answers from an agent to the bus.
+/// Uploads an agent's answers to the bus.
 pub(crate) struct Publisher {
     pub id: AgentId,
     /// The role as the bus names it.
@@ -85,10 +85,10 @@ impl Publisher {
     }
 
     /// Writes to the spool. Where that fails the answer is still in memory, and goes to the bus without this safety.
-    pub fn keep(&self, kept: &SpooledAnswer, room: Reservation) -> Option<PathBuf> {
+    pub fn keep(&self, answer: &SpooledAnswer, room: Reservation) -> Option<PathBuf> {
         self.spool
-            .keep(kept, room)
-            .map_err(|error| tracing::error!(%error, "an answer cannot be kept in the spool"))
+            .keep(answer, room)
+            .map_err(|error| tracing::error!(%error, "cannot write an answer to the spool"))
             .ok()
     }
 
@@ -125,7 +125,7 @@ impl Publisher {
                 Ok(_) => return,
                 // Trying again would not make it smaller, and its size was checked before: nobody can be helped.
                 Err(error @ (BusError::TooLarge { .. } | BusError::InvalidName { .. })) => {
-                    tracing::error!(%error, doing, "given up");
+                    tracing::error!(%error, doing, "failed for good");
                     return;
                 }
                 Err(error) => {
@@ -140,25 +140,25 @@ impl Publisher {
         }
     }
 
-    /// Brings to the bus what an earlier process has paid for and could not bring.
+    /// Uploads what an earlier process has paid for and could not upload.
     pub async fn upload_spool(&self) -> Result<(), AgentError> {
-        let kept = self.spool.all().map_err(|source| AgentError::Spool {
+        let answers = self.spool.all().map_err(|source| AgentError::Spool {
             folder: self.spool.folder().display().to_string(),
             source,
         })?;
-        for (file, kept) in kept {
+        for (file, answer) in answers {
             // The span that processed it has died with its process. The one that published the job has not.
-            let parent = propagation::from_text(kept.trace.as_deref());
-            self.upload(&file, &kept, &parent).await;
+            let parent = propagation::from_text(answer.trace.as_deref());
+            self.upload(&file, &answer, &parent).await;
         }
         Ok(())
     }
 
-    pub async fn upload(&self, file: &Path, kept: &SpooledAnswer, parent: &Trace) {
-        let SpooledAnswer { key, result, .. } = kept;
+    pub async fn upload(&self, file: &Path, answer: &SpooledAnswer, parent: &Trace) {
+        let SpooledAnswer { key, result, .. } = answer;
         match self.publish(result, key.as_deref(), parent).await {
-            Settle::Ack => tracing::info!(run = result.run, job = result.job, "brought an answer from the spool"),
-            other => tracing::error!(file = %file.display(), ?other, "an answer in the spool is of no use"),
+            Settle::Ack => tracing::info!(run = result.run, job = result.job, "uploaded an answer from the spool"),
+            other => tracing::error!(file = %file.display(), ?other, "cannot use an answer of the spool"),
         }
         self.spool.forget(file);
     }

@@ -1,5 +1,5 @@
-//! Whether this agent may buy at all. Not while what it has bought cannot be brought to the bus, and not where the spool could not
-//! keep another answer: what cannot be kept is not paid for. It hands its jobs back, says why in its card, and goes on by itself.
+//! Whether this agent may buy at all: not while its answers cannot be brought to the bus, and not while the spool has no room for
+//! another one. Until then it hands its jobs back, and its status says why.
 
 use sipdo_bus::BusError;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ pub(crate) struct PurchaseGate {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Answers that wait to be brought, and why the last of them could not be.
+    /// Answers that wait to be uploaded, and why the last of them could not be.
     waiting: usize,
     refused: String,
     /// Why the spool has no room.
@@ -40,19 +40,16 @@ impl PurchaseGate {
         state.spool.clone().or_else(|| state.records.clone().map(records))
     }
 
-    /// Whether answers wait to be brought.
+    /// Whether answers wait to be uploaded.
     pub fn is_stuck(&self) -> bool {
         self.lock().waiting > 0
     }
 
-    /// An answer could not be brought, for this reason, and waits.
+    /// An answer could not be uploaded, for this reason, and waits.
     pub fn waits(&self, reason: &str) -> BlockedGuard<'_> {
         let mut state = self.lock();
         if state.waiting == 0 {
-            tracing::warn!(
-                reason,
-                "an answer cannot be brought to the bus: nothing is bought until it can"
-            );
+            tracing::warn!(reason, "cannot upload an answer; the agent buys nothing until it can");
         }
         state.waiting += 1;
         reason.clone_into(&mut state.refused);
@@ -63,7 +60,7 @@ impl PurchaseGate {
     pub fn spool(&self, lacks: Option<String>) {
         let mut state = self.lock();
         match (&state.spool, &lacks) {
-            (None, Some(reason)) => tracing::error!(reason, "nothing is bought that cannot be kept"),
+            (None, Some(reason)) => tracing::error!(reason, "the agent buys nothing until the spool has room"),
             (Some(_), None) => tracing::info!("the spool has room again"),
             _ => {}
         }
@@ -89,7 +86,7 @@ impl Drop for BlockedGuard<'_> {
         let mut state = self.0.lock();
         state.waiting -= 1;
         if state.waiting == 0 {
-            tracing::info!("every answer is on the bus: jobs are taken again");
+            tracing::info!("all answers are on the bus; the agent takes jobs again");
         }
     }
 }

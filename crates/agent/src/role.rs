@@ -1,4 +1,4 @@
-//! What a role is to the process that plays it: how an ask becomes a request to a model, and how what the model said becomes a reply.
+//! What a role is to its process: how an ask becomes a request to a model, and how the model's output becomes a reply.
 //!
 //! A role does no I/O. It owns its instructions and its reading; buying, storing and publishing are the same for every role.
 
@@ -29,11 +29,11 @@ pub trait RoleAgent: Send + Sync + 'static {
     /// Why nothing can be asked.
     fn plan(&self, ask: &Ask) -> Measured<Plan>;
 
-    /// Reads what the model said to the plan's request.
+    /// Reads the model's output.
     ///
     /// # Errors
-    /// Why it is no reply, and whether it is worth saying so to the model once.
-    fn read(&self, ask: &Ask, said: ModelOutput) -> Result<Reply, InvalidReply>;
+    /// Why it is no reply, and what to tell the model once to get a better one.
+    fn read(&self, ask: &Ask, output: ModelOutput) -> Result<Reply, InvalidReply>;
 }
 
 /// Most bytes of a section of [`Material`] beyond its text: its title and its fence.
@@ -146,12 +146,12 @@ pub enum ModelOutput {
     Json(Value),
 }
 
-/// An answer of the right form that is yet no reply.
+/// An answer of the right form that is no valid reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidReply {
-    /// What the job comes to if it stays so.
+    /// The job's outcome if no better answer comes.
     pub why: NotMeasured,
-    /// What to say to the model, once, if the job has a completion left.
+    /// What to tell the model, once, if the job has a completion left.
     pub ask_again: Option<String>,
 }
 
@@ -163,17 +163,13 @@ impl From<NotMeasured> for InvalidReply {
 
 /// An ask that was sent to the wrong role.
 pub fn not_mine(role: Role, ask: &Ask) -> NotMeasured {
-    let detail = format!(
-        "a {role} was asked to {}, which is the work of a {}",
-        ask.operation(),
-        ask.role()
-    );
+    let detail = format!("a {role} was asked to {}, which a {} does", ask.operation(), ask.role());
     NotMeasured::new(Reason::Misconfigured, detail)
 }
 
 /// An answer in a form that was not asked for. Cannot come from a model; a role answers it rather than panic.
 pub fn wrong_form() -> NotMeasured {
-    NotMeasured::new(Reason::Malformed, "the answer came in a form that was not asked for")
+    NotMeasured::new(Reason::Malformed, "the answer does not have the requested form")
 }
 
 /// The user message of a request: titled, fenced sections.
@@ -236,7 +232,7 @@ pub fn required(value: &Value, field: &str, max_chars: usize) -> Measured<String
     }
     let length = text.chars().count();
     if length > max_chars {
-        let detail = format!("`{field}` has {length} characters, at most {max_chars} are taken");
+        let detail = format!("`{field}` has {length} characters; the limit is {max_chars}");
         return Err(NotMeasured::new(Reason::TooLarge, detail));
     }
     Ok(text.trim().to_owned())

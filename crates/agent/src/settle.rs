@@ -1,4 +1,4 @@
-//! What becomes of a delivered job in the queue.
+//! How a delivered job is settled with its queue.
 
 use std::time::Duration;
 

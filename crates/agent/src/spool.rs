@@ -39,7 +39,7 @@ pub(crate) struct Reservation {
     free: Arc<Mutex<Vec<SpoolFile>>>,
 }
 
-/// One answer as it is kept.
+/// One answer in the spool.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SpooledAnswer {
     /// Key in the completion store; none where the answer is of no use to other jobs.
@@ -99,7 +99,7 @@ impl Spool {
         Ok(room)
     }
 
-    /// Removes the room that processes had taken which have died. What they had kept stays.
+    /// Removes the room that processes had taken which have died. Their answers stay.
     fn clear_abandoned(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
@@ -117,18 +117,18 @@ impl Spool {
     }
 
     /// Keeps an answer in the room that was taken for it, and returns its file.
-    pub fn keep(&self, kept: &SpooledAnswer, mut room: Reservation) -> io::Result<PathBuf> {
-        let pb::JobResult { run, job, attempt, .. } = &kept.result;
+    pub fn keep(&self, answer: &SpooledAnswer, mut room: Reservation) -> io::Result<PathBuf> {
+        let pb::JobResult { run, job, attempt, .. } = &answer.result;
         let name = format!(
             "{}.{attempt}-{}",
             place(run, job),
-            kept.key.as_deref().unwrap_or(NO_KEY)
+            answer.key.as_deref().unwrap_or(NO_KEY)
         );
         let path = self.folder.join(format!("{name}{WHOLE}"));
         let beside = Beside {
-            traceparent: kept.trace.clone(),
+            traceparent: answer.trace.clone(),
         };
-        let content = [kept.result.encode_to_vec(), beside.encode_to_vec()].concat();
+        let content = [answer.result.encode_to_vec(), beside.encode_to_vec()].concat();
         if let Some(mut space) = room.space.take() {
             space.fill(content)?;
             fs::rename(&space.path, &path)?;
@@ -137,7 +137,7 @@ impl Spool {
         Ok(path)
     }
 
-    /// Whatever is kept, by file.
+    /// All answers, by file.
     pub fn all(&self) -> io::Result<Vec<(PathBuf, SpooledAnswer)>> {
         self.matching("")
     }
@@ -147,7 +147,7 @@ impl Spool {
         Ok(self.matching(&place(run, job))?.pop())
     }
 
-    /// What is kept under names that begin so. A file that cannot be read is put aside, so that it is neither lost nor met again.
+    /// The answers in files whose names begin so. A file that cannot be read is set aside: it is not lost, and not read again.
     fn matching(&self, start: &str) -> io::Result<Vec<(PathBuf, SpooledAnswer)>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -169,7 +169,7 @@ impl Spool {
                     found.push((path, SpooledAnswer { key, result, trace }))
                 }
                 (Err(error), _) | (_, Err(error)) => {
-                    tracing::error!(file = %path.display(), %error, "a file of the spool cannot be read and is put aside");
+                    tracing::error!(file = %path.display(), %error, "cannot read a spool file; it is set aside");
                     fs::rename(&path, path.with_extension("unreadable"))?;
                 }
             }
@@ -220,7 +220,7 @@ fn delete(path: &Path) {
     if let Err(error) = fs::remove_file(path)
         && error.kind() != io::ErrorKind::NotFound
     {
-        tracing::warn!(file = %path.display(), %error, "cannot delete a file of the spool");
+        tracing::warn!(file = %path.display(), %error, "cannot delete a spool file");
     }
 }
 

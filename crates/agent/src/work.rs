@@ -1,4 +1,4 @@
-//! A job as an agent has it in hand: read and checked, and made into a result.
+//! A job that an agent works on: read, checked, and made into a result.
 
 use crate::cost_meter;
 use crate::models::Target;
@@ -19,7 +19,7 @@ pub(crate) struct Work {
     /// Size of the ask on the bus, by which budget was reserved.
     pub ask_bytes: usize,
     pub started_ms: u64,
-    /// Since it is in our hands.
+    /// When this agent began to work on it.
     pub clock: Instant,
     /// The span that processes it.
     pub trace: Trace,
@@ -81,7 +81,7 @@ pub(crate) fn read(delivery: &Delivery, role: &sipdo_bus::Role) -> Result<Work, 
         pb::Job::decode(delivery.payload.clone()).map_err(|error| format!("the job cannot be decoded: {error}"))?;
     if wire.run != delivery.run.as_str() {
         return Err(format!(
-            "the job is of run {:?}, but came in the queue of {}",
+            "the job is of run {:?}, but it was delivered for run {}",
             wire.run, delivery.run
         ));
     }
@@ -91,7 +91,7 @@ pub(crate) fn read(delivery: &Delivery, role: &sipdo_bus::Role) -> Result<Work, 
     let ask = Ask::try_from(ask).map_err(|error| error.to_string())?;
     if ask.role().name() != role.as_str() {
         return Err(format!(
-            "the job is for a {}, but came in the queue of a {role}",
+            "the job is for a {}, but it was delivered to a {role}",
             ask.role()
         ));
     }

@@ -11,9 +11,9 @@ use sipdo_domain::{Ask, Measured, Reply, Role, Solution, SolveRequest, fence};
 use sipdo_llm::{Message, Schema, SchemaError};
 use std::sync::Arc;
 
-/// Longest answer that is taken, in characters.
+/// Longest answer that is accepted, in characters.
 const MAX_ANSWER: usize = 8_000;
-/// Longest working that is kept, in characters.
+/// Longest working that a reply holds, in characters.
 const MAX_WORKING: usize = 24_000;
 
 /// Sections of a request.
@@ -62,9 +62,9 @@ impl Checker {
         })
     }
 
-    fn solve(&self, riddle: &SolveRequest) -> Request {
+    fn solve(&self, solve: &SolveRequest) -> Request {
         let system = format!("{INSTRUCTION}\n\n{}\n\n{FORM}", fence::NOTICE);
-        let user = Material::of(&riddle.task).section("Question", &riddle.input).finish();
+        let user = Material::of(&solve.task).section("Question", &solve.input).finish();
         Request {
             messages: vec![Message::system(system), Message::user(user)],
             form: Form::Json(Arc::clone(&self.schema)),
@@ -85,14 +85,14 @@ impl RoleAgent for Checker {
 
     fn plan(&self, ask: &Ask) -> Measured<Plan> {
         match ask {
-            Ask::Solve(riddle) => Ok(Plan::Model(self.solve(riddle))),
+            Ask::Solve(solve) => Ok(Plan::Model(self.solve(solve))),
             Ask::Check(program) => Ok(Plan::Program(program.clone())),
             other => Err(not_mine(Role::Checker, other)),
         }
     }
 
-    fn read(&self, _ask: &Ask, said: ModelOutput) -> Result<Reply, InvalidReply> {
-        let ModelOutput::Json(value) = said else {
+    fn read(&self, _ask: &Ask, output: ModelOutput) -> Result<Reply, InvalidReply> {
+        let ModelOutput::Json(value) = output else {
             return Err(wrong_form().into());
         };
         let answer = required(&value, "answer", MAX_ANSWER)?;
@@ -111,7 +111,7 @@ mod tests {
     use sipdo_domain::{CheckRequest, Reason, TaskBrief};
     use sipdo_protocol::pb;
 
-    fn riddle() -> Ask {
+    fn solve_ask() -> Ask {
         let task = TaskBrief {
             description: "Is the claim true?".into(),
             answer_format: "Yes or No".into(),
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn the_question_is_fenced_behind_the_task() {
         let checker = Checker::new().unwrap();
-        let Ok(Plan::Model(request)) = checker.plan(&riddle()) else {
+        let Ok(Plan::Model(request)) = checker.plan(&solve_ask()) else {
             panic!("a model is asked")
         };
         let [system, user] = request.messages.as_slice() else {
@@ -147,7 +147,7 @@ mod tests {
     fn a_solution_is_read_and_an_empty_answer_is_not_one() {
         let checker = Checker::new().unwrap();
         let said = |answer: &str| ModelOutput::Json(json!({"working": "Ice is frozen.", "answer": answer}));
-        let reply = checker.read(&riddle(), said(" Yes\u{200b}\n")).unwrap();
+        let reply = checker.read(&solve_ask(), said(" Yes\u{200b}\n")).unwrap();
         assert_eq!(
             reply,
             Reply::Solution(Solution {
@@ -156,12 +156,12 @@ mod tests {
             })
         );
         assert_eq!(
-            checker.read(&riddle(), said("  ")).unwrap_err().why.reason,
+            checker.read(&solve_ask(), said("  ")).unwrap_err().why.reason,
             Reason::Empty
         );
         assert_eq!(
             checker
-                .read(&riddle(), said(&"y".repeat(9_000)))
+                .read(&solve_ask(), said(&"y".repeat(9_000)))
                 .unwrap_err()
                 .why
                 .reason,

@@ -12,11 +12,11 @@ use sipdo_domain::{Ask, Draft, GenerateRequest, Measured, Reply, Role, fence};
 use sipdo_llm::{Message, Schema, SchemaError};
 use std::sync::Arc;
 
-/// Longest question that is taken, in characters. A task's own gate may be tighter.
+/// Longest question that is accepted, in characters. A task's own gate may be tighter.
 const MAX_INPUT: usize = 48_000;
-/// Longest answer that is taken, in characters.
+/// Longest answer that is accepted, in characters.
 const MAX_TARGET: usize = 8_000;
-/// Longest rationale that is kept, in characters.
+/// Longest rationale that a reply holds, in characters.
 const MAX_RATIONALE: usize = 24_000;
 
 /// Sections of a request.
@@ -93,19 +93,19 @@ impl RoleAgent for Generator {
     }
 
     fn plan(&self, ask: &Ask) -> Measured<Plan> {
-        let Ask::Synthesize(brief) = ask else {
+        let Ask::Synthesize(request) = ask else {
             return Err(not_mine(Role::Generator, ask));
         };
         let system = format!("{INSTRUCTION}\n\n{}\n\n{FORM}", fence::NOTICE);
         Ok(Plan::Model(Request {
-            messages: vec![Message::system(system), Message::user(material(brief))],
+            messages: vec![Message::system(system), Message::user(material(request))],
             form: Form::Json(Arc::clone(&self.schema)),
             temperature: 0.5,
         }))
     }
 
-    fn read(&self, _ask: &Ask, said: ModelOutput) -> Result<Reply, InvalidReply> {
-        let ModelOutput::Json(value) = said else {
+    fn read(&self, _ask: &Ask, output: ModelOutput) -> Result<Reply, InvalidReply> {
+        let ModelOutput::Json(value) = output else {
             return Err(wrong_form().into());
         };
         let input = required(&value, "input", MAX_INPUT)?;
@@ -120,31 +120,31 @@ impl RoleAgent for Generator {
 }
 
 /// What the model is told of the example to write.
-fn material(brief: &GenerateRequest) -> String {
+fn material(request: &GenerateRequest) -> String {
     let shown = lines(
-        brief
+        request
             .shown
             .iter()
             .map(|(input, target)| json!({"input": input, "target": target})),
     );
-    let past = brief
+    let past = request
         .past
         .iter()
         .map(|past| json!({"level": past.level, "input": past.input, "target": past.target}));
-    let difficulty = if brief.extreme {
+    let difficulty = if request.extreme {
         "extreme".to_owned()
     } else {
-        format!("level {} of {}", brief.level, brief.max_level)
+        format!("level {} of {}", request.level, request.max_level)
     };
-    Material::of(&brief.task)
+    Material::of(&request.task)
         .section("Examples", &shown)
         .section("Past synthetic examples", &lines(past))
         .section("Difficulty", &difficulty)
-        .unless_empty("Target answer", brief.target.as_deref().unwrap_or_default())
-        .section("Current prompt", &brief.prompt)
-        .unless_empty("Known weaknesses", &list(&brief.weaknesses))
-        .unless_empty("Passage", brief.passage.as_deref().unwrap_or_default())
-        .unless_empty("Refused drafts", &list(&brief.refused))
+        .unless_empty("Target answer", request.target.as_deref().unwrap_or_default())
+        .section("Current prompt", &request.prompt)
+        .unless_empty("Known weaknesses", &list(&request.weaknesses))
+        .unless_empty("Passage", request.passage.as_deref().unwrap_or_default())
+        .unless_empty("Refused drafts", &list(&request.refused))
         .finish()
 }
 
@@ -169,7 +169,7 @@ mod tests {
     use sipdo_domain::{PastExample, Reason, TaskBrief};
     use sipdo_protocol::pb;
 
-    fn brief() -> GenerateRequest {
+    fn request() -> GenerateRequest {
         GenerateRequest {
             task: TaskBrief {
                 description: "Count.".into(),
@@ -189,8 +189,8 @@ mod tests {
         }
     }
 
-    fn user_message(brief: GenerateRequest) -> String {
-        let Ok(Plan::Model(request)) = Generator::new().unwrap().plan(&Ask::Synthesize(brief)) else {
+    fn user_message(request: GenerateRequest) -> String {
+        let Ok(Plan::Model(request)) = Generator::new().unwrap().plan(&Ask::Synthesize(request)) else {
             panic!("a model is asked")
         };
         request.messages[1].text.clone()
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn only_what_is_known_is_told() {
-        let text = user_message(brief());
+        let text = user_message(request());
         let expected = [
             "Task",
             "Answer format",
@@ -233,9 +233,9 @@ mod tests {
             refused: vec!["a duplicate".into()],
             task: TaskBrief {
                 labels: vec!["3".into(), "4".into()],
-                ..brief().task
+                ..request().task
             },
-            ..brief()
+            ..request()
         });
         let expected = [
             "Task",
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_solution_is_written_before_the_label() {
-        let Ok(Plan::Model(request)) = Generator::new().unwrap().plan(&Ask::Synthesize(brief())) else {
+        let Ok(Plan::Model(request)) = Generator::new().unwrap().plan(&Ask::Synthesize(request())) else {
             panic!("a model is asked")
         };
         let Form::Json(schema) = request.form else {
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn a_draft_is_read_and_half_a_draft_is_not() {
         let generator = Generator::new().unwrap();
-        let read = |value| generator.read(&Ask::Synthesize(brief()), ModelOutput::Json(value));
+        let read = |value| generator.read(&Ask::Synthesize(request()), ModelOutput::Json(value));
         let reply = read(json!({"input": "p\u{7} q", "rationale": "two", "target": "2"})).unwrap();
         assert_eq!(
             reply,
@@ -302,7 +302,7 @@ mod tests {
                 input: text.into(),
                 target: text.into(),
             };
-            let brief = GenerateRequest {
+            let request = GenerateRequest {
                 task: TaskBrief {
                     description: text.into(),
                     answer_format: text.into(),
@@ -314,9 +314,9 @@ mod tests {
                 weaknesses: many(50),
                 passage: Some(text.into()),
                 refused: many(50),
-                ..brief()
+                ..request()
             };
-            let ask = Ask::Synthesize(brief);
+            let ask = Ask::Synthesize(request);
             let size = pb::Ask::from(ask.clone()).encoded_len();
             let Ok(Plan::Model(request)) = generator.plan(&ask) else {
                 panic!("a model is asked")

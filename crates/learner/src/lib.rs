@@ -24,10 +24,10 @@ impl RoleAgent for Learner {
     }
 
     fn plan(&self, ask: &Ask) -> Measured<Plan> {
-        let Ask::Answer(question) = ask else {
+        let Ask::Answer(request) = ask else {
             return Err(not_mine(Role::Learner, ask));
         };
-        let (system, user) = prompt::messages(&question.prompt, &question.input);
+        let (system, user) = prompt::messages(&request.prompt, &request.input);
         let messages = system
             .map(Message::system)
             .into_iter()
@@ -40,8 +40,8 @@ impl RoleAgent for Learner {
         }))
     }
 
-    fn read(&self, _ask: &Ask, said: ModelOutput) -> Result<Reply, InvalidReply> {
-        match said {
+    fn read(&self, _ask: &Ask, output: ModelOutput) -> Result<Reply, InvalidReply> {
+        match output {
             ModelOutput::Text(text) => Ok(Answer { text }.into()),
             ModelOutput::Json(_) => Err(wrong_form().into()),
         }

@@ -12,8 +12,8 @@ use sipdo_llm::{Message, Schema};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Schemas that are kept prepared. A strategy has a handful of steps; the bound is for whoever asks for countless ones.
-const KEPT_SCHEMAS: usize = 64;
+/// Most schemas that are kept prepared. A strategy has a handful of steps; the bound protects from asks with countless ones.
+const MAX_SCHEMAS: usize = 64;
 
 /// Longest name of a step and of its property, in bytes.
 const MAX_NAME: usize = 64;
@@ -46,7 +46,7 @@ impl Optimizer {
         let schema =
             Schema::new(step, json).map_err(|error| NotMeasured::new(Reason::Misconfigured, error.to_string()))?;
         let schema = Arc::new(schema);
-        if schemas.len() >= KEPT_SCHEMAS {
+        if schemas.len() >= MAX_SCHEMAS {
             schemas.clear();
         }
         schemas.insert(key, Arc::clone(&schema));
@@ -86,8 +86,8 @@ impl RoleAgent for Optimizer {
         }))
     }
 
-    fn read(&self, ask: &Ask, said: ModelOutput) -> Result<Reply, InvalidReply> {
-        let (Ask::Edit(edit), ModelOutput::Json(value)) = (ask, said) else {
+    fn read(&self, ask: &Ask, output: ModelOutput) -> Result<Reply, InvalidReply> {
+        let (Ask::Edit(edit), ModelOutput::Json(value)) = (ask, output) else {
             return Err(wrong_form().into());
         };
         let most = usize::try_from(edit.max_chars).unwrap_or(usize::MAX);
@@ -198,7 +198,7 @@ mod tests {
         for number in 0..200 {
             optimizer.schema(&format!("step-{number}"), "text").unwrap();
         }
-        assert!(optimizer.schemas.lock().unwrap().len() <= KEPT_SCHEMAS);
+        assert!(optimizer.schemas.lock().unwrap().len() <= MAX_SCHEMAS);
     }
 
     #[test]

@@ -14,9 +14,9 @@ use sipdo_domain::{
 use sipdo_llm::{Message, Schema, SchemaError};
 use std::sync::Arc;
 
-/// Longest answer that is taken, in characters.
+/// Longest answer that is accepted, in characters.
 const MAX_ANSWER: usize = 8_000;
-/// Most that is kept of its reasons, in characters.
+/// Longest reasons that a reply holds, in characters.
 const MAX_REASONS: usize = 16_000;
 
 /// Most sections of a request.
@@ -110,25 +110,25 @@ impl RoleAgent for Verifier {
 
     fn plan(&self, ask: &Ask) -> Measured<Plan> {
         match ask {
-            Ask::Judge(case) => Ok(request([JUDGE, JUDGE_FORM], case_material(case), &self.verdict)),
-            Ask::Grade(grading) => Ok(request([GRADE, GRADE_FORM], grading_material(grading), &self.grade)),
+            Ask::Judge(request) => Ok(model_plan([JUDGE, JUDGE_FORM], judge_material(request), &self.verdict)),
+            Ask::Grade(request) => Ok(model_plan([GRADE, GRADE_FORM], grade_material(request), &self.grade)),
             other => Err(not_mine(Role::Verifier, other)),
         }
     }
 
-    fn read(&self, ask: &Ask, said: ModelOutput) -> Result<Reply, InvalidReply> {
-        let ModelOutput::Json(value) = said else {
+    fn read(&self, ask: &Ask, output: ModelOutput) -> Result<Reply, InvalidReply> {
+        let ModelOutput::Json(value) = output else {
             return Err(wrong_form().into());
         };
         match ask {
-            Ask::Judge(_) => Ok(opinion(&value)?.into()),
+            Ask::Judge(_) => Ok(verdict(&value)?.into()),
             Ask::Grade(_) => Ok(grade(&value)?.into()),
             other => Err(not_mine(Role::Verifier, other).into()),
         }
     }
 }
 
-fn request([instruction, form]: [&str; 2], user: String, schema: &Arc<Schema>) -> Plan {
+fn model_plan([instruction, form]: [&str; 2], user: String, schema: &Arc<Schema>) -> Plan {
     let system = format!("{instruction}\n\n{}\n\n{form}", fence::NOTICE);
     Plan::Model(Request {
         messages: vec![Message::system(system), Message::user(user)],
@@ -137,26 +137,26 @@ fn request([instruction, form]: [&str; 2], user: String, schema: &Arc<Schema>) -
     })
 }
 
-fn case_material(case: &JudgeRequest) -> String {
-    Material::of(&case.task)
-        .section("Question", &case.input)
-        .section("Checker's working", &case.working)
-        .section("Checker's answer", &case.checked)
-        .section("Claimed answer", &case.claim)
+fn judge_material(request: &JudgeRequest) -> String {
+    Material::of(&request.task)
+        .section("Question", &request.input)
+        .section("Checker's working", &request.working)
+        .section("Checker's answer", &request.checked)
+        .section("Claimed answer", &request.claim)
         .finish()
 }
 
-fn grading_material(grading: &GradeRequest) -> String {
+fn grade_material(request: &GradeRequest) -> String {
     Material::new()
-        .section("Task", &grading.task.description)
-        .section("Question", &grading.input)
-        .section("Reference answer", &grading.target)
-        .section("Answer", &grading.answer)
-        .unless_empty("Criteria", &grading.criteria)
+        .section("Task", &request.task.description)
+        .section("Question", &request.input)
+        .section("Reference answer", &request.target)
+        .section("Answer", &request.answer)
+        .unless_empty("Criteria", &request.criteria)
         .finish()
 }
 
-fn opinion(value: &Value) -> Measured<Verdict> {
+fn verdict(value: &Value) -> Measured<Verdict> {
     let verdict = match value.get("verdict").and_then(Value::as_str) {
         Some("valid") => VerdictKind::Valid,
         Some("wrong_label") => VerdictKind::WrongLabel,
@@ -205,7 +205,7 @@ mod tests {
         }
     }
 
-    fn case() -> Ask {
+    fn judge_ask() -> Ask {
         Ask::Judge(JudgeRequest {
             task: task(),
             input: "a b c".into(),
@@ -215,7 +215,7 @@ mod tests {
         })
     }
 
-    fn grading(criteria: &str) -> Ask {
+    fn grade_ask(criteria: &str) -> Ask {
         Ask::Grade(GradeRequest {
             task: task(),
             input: "a b c".into(),
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_case_is_laid_out_with_the_claim_last() {
-        let (titles, schema, system) = asked(&case());
+        let (titles, schema, system) = asked(&judge_ask());
         let expected = [
             "Task",
             "Answer format",
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_grading_has_criteria_only_where_the_user_wrote_some() {
-        let (titles, schema, _) = asked(&grading(""));
+        let (titles, schema, _) = asked(&grade_ask(""));
         assert_eq!(
             (titles, schema.as_str()),
             (
@@ -276,7 +276,7 @@ mod tests {
             )
         );
         assert_eq!(
-            asked(&grading("Spelling counts.")).0.last().map(String::as_str),
+            asked(&grade_ask("Spelling counts.")).0.last().map(String::as_str),
             Some("Criteria")
         );
     }
@@ -293,7 +293,7 @@ mod tests {
             ("ambiguous", VerdictKind::Ambiguous),
             ("unsolvable", VerdictKind::Unsolvable),
         ] {
-            let reply = verifier.read(&case(), said(word, "3")).unwrap();
+            let reply = verifier.read(&judge_ask(), said(word, "3")).unwrap();
             assert_eq!(
                 reply,
                 Reply::Verdict(Verdict {
@@ -304,12 +304,12 @@ mod tests {
             );
         }
         assert_eq!(
-            verifier.read(&case(), said("VALID!", "3")).unwrap_err().why.reason,
+            verifier.read(&judge_ask(), said("VALID!", "3")).unwrap_err().why.reason,
             Reason::Malformed
         );
-        assert!(verifier.read(&case(), said("unsolvable", "")).is_ok());
+        assert!(verifier.read(&judge_ask(), said("unsolvable", "")).is_ok());
         assert_eq!(
-            verifier.read(&case(), said("valid", "")).unwrap_err().why.reason,
+            verifier.read(&judge_ask(), said("valid", "")).unwrap_err().why.reason,
             Reason::Empty
         );
     }
@@ -319,7 +319,7 @@ mod tests {
         let verifier = Verifier::new().unwrap();
         let reply = verifier
             .read(
-                &grading(""),
+                &grade_ask(""),
                 ModelOutput::Json(json!({"reason": "same", "correct": true})),
             )
             .unwrap();
@@ -331,7 +331,7 @@ mod tests {
             })
         );
         let unfit = verifier
-            .read(&grading(""), ModelOutput::Json(json!({"reason": "same"})))
+            .read(&grade_ask(""), ModelOutput::Json(json!({"reason": "same"})))
             .unwrap_err();
         assert_eq!(unfit.why.reason, Reason::Malformed);
     }
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn a_request_is_never_larger_than_the_role_states() {
         let verifier = Verifier::new().unwrap();
-        for ask in [case(), grading(""), grading("In full.")] {
+        for ask in [judge_ask(), grade_ask(""), grade_ask("In full.")] {
             let size = pb::Ask::from(ask.clone()).encoded_len();
             let Ok(Plan::Model(request)) = verifier.plan(&ask) else {
                 panic!("a model is asked")

@@ -3,17 +3,18 @@
 //!
 //! 0. Take room in the spool, so that an answer that is paid for can be kept.
 //! 1. Create the attempt's record, which is the right to buy. Who finds one buys nothing: the result is there (done), its owner lives
-//!    (hand back), or its owner is dead (bring its answer if it lies in the spool of this machine, else report the attempt as lost;
+//!    (hand back), or its owner is dead (upload its answer if it lies in the spool of this machine, else report the attempt as lost;
 //!    whether to buy again is for the run's leader to say).
 //! 2. Meanwhile look into the completion store: the same request may have been answered already.
-//! 3. Call the model, unless it has become dearer than was reserved, and write the answer to the spool. Before each request that may repeat one, look again (`lookup.rs`).
+//! 3. Call the model, unless it costs more than was reserved, and write the answer to the spool. Before each request that may
+//!    repeat one, look again (`lookup.rs`).
 //! 4. Put it into the completion store and create the result, at the same time: the spool covers both.
 //! 5. Forget the spool's file and acknowledge.
 
 use crate::settle::Settle;
 use std::time::Duration;
 
-/// A job whose attempt a living process has in hand comes back after this time.
+/// A job whose attempt a living process works on comes back after this time.
 const OWNER_LIVES: Duration = Duration::from_secs(1);
 /// A job that is left to others in an outage, or for want of room, comes back after this time.
 pub(super) const OUTAGE: Duration = Duration::from_secs(5);
@@ -28,7 +29,7 @@ pub(crate) trait Port: Sync {
     type InFlightGuard: Send;
     /// An answer from the completion store.
     type Stored: Send;
-    /// An answer that is to be brought to the bus.
+    /// An answer that is to be uploaded.
     type Answer: Send + Sync;
     /// A file of the spool.
     type File: Send;
@@ -37,8 +38,8 @@ pub(crate) trait Port: Sync {
 
     /// Whether the job has its result, or what lies in the spool has just become it. Not known is as good as no.
     fn has_result(&self) -> impl Future<Output = bool> + Send;
-    /// Takes the attempt in hand; none where this process has it in hand already.
-    fn take_in_hand(&self) -> Option<Self::InFlightGuard>;
+    /// Marks the attempt as in flight; none where it is already in flight in this process.
+    fn take_in_flight(&self) -> Option<Self::InFlightGuard>;
     /// Takes room for the answer; none where there is not so much, or what was bought before waits for room elsewhere.
     fn take_room(&self) -> Option<Self::Reservation>;
     /// Creates the attempt's record.
@@ -49,7 +50,7 @@ pub(crate) trait Port: Sync {
     fn liveness(&self, owner: &str) -> impl Future<Output = Result<OwnerLiveness, Self::Error>> + Send;
     /// Whether the job has its result.
     fn result(&self) -> impl Future<Output = Result<bool, Self::Error>> + Send;
-    /// Brings the answer that a process has left in the spool of this machine; false where there is none.
+    /// Uploads the answer that a process has left in the spool of this machine; false where there is none.
     fn upload_left_behind(&self) -> impl Future<Output = bool> + Send;
     /// The stored answer to the same request. Not known is as good as none.
     fn look_up(&self) -> impl Future<Output = Option<Self::Stored>> + Send;
@@ -69,7 +70,7 @@ pub(crate) trait Port: Sync {
     fn patience(&self) -> Duration;
 }
 
-/// What became of creating an attempt's record.
+/// The outcome of creating an attempt's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClaimResult {
     /// This call created it.
@@ -102,14 +103,14 @@ pub(crate) enum OwnerLiveness {
     Dead,
 }
 
-/// What a call came to.
+/// The outcome of a call.
 pub(crate) enum CallOutcome<A> {
     /// An answer, or a reason why there is none. It must not be lost where it was paid for.
     Answer { answer: A, paid: bool },
     /// Somebody else's answer was found meanwhile: it is the job's result already.
     InRun,
-    /// The agent is about to end, and nothing was paid.
-    Left,
+    /// The attempt is given up, and nothing was paid.
+    GivenUp,
 }
 
 /// Who has the right to buy an attempt.
@@ -122,12 +123,12 @@ enum Right {
 /// Does a job, or finds out that it needs nothing of us. `delivered` counts the deliveries of this message, `attempt` the grants of
 /// this job; both from 1.
 pub(crate) async fn buy<P: Port>(port: &P, delivered: u64, attempt: u32) -> Settle {
-    // Only a job that was delivered or attempted before can have a result; others are spared the question.
+    // Only a job that was delivered or attempted before can have a result; the others are not looked up.
     let seen_before = delivered > 1 || attempt > 1;
     if seen_before && port.has_result().await {
         return Settle::Ack;
     }
-    let Some(_hand) = port.take_in_hand() else {
+    let Some(_in_flight) = port.take_in_flight() else {
         return Settle::HandBack(OWNER_LIVES);
     };
     let Some(room) = port.take_room() else {
@@ -136,7 +137,7 @@ pub(crate) async fn buy<P: Port>(port: &P, delivered: u64, attempt: u32) -> Sett
     let (right, stored) = tokio::join!(take_right(port), port.look_up());
     match (right, stored) {
         (Err(error), _) => {
-            tracing::warn!(%error, "the right to buy could not be taken");
+            tracing::warn!(%error, "cannot claim the right to buy");
             Settle::HandBack(OWNER_LIVES)
         }
         (Ok(_), Some(stored)) => {
@@ -146,10 +147,10 @@ pub(crate) async fn buy<P: Port>(port: &P, delivered: u64, attempt: u32) -> Sett
         (Ok(Right::Mine), None) => match port.call().await {
             CallOutcome::Answer { answer, paid } => deliver(port, &answer, paid.then_some(room)).await,
             CallOutcome::InRun => Settle::Ack,
-            CallOutcome::Left => give_back(port).await,
+            CallOutcome::GivenUp => give_back(port).await,
         },
         (Ok(Right::Taken), None) => leave_taken(port, delivered).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot find out about another agent's attempt");
+            tracing::warn!(%error, "cannot read the state of another agent's attempt");
             Settle::HandBack(OWNER_LIVES)
         }),
     }
@@ -168,7 +169,7 @@ async fn take_right<P: Port>(port: &P) -> Result<Right, P::Error> {
     }
 }
 
-/// Brings an answer to the bus; by way of the spool, where there is `room` for it, if it was paid for.
+/// Uploads an answer; by way of the spool, where there is `room` for it, if it was paid for.
 async fn deliver<P: Port>(port: &P, answer: &P::Answer, room: Option<P::Reservation>) -> Settle {
     let file = room.and_then(|room| port.keep(answer, room));
     port.upload(answer).await;
@@ -183,13 +184,13 @@ async fn give_back<P: Port>(port: &P) -> Settle {
     match port.report_lost(None, true).await {
         Ok(()) => Settle::Ack,
         Err(error) => {
-            tracing::warn!(%error, "an attempt could not be given up; it will be found to be lost");
+            tracing::warn!(%error, "cannot give an attempt up; another agent will report it as lost");
             Settle::HandBack(OWNER_LIVES)
         }
     }
 }
 
-/// Somebody else took the right: buys nothing, and finds out whether they will bring the result.
+/// Another process took the right: buys nothing, and finds out whether it will create the result.
 async fn leave_taken<P: Port>(port: &P, delivered: u64) -> Result<Settle, P::Error> {
     if port.result().await? {
         return Ok(Settle::Ack);
@@ -197,21 +198,21 @@ async fn leave_taken<P: Port>(port: &P, delivered: u64) -> Result<Settle, P::Err
     let owner = port.owner().await?;
     if let Owner::Other(owner) = &owner {
         // A record that cannot be read was left by nobody who could be asked.
-        let life = match owner.as_str() {
+        let liveness = match owner.as_str() {
             "" => OwnerLiveness::Dead,
             owner => port.liveness(owner).await?,
         };
-        match life {
+        match liveness {
             OwnerLiveness::Alive => return Ok(Settle::HandBack(OWNER_LIVES)),
             OwnerLiveness::Silent if delivered < SILENT_DELIVERIES => return Ok(Settle::HandBack(port.patience())),
             OwnerLiveness::Silent | OwnerLiveness::Dead => {}
         }
-        // Its last words may have come while we asked for it, or lie in the spool of this machine.
+        // Its result may have come while we asked for it, or lie in the spool of this machine.
         if port.result().await? || port.upload_left_behind().await {
             return Ok(Settle::Ack);
         }
     }
-    // Ours, and no longer in hand: the work on it has failed in a way that should not happen. Then it is lost as well.
+    // Ours, and no longer in flight: the task that worked on it failed unexpectedly. Then it is lost as well.
     let other = match &owner {
         Owner::Other(owner) => Some(owner.as_str()),
         Owner::This | Owner::Us => None,

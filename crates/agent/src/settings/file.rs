@@ -1,6 +1,7 @@
 //! Reading the file: what the TOML reader says in one line, and checks that no type can make.
 
-use super::{DEFAULT, ProgramSettings, RoleModel, Settings, SettingsError, known};
+use super::models::{DEFAULT, RoleModel};
+use super::{ProgramSettings, Settings, SettingsError, known};
 use sipdo_domain::Pool;
 use std::net::SocketAddr;
 use std::path::Path;

@@ -3,7 +3,8 @@
 //! Flags go before the environment (clap's own order), both before the file. An agent that is started by hand on another machine
 //! needs only a NATS URL and a model.
 
-use super::{ProgramSettings, RoleModel, Settings, SettingsError, base_dir, file};
+use super::models::RoleModel;
+use super::{ProgramSettings, Settings, SettingsError, base_dir, file};
 use clap::Args;
 use sipdo_bus::BusSettings;
 use sipdo_domain::{Pool, Role};
@@ -46,16 +47,16 @@ pub struct AgentFlags {
     /// Name of the environment variable that holds the endpoint's key
     #[arg(long, value_name = "VARIABLE", env = "SIPDO_API_KEY_ENV")]
     pub api_key_env: Option<String>,
-    /// Sampling temperature; goes before what the method prescribes
+    /// Sampling temperature; overrides the method's own
     #[arg(long, value_name = "0..2", env = "SIPDO_TEMPERATURE")]
     pub temperature: Option<f64>,
     /// Longest completion in tokens
     #[arg(long, value_name = "N", env = "SIPDO_MAX_TOKENS")]
     pub max_tokens: Option<u32>,
-    /// Pool to belong to: the agent takes only jobs that ask for this pool of its role [default: none, jobs that ask for none]
+    /// Pool of the agent: it takes only jobs for this pool of its role [default: none; it takes jobs without a pool]
     #[arg(long, value_name = "NAME", env = "SIPDO_POOL")]
     pub pool: Option<String>,
-    /// Jobs to work on at a time [default: 16]
+    /// Most jobs to work on at a time [default: 16]
     #[arg(long, value_name = "N", env = "SIPDO_SLOTS")]
     pub slots: Option<u32>,
     /// Address of /livez, /readyz and /metrics; port 0 takes a free one [default: 127.0.0.1:0]
@@ -64,7 +65,7 @@ pub struct AgentFlags {
     /// File to write the port of /livez and /readyz to, once it is bound
     #[arg(long, value_name = "FILE")]
     pub admin_port_file: Option<PathBuf>,
-    /// Where answers are kept until they are safe on the bus [default: the user's state directory]
+    /// Folder for answers that are not yet on the bus [default: the user's state directory]
     #[arg(long, value_name = "FOLDER", env = "SIPDO_SPOOL_DIR")]
     pub spool_dir: Option<PathBuf>,
     /// Seconds that jobs in flight get to finish on SIGTERM [default: 120]
@@ -101,11 +102,11 @@ pub struct AgentSettings {
     pub slots: u32,
     /// The programs that it may run, by name.
     pub programs: BTreeMap<String, ProgramSettings>,
-    /// Address of the health pages.
+    /// Address of the admin pages.
     pub admin_listen: SocketAddr,
     /// File to write their port to.
     pub admin_port_file: Option<PathBuf>,
-    /// Where answers are kept until they are safe on the bus.
+    /// Folder for answers that are not yet on the bus.
     pub spool_dir: PathBuf,
     /// What jobs in flight get to finish.
     pub grace: Duration,
@@ -219,9 +220,7 @@ fn customary_key(provider: Provider) -> Option<&'static str> {
 
 fn spool_dir(set: Option<PathBuf>, env: impl Fn(&str) -> Option<String>) -> Result<PathBuf, SettingsError> {
     set.or_else(|| base_dir(env, "XDG_STATE_HOME", ".local/state").map(|dir| dir.join("sipdo").join("spool")))
-        .ok_or_else(|| {
-            SettingsError::Unusable("no folder for the spool: there is no home directory; pass --spool-dir".to_owned())
-        })
+        .ok_or_else(|| SettingsError::Unusable("there is no home directory for the spool: pass --spool-dir".to_owned()))
 }
 
 #[cfg(test)]

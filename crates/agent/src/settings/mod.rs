@@ -5,11 +5,14 @@
 
 mod file;
 mod flags;
+mod models;
 mod nats;
 
 pub use flags::{AgentFlags, AgentSettings, MODEL_FLAGS};
+pub use models::{Models, RoleModel};
 pub use nats::NatsSettings;
 
+use models::DEFAULT;
 use serde::{Deserialize, Serialize};
 use sipdo_domain::{Pool, Role};
 use sipdo_llm::{Endpoint, ModelSettings};
@@ -37,50 +40,8 @@ pub struct Settings {
     pub programs: BTreeMap<String, ProgramSettings>,
     /// `[agent]`: what is the same for every agent on this machine.
     pub agent: AgentTable,
-    /// `[admin]`: health over HTTP.
+    /// `[admin]`: the admin pages over HTTP.
     pub admin: Admin,
-}
-
-/// `[models.*]`: `default`, a role, or `role_pool` for a named pool of it. A role's table is laid over the default one, and a pool's
-/// over its role's, key by key.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Models(BTreeMap<String, RoleModel>);
-
-/// One role's model, as far as it is set.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RoleModel {
-    /// Name of the endpoint; may be left out where there is only one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
-    /// Name of the model there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// Sampling temperature. Set, it goes before what the method prescribes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f64>,
-    /// Nucleus sampling.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub top_p: Option<f64>,
-    /// Longest completion in tokens, reasoning included.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_tokens: Option<u32>,
-    /// Seconds for one request; the endpoint's if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout_seconds: Option<f64>,
-    /// Jobs that one agent of the role works on at a time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub concurrency: Option<u32>,
-    /// Named pool that the role's agents belong to; they take only the jobs that ask for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pool: Option<String>,
-    /// Most requests per minute and process; the endpoint's if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub requests_per_minute: Option<u32>,
-    /// Most tokens per minute and process; the endpoint's if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tokens_per_minute: Option<u32>,
 }
 
 /// `[programs.<name>]`: a command that reads `{"input", "target"}` as JSON from its standard input and says by its exit code whether
@@ -103,7 +64,7 @@ fn ten_seconds() -> f64 {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AgentTable {
-    /// Where answers are kept until they are safe on the bus; the user's state directory if absent.
+    /// Folder for answers that are not yet on the bus; the user's state directory if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spool_dir: Option<PathBuf>,
     /// Seconds that jobs in flight get to finish when the agent is told to stop.
@@ -212,7 +173,7 @@ impl Settings {
 
     /// The named pools that the file has tables for.
     pub fn pools(&self) -> impl Iterator<Item = Pool> {
-        let names = self.models.0.keys().filter_map(|name| name.parse::<Pool>().ok());
+        let names = self.models.named().filter_map(|(name, _)| name.parse::<Pool>().ok());
         names.filter(|pool| !pool.name.is_empty())
     }
 
@@ -274,39 +235,6 @@ impl Settings {
         ];
         for path in key_files.chain(others).flatten() {
             *path = folder.join(&path);
-        }
-    }
-}
-
-/// The table that holds for every role.
-const DEFAULT: &str = "default";
-
-impl Models {
-    fn of(&self, name: &str) -> RoleModel {
-        self.0.get(name).cloned().unwrap_or_default()
-    }
-
-    /// The tables that are there, by name.
-    fn named(&self) -> impl Iterator<Item = (&str, &RoleModel)> {
-        self.0.iter().map(|(name, table)| (name.as_str(), table))
-    }
-}
-
-impl RoleModel {
-    /// These settings, and where one is not set, that of `base`.
-    #[must_use]
-    pub fn over(self, base: RoleModel) -> RoleModel {
-        RoleModel {
-            endpoint: self.endpoint.or(base.endpoint),
-            model: self.model.or(base.model),
-            temperature: self.temperature.or(base.temperature),
-            top_p: self.top_p.or(base.top_p),
-            max_tokens: self.max_tokens.or(base.max_tokens),
-            timeout_seconds: self.timeout_seconds.or(base.timeout_seconds),
-            concurrency: self.concurrency.or(base.concurrency),
-            pool: self.pool.or(base.pool),
-            requests_per_minute: self.requests_per_minute.or(base.requests_per_minute),
-            tokens_per_minute: self.tokens_per_minute.or(base.tokens_per_minute),
         }
     }
 }

@@ -111,7 +111,7 @@ impl NatsSettings {
         self.replicas.filter(|replicas| ![1, 3].contains(replicas)).map(|_| {
             (
                 "replicas",
-                "must be 1 or 3; leave it out to take what the server can".into(),
+                "must be 1 or 3; leave it out to let the server decide".into(),
             )
         })
     }

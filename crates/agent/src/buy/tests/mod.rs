@@ -21,7 +21,7 @@ type Working = Pin<Box<dyn Future<Output = Settle>>>;
 struct Process {
     name: String,
     machine: usize,
-    in_hand: Arc<Mutex<BTreeSet<u32>>>,
+    in_flight: Arc<Mutex<BTreeSet<u32>>>,
     working: Vec<(Message, Working)>,
 }
 
@@ -60,7 +60,7 @@ impl World {
         Process {
             name,
             machine,
-            in_hand: Arc::default(),
+            in_flight: Arc::default(),
             working: Vec::new(),
         }
     }
@@ -96,7 +96,7 @@ impl World {
             machine: process.machine,
             attempt: message.attempt,
             since: out.now,
-            in_hand: Arc::clone(&process.in_hand),
+            in_flight: Arc::clone(&process.in_flight),
         };
         let (delivered, attempt) = (message.delivered, message.attempt);
         let working = Box::pin(async move { buy(&delivery, delivered, attempt).await });

@@ -88,7 +88,7 @@ pub struct Delivery {
     pub machine: usize,
     pub attempt: u32,
     pub since: u64,
-    pub in_hand: Arc<Mutex<BTreeSet<u32>>>,
+    pub in_flight: Arc<Mutex<BTreeSet<u32>>>,
 }
 
 pub struct InFlightGuard(Arc<Mutex<BTreeSet<u32>>>, u32);
@@ -156,9 +156,9 @@ impl Port for Delivery {
         self.upload_left_behind().await || self.result().await == Ok(true)
     }
 
-    fn take_in_hand(&self) -> Option<InFlightGuard> {
-        let new = self.in_hand.lock().unwrap().insert(self.attempt);
-        new.then(|| InFlightGuard(Arc::clone(&self.in_hand), self.attempt))
+    fn take_in_flight(&self) -> Option<InFlightGuard> {
+        let new = self.in_flight.lock().unwrap().insert(self.attempt);
+        new.then(|| InFlightGuard(Arc::clone(&self.in_flight), self.attempt))
     }
 
     fn take_room(&self) -> Option<()> {
@@ -252,7 +252,7 @@ impl Port for Delivery {
             };
         }
         if !self.out().calm && self.out().draw(10) == 0 {
-            return CallOutcome::Left;
+            return CallOutcome::GivenUp;
         }
         self.out().purchase(self.attempt, self.machine);
         for _ in 0..3 {
