@@ -22,6 +22,19 @@ use crate::subjects::header;
 
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The server's codes for a limit of the account or of the server itself that was met.
+const NO_ROOM: [ErrorCode; 4] = [
+    ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
+    ErrorCode::INSUFFICIENT_RESOURCES,
+    ErrorCode::MEMORY_RESOURCES_EXCEEDED,
+    ErrorCode::STORAGE_RESOURCES_EXCEEDED,
+];
+/// A limit of the stream that was met. The server has one code, `STREAM_STORE_FAILED`, for all that its store refuses, and only the
+/// words tell the limits apart; the test below holds them against the real server.
+const STORE_FULL: [&str; 3] = ["maximum bytes exceeded", "maximum messages exceeded", "no space left"];
+/// The same, of a limit on the messages of one subject.
+const WINDOW_FULL: [&str; 1] = ["maximum messages per subject exceeded"];
+
 /// Where a message goes and what it is called in an error.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
@@ -42,6 +55,7 @@ pub(crate) enum CasOutcome {
 }
 
 /// Why a publish was not acknowledged.
+#[derive(Debug)]
 pub(crate) enum Refusal {
     /// The last sequence is another one.
     WrongSequence,
@@ -64,14 +78,8 @@ impl Refusal {
             (_, Some(refusal)) if refusal.error_code() == ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT => {
                 Self::WrongSequence
             }
-            // One code for everything the store refuses; only the text tells which limit was met.
-            (_, Some(refusal))
-                if refusal.error_code() == ErrorCode::STREAM_STORE_FAILED
-                    && refusal.to_string().contains("per subject") =>
-            {
-                Self::WindowFull
-            }
-            (_, Some(refusal)) if lacks_room(refusal) => Self::Full(refusal.to_string()),
+            (_, Some(refusal)) if NO_ROOM.contains(&refusal.error_code()) => Self::Full(refusal.to_string()),
+            (_, Some(refusal)) if refusal.error_code() == ErrorCode::STREAM_STORE_FAILED => Self::of_store(refusal),
             (_, Some(refusal)) if refusal.code() == 503 => Self::Unsure(refusal.to_string()),
             (_, Some(refusal)) => Self::Refused(refusal.to_string()),
             // "Stream not found" is what nobody answering looks like, also while a server starts.
@@ -81,6 +89,20 @@ impl Refusal {
             (_, None) => Self::Refused(error.to_string()),
         }
     }
+
+    fn of_store(refusal: &ServerError) -> Self {
+        let reason = refusal.to_string();
+        let says = |words: &[&str]| words.iter().any(|words| reason.contains(words));
+        if says(&WINDOW_FULL) {
+            Self::WindowFull
+        } else if says(&STORE_FULL) {
+            Self::Full(reason)
+        } else if refusal.code() == 503 {
+            Self::Unsure(reason)
+        } else {
+            Self::Refused(reason)
+        }
+    }
 }
 
 /// What lies last, for [`Settling`].
@@ -88,17 +110,6 @@ fn read_as(last: Option<&Stored>, identity: &'static str, id: &str) -> Last {
     Last {
         seq: last.map_or(0, |last| last.seq),
         ours: last.is_some_and(|last| last.headers.get(identity) == Some(id)),
-    }
-}
-
-/// Whether the server has no room: a limit of the stream, of the account, or of the server itself. A disk that is full
-/// is not among it: then the server (2.15) does not answer at all.
-fn lacks_room(refusal: &ServerError) -> bool {
-    let met = ["maximum bytes", "maximum messages exceeded", "no space left"];
-    match refusal.error_code() {
-        ErrorCode::INSUFFICIENT_RESOURCES | ErrorCode::STORAGE_RESOURCES_EXCEEDED => true,
-        ErrorCode::STREAM_STORE_FAILED => met.iter().any(|words| refusal.to_string().contains(words)),
-        _ => false,
     }
 }
 
@@ -281,5 +292,57 @@ impl Bus {
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
             Err(error) => Err(BusError::failed("reading the last message of a subject", error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local::{NatsServer, NatsServerOptions};
+    use crate::settings::BusSettings;
+    use async_nats::jetstream::stream::{Config, DiscardPolicy};
+
+    /// What the server says to the second of two messages of so many bytes on one subject, in a stream with these limits.
+    async fn refusal(bus: &Bus, name: &str, limits: Config, bytes: usize) -> Refusal {
+        let config = Config {
+            name: name.to_owned(),
+            subjects: vec![name.to_owned()],
+            discard: DiscardPolicy::New,
+            ..limits
+        };
+        bus.jetstream().create_stream(config).await.unwrap();
+        let message = || PublishMessage::build().payload(vec![7; bytes].into());
+        bus.publish_once(name, message()).await.unwrap();
+        Refusal::of(&bus.publish_once(name, message()).await.unwrap_err())
+    }
+
+    #[tokio::test]
+    async fn every_limit_of_a_stream_is_recognised_by_the_words_of_the_real_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = NatsServer::start(NatsServerOptions::new(folder.path())).await.unwrap();
+        let bus = Bus::connect(BusSettings::new(server.url())).await.unwrap();
+        let limits = Config::default;
+        let bytes = Config {
+            max_bytes: 1_500,
+            ..limits()
+        };
+        let messages = Config {
+            max_messages: 1,
+            ..limits()
+        };
+        for (name, limits, words) in [("bytes", bytes, STORE_FULL[0]), ("messages", messages, STORE_FULL[1])] {
+            let refused = refusal(&bus, name, limits, 1_000).await;
+            assert!(
+                matches!(&refused, Refusal::Full(why) if why.contains(words)),
+                "{refused:?}"
+            );
+        }
+        let subject = Config {
+            max_messages_per_subject: 1,
+            discard_new_per_subject: true,
+            ..limits()
+        };
+        let refused = refusal(&bus, "subject", subject, 1_000).await;
+        assert!(matches!(refused, Refusal::WindowFull), "{refused:?}");
     }
 }

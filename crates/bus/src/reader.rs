@@ -56,7 +56,7 @@ impl RunReader {
     /// The server cannot be asked.
     pub async fn open(bus: &Bus, run: &RunId, after: u64) -> Result<Self, BusError> {
         let all = subjects::run_all(run);
-        let target = bus.last_from_leader(RUN_STREAM, &all).await?.map_or(0, |last| last.seq);
+        let target = bus.last_sequence(run).await?.unwrap_or(0);
         let start = DeliverPolicy::ByStartSequence {
             start_sequence: after + 1,
         };

@@ -65,6 +65,15 @@ impl Bus {
         self.first_from_leader(RUN_STREAM, &subjects::run_log(run)).await
     }
 
+    /// The sequence of the last message of `run`, of whatever kind, if there is any.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub async fn last_sequence(&self, run: &RunId) -> Result<Option<u64>, BusError> {
+        let last = self.last_from_leader(RUN_STREAM, &subjects::run_all(run)).await?;
+        Ok(last.map(|last| last.seq))
+    }
+
     /// The last log entry of `run`, if the run exists.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What every part of a coordinator's process shares.
 
-use crate::{roster::Roster, storage::Storage};
+use crate::{follow::Followers, jobs::Jobs, roster::Roster, run_view::RunView, storage::Storage};
 use prost::Message as _;
 use sipdo_bus::{AgentId, Bus};
 use sipdo_protocol::pb;
@@ -36,6 +36,10 @@ pub struct Context {
     pub asking: Arc<AtomicU32>,
     /// Whether there is room for more.
     pub storage: Storage,
+    /// Runs that somebody looks at.
+    pub(crate) runs: Followers<RunView>,
+    /// Runs whose jobs somebody looks at.
+    pub(crate) jobs: Followers<Jobs>,
     roster: watch::Receiver<Roster>,
     look: Arc<Notify>,
 }
@@ -45,6 +49,8 @@ impl Context {
     pub fn new(bus: Bus, id: AgentId, window: usize) -> (Self, watch::Sender<Roster>) {
         let (sender, roster) = watch::channel(Roster::default());
         let context = Context {
+            runs: Followers::new(bus.clone()),
+            jobs: Followers::new(bus.clone()),
             bus,
             id,
             window,

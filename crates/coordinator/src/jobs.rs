@@ -1,8 +1,11 @@
 //! A run's jobs as the journal knows them, for people who want to see where time and money went. Holds no content.
 
-use crate::refusal::{bad_request, not_found, unavailable};
+use crate::{
+    follow::{Followers, Projection},
+    refusal::{bad_request, not_found, unavailable},
+};
 use prost::Message as _;
-use sipdo_bus::{Bus, RunId, RunMessage, RunReader, RunSubject};
+use sipdo_bus::{RunId, RunMessage, RunSubject};
 use sipdo_protocol::pb::{self, job_result::Finding, log_event::Event, run_event::Event as RunEvent};
 use std::collections::HashMap;
 use tonic::Status;
@@ -16,14 +19,14 @@ const LARGEST_PAGE: usize = 5_000;
 /// # Errors
 /// No such run, a page that cannot be, or a bus that does not answer.
 pub(crate) async fn list(
-    bus: &Bus,
+    followers: &Followers<Jobs>,
     run: &RunId,
     request: &pb::ListJobsRequest,
 ) -> Result<pb::ListJobsResponse, Status> {
     let size = match usize::try_from(request.page_size) {
         Ok(0) => PAGE,
         Ok(size) => size.min(LARGEST_PAGE),
-        Err(_) => return Err(bad_request("PAGE_SIZE", "page_size", "at least 0")),
+        Err(_) => return Err(bad_request("PAGE_SIZE", "page_size", "must be at least 0")),
     };
     let from: usize = match request.page_token.as_str() {
         "" => 0,
@@ -31,12 +34,9 @@ pub(crate) async fn list(
             .parse()
             .map_err(|_| bad_request("PAGE_TOKEN", "page_token", "use the token of the last response"))?,
     };
-    let jobs = read(bus, run).await?;
-    let wanted = jobs.iter().filter(|job| {
-        let level = request.level.is_none_or(|level| !job.conclusion && job.level == level);
-        level && (!request.conclusion || job.conclusion)
-    });
-    let mut page: Vec<pb::JobLine> = wanted.skip(from).take(size + 1).cloned().collect();
+    let followed = followers.open(run).await.map_err(unavailable)?;
+    let page = followed.and_then(|followed| followed.read(|jobs| jobs.page(request, from, size + 1)));
+    let mut page = page.ok_or_else(|| not_found("run", run.as_str()))?;
     let more = page.len() > size;
     page.truncate(size);
     let next_page_token = if more { (from + size).to_string() } else { String::new() };
@@ -46,27 +46,9 @@ pub(crate) async fn list(
     })
 }
 
-async fn read(bus: &Bus, run: &RunId) -> Result<Vec<pb::JobLine>, Status> {
-    let mut reader = RunReader::open(bus, run, 0).await.map_err(unavailable)?;
-    let mut jobs = Jobs::default();
-    loop {
-        let chunk = reader.next_chunk().await.map_err(unavailable)?;
-        for message in chunk.messages {
-            jobs.take(message);
-        }
-        if chunk.caught_up {
-            break;
-        }
-    }
-    if jobs.known {
-        Ok(jobs.lines)
-    } else {
-        Err(not_found("run", run.as_str()))
-    }
-}
-
-#[derive(Default)]
-struct Jobs {
+/// The jobs of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Jobs {
     known: bool,
     lines: Vec<pb::JobLine>,
     places: HashMap<String, usize>,
@@ -74,15 +56,18 @@ struct Jobs {
     conclusion: bool,
 }
 
-impl Jobs {
-    /// What cannot be read is left out: the run's leader counts it and says so.
-    fn take(&mut self, message: RunMessage) {
+impl Projection for Jobs {
+    fn new(_: &RunId) -> Self {
+        Jobs::default()
+    }
+
+    /// What cannot be decoded is left out: the run's leader keeps it as a dead letter.
+    fn apply(&mut self, message: RunMessage) {
         match message.kind {
             RunSubject::Log => {
                 if let Ok(entry) = pb::Entry::decode(message.payload) {
-                    self.known = true;
                     for event in entry.events.into_iter().filter_map(|event| event.event) {
-                        self.happened(event, entry.at_ms);
+                        self.apply_event(event, entry.at_ms);
                     }
                 }
             }
@@ -94,9 +79,27 @@ impl Jobs {
             _ => {}
         }
     }
+}
 
-    fn happened(&mut self, event: Event, at_ms: u64) {
+impl Jobs {
+    /// The jobs that a request is for, from the `from`-th of these on; none of a run without a log.
+    fn page(&self, request: &pb::ListJobsRequest, from: usize, most: usize) -> Option<Vec<pb::JobLine>> {
+        let wanted = self.lines.iter().filter(|job| {
+            let level = request.level.is_none_or(|level| !job.conclusion && job.level == level);
+            level && (!request.conclusion || job.conclusion)
+        });
+        self.known.then(|| wanted.skip(from).take(most).cloned().collect())
+    }
+
+    fn apply_event(&mut self, event: Event, at_ms: u64) {
         match event {
+            // Also of a run that was deleted, and created again by the same request.
+            Event::Created(_) => {
+                *self = Jobs {
+                    known: true,
+                    ..Jobs::default()
+                };
+            }
             Event::Told(pb::EventRecorded {
                 telling:
                     Some(pb::RunEvent {

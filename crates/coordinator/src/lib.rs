@@ -5,6 +5,7 @@
 mod admission;
 mod archive;
 pub mod context;
+mod follow;
 mod jobs;
 pub mod leader;
 pub mod leadership;
@@ -17,6 +18,7 @@ pub mod replay;
 mod room;
 pub mod roster;
 pub mod run_state;
+mod run_view;
 pub mod scheduler;
 pub mod service;
 mod storage;

@@ -7,17 +7,16 @@ mod layers;
 use crate::{
     context::{Context, PATIENT_CALL, ROLL_CALL, roll_call},
     refusal::{bad_request, internal, not_found, precondition, unavailable},
-    replay,
     roster::{Roster, nobody, price_unknown},
+    run_state::{created, is_end},
 };
 use layers::ModelOverrides;
 use prost::Message as _;
-use sipdo_bus::{AgentId, RunId, RunReader};
+use sipdo_bus::{AgentId, RunId};
 use sipdo_domain::{Pool, Role};
 use sipdo_protocol::{
     models::{Choices, registry_key, split_key},
     pb,
-    pb::log_event::Event,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -63,11 +62,7 @@ impl Place {
         let first = context.bus.first_log(run).await.map_err(unavailable)?;
         let first = first.ok_or_else(|| not_found("run", run.as_str()))?;
         let entry = pb::Entry::decode(first.payload).map_err(internal)?;
-        let created = entry.events.into_iter().find_map(|event| match event.event {
-            Some(Event::Created(created)) => Some(created),
-            _ => None,
-        });
-        Ok(created.map(|created| created.models).unwrap_or_default())
+        Ok(created(entry).map(|created| created.models).unwrap_or_default())
     }
 }
 
@@ -150,14 +145,18 @@ pub async fn set(context: &Context, request: pb::SetModelRequest) -> Result<pb::
 
 /// Whether a run has a cap in USD now; an error where it will never ask anybody again.
 async fn still_asks(context: &Context, run: &RunId) -> Result<bool, Status> {
-    let mut reader = RunReader::open(&context.bus, run, 0).await.map_err(unavailable)?;
-    let (state, _) = replay::read(run, &mut reader).await.map_err(internal)?;
+    let followed = context.runs.open(run).await.map_err(unavailable)?;
+    let followed = followed.ok_or_else(|| not_found("run", run.as_str()))?;
+    let (state, capped) = followed.read(|view| {
+        let state = &view.state;
+        (state.state(), state.ledger.cap().nano_usd.is_some())
+    });
     // With more budget it would go on.
-    if state.ended() && state.state() != pb::State::BudgetExhausted {
-        let why = format!("run {run} has ended: it asks no model any more");
+    if is_end(state) && state != pb::State::BudgetExhausted {
+        let why = format!("run {run} has ended and asks no model any more");
         return Err(precondition("RUN_ENDED", why));
     }
-    Ok(state.ledger.cap().nano_usd.is_some())
+    Ok(capped)
 }
 
 /// Removes what is set for a run that is deleted.

@@ -273,6 +273,14 @@ impl RunState {
     }
 }
 
+/// What the first entry of a run's log says of it; none of any other entry.
+pub fn created(entry: pb::Entry) -> Option<pb::Created> {
+    entry.events.into_iter().find_map(|event| match event.event {
+        Some(Event::Created(created)) => Some(created),
+        _ => None,
+    })
+}
+
 /// Whether a run in this state has ended.
 pub fn is_end(state: State) -> bool {
     match state {

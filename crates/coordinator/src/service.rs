@@ -6,18 +6,20 @@ mod watch;
 use crate::{
     admission, archive,
     context::{Context, roll_call},
+    follow::Followed,
     jobs, models, observe,
     refusal::{bad_request, exists, internal, not_found, not_taken, precondition, unavailable},
-    replay, room,
-    run_state::{RunState, is_end},
+    room,
+    run_state::{RunState, created, is_end},
+    run_view::RunView,
     unexpected, view,
 };
 use futures::stream::BoxStream;
 use prost::Message as _;
-use sipdo_bus::{CreateRunError, NewMessage, RunId, RunReader, now_ms};
+use sipdo_bus::{CreateRunError, NewMessage, RunId, now_ms};
 use sipdo_domain::{Budget, Task};
 use sipdo_protocol::{pb, pb::log_event::Event, pb::run_service_server::RunService, run_id, schema};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
@@ -45,31 +47,34 @@ impl Runs {
         Runs { context, want }
     }
 
-    async fn state(&self, run: &RunId) -> Result<RunState, Status> {
-        let mut reader = RunReader::open(&self.context.bus, run, 0).await.map_err(unavailable)?;
-        let (state, _) = replay::read(run, &mut reader).await.map_err(unavailable)?;
-        if state.created.is_none() {
-            Err(not_found("run", run.as_str()))
-        } else {
-            Ok(state)
-        }
+    /// A run up to date.
+    async fn open(&self, run: &RunId) -> Result<Arc<Followed<RunView>>, Status> {
+        let followed = self.context.runs.open(run).await.map_err(unavailable)?;
+        followed
+            .filter(|followed| followed.read(|view| view.state.created.is_some()))
+            .ok_or_else(|| not_found("run", run.as_str()))
     }
 
     /// A run as it is shown, with what it waits for at this moment.
-    fn shown(&self, mut state: RunState) -> pb::Run {
-        room::show_waiting(&self.context, &mut state.summary);
-        view::run(state)
+    fn shown(&self, followed: &Followed<RunView>) -> pb::Run {
+        let mut run = followed.read(|view| view::run(&view.state));
+        if let Some(summary) = &mut run.summary {
+            room::show_waiting(&self.context, summary);
+        }
+        run
     }
 
-    async fn task_of(&self, state: &RunState) -> Result<pb::Task, Status> {
-        let hash = state
-            .created
-            .as_ref()
-            .map(|created| created.task_hash.as_str())
-            .unwrap_or_default();
-        let bytes = self.context.bus.task(hash).await.map_err(unavailable)?;
-        let bytes = bytes.ok_or_else(|| internal("the run's task is gone from the store"))?;
+    async fn task_of(&self, created: &pb::Created) -> Result<pb::Task, Status> {
+        let bytes = self.context.bus.task(&created.task_hash).await.map_err(unavailable)?;
+        let bytes = bytes.ok_or_else(|| internal("the store does not hold the run's task any more"))?;
         pb::Task::decode(bytes).map_err(internal)
+    }
+
+    /// The user's own prompt. No event tells it: it is part of the task.
+    async fn seed_of(&self, followed: &Followed<RunView>) -> Result<pb::Prompt, Status> {
+        let created = followed.read(|view| view.state.created.clone()).unwrap_or_default();
+        let task = self.task_of(&created).await?;
+        Ok(sipdo_domain::Prompt::seed(task.prompt).into())
     }
 
     /// Checks everything that can be known before a run exists; gives its task, and what is doubtful.
@@ -159,7 +164,7 @@ impl RunService for Runs {
             room::demand(&self.context, bytes.len() as u64).await?;
         }
         let task_hash = self.context.bus.put_task(&bytes).await.map_err(not_taken)?;
-        let created = pb::Created {
+        let new = pb::Created {
             task_hash,
             strategy: strategy(&request).to_owned(),
             options_json: request.options_json.clone(),
@@ -176,7 +181,7 @@ impl RunService for Runs {
             at_ms: now_ms(),
             epoch: 0,
             events: vec![pb::LogEvent {
-                event: Some(Event::Created(created.clone())),
+                event: Some(Event::Created(new.clone())),
             }],
             summary: None,
         };
@@ -191,8 +196,7 @@ impl RunService for Runs {
             Ok(_) => {}
             Err(CreateRunError::Exists { first, .. }) => {
                 let first = pb::Entry::decode(first.payload).map_err(internal)?;
-                let same = |event: &pb::LogEvent| matches!(&event.event, Some(Event::Created(first)) if asks_the_same(first, &created));
-                if !first.events.iter().any(same) {
+                if !created(first).is_some_and(|first| asks_the_same(&first, &new)) {
                     return Err(exists(
                         "this request id made a run with another task, strategy, options, budget or models: use a new one",
                     ));
@@ -201,18 +205,16 @@ impl RunService for Runs {
             Err(CreateRunError::Bus(error)) => return Err(not_taken(error)),
         }
         drop(self.want.send(run.clone()));
-        Ok(Response::new(self.shown(self.state(&run).await?)))
+        Ok(Response::new(self.shown(&*self.open(&run).await?)))
     }
 
     async fn get_run(&self, request: Request<pb::GetRunRequest>) -> Answer<pb::Run> {
         let run = parse(&request.into_inner().run)?;
-        let mut state = self.state(&run).await?;
-        if state.outcome.is_none() && !state.prompts.contains_key(&0) {
-            // The seed prompt is never told: it stands in the task.
-            let seed = sipdo_domain::Prompt::seed(self.task_of(&state).await?.prompt);
-            state.prompts.insert(0, seed.into());
+        let followed = self.open(&run).await?;
+        let mut shown = self.shown(&followed);
+        if shown.outcome.is_none() && !shown.prompts.iter().any(|prompt| prompt.version == 0) {
+            shown.prompts.insert(0, self.seed_of(&followed).await?);
         }
-        let mut shown = self.shown(state);
         (shown.dead_letters, shown.dead_letters_total) =
             unexpected::dead_letters(&self.context, Some(&run), LETTERS).await?;
         Ok(Response::new(shown))
@@ -252,13 +254,11 @@ impl RunService for Runs {
     async fn watch_run(&self, request: Request<pb::WatchRunRequest>) -> Answer<Self::WatchRunStream> {
         let request = request.into_inner();
         let run = parse(&request.run)?;
-        if self.context.bus.first_log(&run).await.map_err(unavailable)?.is_none() {
-            return Err(not_found("run", run.as_str()));
-        }
+        let followed = self.open(&run).await?;
         let (updates, stream) = mpsc::channel(64);
         let context = self.context.clone();
         tokio::spawn(async move {
-            if let Err(error) = watch(&context, &run, request.after_sequence, &updates).await {
+            if let Err(error) = watch(&context, &run, &followed, request.after_sequence, &updates).await {
                 drop(updates.send(Err(unavailable(format!("{error:#}")))).await);
             }
         });
@@ -278,7 +278,7 @@ impl RunService for Runs {
     async fn list_jobs(&self, request: Request<pb::ListJobsRequest>) -> Answer<pb::ListJobsResponse> {
         let request = request.into_inner();
         let run = parse(&request.run)?;
-        Ok(Response::new(jobs::list(&self.context.bus, &run, &request).await?))
+        Ok(Response::new(jobs::list(&self.context.jobs, &run, &request).await?))
     }
 
     async fn cancel_run(&self, request: Request<pb::CancelRunRequest>) -> Answer<pb::ControlRunResponse> {
@@ -295,9 +295,9 @@ impl RunService for Runs {
         let run = parse(&request.into_inner().run)?;
         let first = self.context.bus.first_log(&run).await.map_err(unavailable)?;
         let first = first.ok_or_else(|| not_found("run", run.as_str()))?;
-        let mut state = RunState::new(run.as_str());
-        state.apply_entry(first.seq, &pb::Entry::decode(first.payload).map_err(internal)?);
-        let task = self.task_of(&state).await?.encode_to_vec();
+        let first = pb::Entry::decode(first.payload).map_err(internal)?;
+        let created = created(first).ok_or_else(|| internal("the first entry of the run does not create it"))?;
+        let task = self.task_of(&created).await?.encode_to_vec();
         let (records, stream) = mpsc::channel(64);
         let context = self.context.clone();
         tokio::spawn(async move {
@@ -320,13 +320,12 @@ impl RunService for Runs {
         let state = archived.state();
         let state =
             state.ok_or_else(|| bad_request("ARCHIVE_INVALID", "records", "the run's first entry is not there"))?;
-        Ok(Response::new(view::run(state)))
+        Ok(Response::new(view::run(&state)))
     }
 
     async fn delete_run(&self, request: Request<pb::DeleteRunRequest>) -> Answer<pb::DeleteRunResponse> {
         let run = parse(&request.into_inner().run)?;
-        let state = self.state(&run).await?;
-        if !state.ended() {
+        if !self.open(&run).await?.read(|view| view.state.ended()) {
             let why = format!("run {run} has not ended: cancel it first");
             return Err(precondition("RUN_NOT_ENDED", why));
         }
@@ -339,23 +338,13 @@ impl RunService for Runs {
     async fn get_prompt(&self, request: Request<pb::GetPromptRequest>) -> Answer<pb::Prompt> {
         let request = request.into_inner();
         let run = parse(&request.run)?;
-        let state = self.state(&run).await?;
-        let best = state
-            .outcome
-            .as_ref()
-            .map_or(state.summary.prompt_version, |outcome| outcome.best);
-        let version = request.version.unwrap_or(best);
-        let told = state
-            .outcome
-            .iter()
-            .flat_map(|outcome| &outcome.prompts)
-            .chain(state.prompts.values());
-        if let Some(prompt) = told.into_iter().find(|prompt| prompt.version == version) {
-            return Ok(Response::new(prompt.clone()));
+        let followed = self.open(&run).await?;
+        let (version, found) = followed.read(|view| prompt_of(&view.state, request.version));
+        if let Some(prompt) = found {
+            return Ok(Response::new(prompt));
         }
         if version == 0 {
-            let task = self.task_of(&state).await?;
-            return Ok(Response::new(sipdo_domain::Prompt::seed(task.prompt).into()));
+            return Ok(Response::new(self.seed_of(&followed).await?));
         }
         Err(not_found("prompt", &format!("v{version} of run {run}")))
     }
@@ -413,4 +402,16 @@ impl RunService for Runs {
         let response = models::probe(&self.context, request.into_inner()).await?;
         Ok(Response::new(response))
     }
+}
+
+/// A version of a run's prompt, or else the best; and what is known of it.
+fn prompt_of(state: &RunState, version: Option<u32>) -> (u32, Option<pb::Prompt>) {
+    let best = state
+        .outcome
+        .as_ref()
+        .map_or(state.summary.prompt_version, |outcome| outcome.best);
+    let version = version.unwrap_or(best);
+    let concluded = state.outcome.iter().flat_map(|outcome| &outcome.prompts);
+    let mut known = concluded.chain(state.prompts.values());
+    (version, known.find(|prompt| prompt.version == version).cloned())
 }

@@ -8,7 +8,7 @@ use sipdo_protocol::pb;
 use std::collections::BTreeMap;
 
 /// A run, whole.
-pub fn run(state: RunState) -> pb::Run {
+pub fn run(state: &RunState) -> pb::Run {
     let created = state.created.clone().unwrap_or_default();
     let prompts = match &state.outcome {
         Some(outcome) => outcome.prompts.clone(),
