@@ -4,9 +4,9 @@ pub use crate::client::{Client, connect};
 use crate::{
     client::{Token, connect_with},
     oracle::over,
-    process::{Process, eventually, program},
+    process::{Process, address, eventually, program},
     proxy::{Mode, Proxy},
-    simulator::Ledger,
+    simulator::{Ledger, Simulator},
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use sipdo_bus::{
@@ -19,6 +19,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -31,6 +32,8 @@ pub const ROLES: [&str; 5] = ["generator", "checker", "verifier", "learner", "op
 pub struct Setup {
     /// Arguments of the simulator.
     pub simulator: Vec<String>,
+    /// A simulator that runs already and may serve other clusters too; none: the cluster starts its own.
+    pub shared_simulator: Option<Simulator>,
     /// Jobs that an agent works on at a time.
     pub slots: u32,
     /// Coordinators to start.
@@ -65,6 +68,7 @@ impl Default for Setup {
     fn default() -> Self {
         Setup {
             simulator: Vec::new(),
+            shared_simulator: None,
             slots: 16,
             coordinators: 1,
             agents: 1,
@@ -90,7 +94,7 @@ pub struct Cluster {
     /// The server.
     pub nats: NatsServer,
     /// The simulated models.
-    pub simulator: Process,
+    pub simulator: Arc<Process>,
     /// Address of the simulator.
     pub models: SocketAddr,
     /// The coordinators.
@@ -125,17 +129,19 @@ impl Cluster {
             ..NatsServerOptions::new(store)
         })
         .await?;
-        let port_file = folder.path().join("simulator.port");
-        let mut args = vec!["--port".to_owned(), "0".into(), "--port-file".into(), text(&port_file)];
-        args.extend(setup.simulator.iter().cloned());
-        let mut simulator = Process::start("sipdo-simulator", "simulator", &args, folder.path())?;
-        let models = simulator.until("address", || address(&port_file)).await?;
-        fs::write(folder.path().join("sipdo.toml"), operator_file(models, setup))?;
+        let simulator = match &setup.shared_simulator {
+            Some(simulator) => simulator.clone(),
+            None => Simulator::start(&setup.simulator, folder.path()).await?,
+        };
+        fs::write(
+            folder.path().join("sipdo.toml"),
+            operator_file(simulator.address, setup),
+        )?;
         let mut cluster = Cluster {
             folder,
             nats,
-            simulator,
-            models,
+            simulator: simulator.process,
+            models: simulator.address,
             coordinators: Vec::new(),
             agents: Vec::new(),
             programs: setup.programs.clone(),
@@ -472,11 +478,6 @@ fn operator_file(models: SocketAddr, setup: &Setup) -> String {
 /// An address of this machine that nobody listens at.
 fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
-}
-
-fn address(file: &Path) -> Option<SocketAddr> {
-    let text = fs::read_to_string(file).ok()?;
-    text.trim().parse().ok()
 }
 
 fn text(path: &Path) -> String {

@@ -13,6 +13,7 @@ pub mod long_run;
 pub mod oracle;
 pub mod otlp;
 pub mod overhead;
+pub mod paired;
 pub mod process;
 pub mod proxy;
 pub mod repeater;
@@ -21,6 +22,7 @@ pub mod simulator;
 pub mod spec;
 pub mod tap;
 pub mod task;
+pub mod throughput;
 pub mod trio;
 pub mod usage;
 pub mod watch;
@@ -29,7 +31,7 @@ pub use cluster::{Cluster, Setup};
 pub use command::User;
 pub use otlp::Collector;
 pub use process::Process;
-pub use simulator::Ledger;
+pub use simulator::{Ledger, Simulator};
 
 use std::path::{Path, PathBuf};
 

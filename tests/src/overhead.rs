@@ -2,7 +2,7 @@
 
 use crate::{
     Cluster, Collector, Setup,
-    bench::{figure, run},
+    bench::{figure, median, run},
     task::drawn,
     usage::{cpu, cpu_seconds},
 };
@@ -182,9 +182,4 @@ async fn turn(cluster: &Cluster, number: u64) -> Result<Turn> {
 
 fn percent(ratios: Vec<f64>) -> String {
     format!("{:.1}", 100.0 * (median(ratios) - 1.0))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
