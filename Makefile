@@ -3,9 +3,10 @@ BIN := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
 BINARIES := sipdo sipdo-coordinator sipdo-generator sipdo-checker sipdo-verifier sipdo-learner sipdo-optimizer sipdo-simulator
 TASK ?= examples/object-counting/task.toml
+BENCH ?= speed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos rollout test lint build bench bench-quality bench-consensus bench-speed release install clean nats
+.PHONY: help demo chaos rollout paired test lint build bench bench-quality bench-consensus bench-speed release install clean nats
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +29,9 @@ chaos: nats build ## at least 200 random faults of all 63 kinds, and at least 20
 
 rollout: nats ## an older version (OLD=its git ref) and this one work on one run, replaced one by one and back
 	scripts/rollout-check.sh $(OLD)
+
+paired: nats ## speed of an older version (OLD=its git ref) and of this one, in turn against one simulator, as ratios; BENCH=speed, PAIRS=7
+	scripts/paired.sh "$(OLD)" $(BENCH) $(PAIRS)
 
 bench: bench-quality bench-consensus bench-speed ## all three benchmarks
 

@@ -16,9 +16,9 @@ pub use setup::Setup;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use client::{Token, connect_with};
-use process::{Process, eventually, program};
+use process::{Process, address, eventually, program};
 use proxy::{Mode, Proxy};
-use simulator::Ledger;
+use simulator::{Ledger, Simulator};
 use sipdo_bus::{
     Bus, BusSettings,
     local::{NatsServer, NatsServerOptions},
@@ -29,6 +29,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -43,7 +44,7 @@ pub struct Cluster {
     /// The server.
     pub nats: NatsServer,
     /// The simulated models.
-    pub simulator: Process,
+    pub simulator: Arc<Process>,
     /// Address of the simulator.
     pub models: SocketAddr,
     /// The coordinators.
@@ -78,17 +79,16 @@ impl Cluster {
             ..NatsServerOptions::new(store)
         })
         .await?;
-        let port_file = folder.path().join("simulator.port");
-        let mut args = vec!["--port".to_owned(), "0".into(), "--port-file".into(), text(&port_file)];
-        args.extend(setup.simulator.iter().cloned());
-        let mut simulator = Process::start("sipdo-simulator", "simulator", &args, folder.path())?;
-        let models = simulator.until("address", || address(&port_file)).await?;
-        fs::write(folder.path().join("sipdo.toml"), setup.operator_file(models))?;
+        let simulator = match &setup.shared_simulator {
+            Some(simulator) => simulator.clone(),
+            None => Simulator::start(&setup.simulator, folder.path()).await?,
+        };
+        fs::write(folder.path().join("sipdo.toml"), setup.operator_file(simulator.address))?;
         let mut cluster = Cluster {
             folder,
             nats,
-            simulator,
-            models,
+            simulator: simulator.process,
+            models: simulator.address,
             coordinators: Vec::new(),
             agents: Vec::new(),
             programs: setup.programs.clone(),
@@ -415,11 +415,6 @@ pub fn over(state: State) -> bool {
 /// An address of this machine that nobody listens at.
 fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
-}
-
-fn address(file: &Path) -> Option<SocketAddr> {
-    let text = fs::read_to_string(file).ok()?;
-    text.trim().parse().ok()
 }
 
 fn text(path: &Path) -> String {

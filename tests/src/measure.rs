@@ -4,4 +4,6 @@ pub mod bench;
 pub mod durability;
 pub mod long_run;
 pub mod overhead;
+pub mod paired;
+pub mod throughput;
 pub mod usage;

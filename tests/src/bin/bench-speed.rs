@@ -10,12 +10,10 @@ use sipdo_tests::{
     bench::{figure, machine, run},
     durability, long_run, overhead,
     task::counting,
-    usage::{self, cpu, processes},
+    throughput::{JOBS, Throughput},
 };
 use std::time::Instant;
 
-/// Jobs of the run that is timed.
-const JOBS: usize = 10_000;
 /// Latency of the simulated models in the second part, in milliseconds.
 const LATENCY: u32 = 200;
 
@@ -41,53 +39,26 @@ async fn main() -> Result<()> {
     durability::measure().await
 }
 
-/// One `eval` run: every job is one learner answer, each to another question.
 /// Gives the milliseconds of processor time for each job.
 async fn throughput() -> Result<f64> {
-    let setup = Setup {
-        slots: 128,
-        ..Setup::default()
-    };
-    let cluster = Cluster::start(&setup).await?;
-    let client = cluster.client().await?;
-    // A first, small run fills the connection pools.
-    run(&client, counting(1, 500), "eval", &serde_json::json!({})).await?;
-    let task = counting(2, JOBS);
-    let before = cpu(&cluster)?;
-    let start = Instant::now();
-    let run = run(&client, task, "eval", &serde_json::json!({})).await?;
-    let seconds = start.elapsed().as_secs_f64();
-    let after = cpu(&cluster)?;
-    let done = run
-        .summary
-        .as_ref()
-        .map(|summary| summary.jobs_done)
-        .unwrap_or_default();
-    anyhow::ensure!(done >= JOBS as u64 * 99 / 100, "only {done} jobs of {JOBS}");
-    let per_second = done as f64 / seconds;
-    println!("{done} jobs in {seconds:.2} s, from the creation of the run to its end: {per_second:.0} a second");
-    let mut all = 0.0;
-    for (name, ticks) in &after {
-        let used = ticks - before.get(name).copied().unwrap_or(0.0);
-        all += used;
+    let done = Throughput::measure(Setup::default(), JOBS).await?;
+    println!(
+        "{} jobs in {:.2} s, from the creation of the run to its end: {:.0} a second",
+        done.jobs,
+        done.seconds,
+        done.per_second()
+    );
+    for used in &done.processes {
         println!(
-            "  {name:<14} {:>6.3} ms CPU a job, peak {:>5.1} MiB resident",
-            1000.0 * used / done as f64,
-            peak(&cluster, name)?
+            "  {:<14} {:>6.3} ms CPU a job, peak {:>5.1} MiB resident",
+            used.name, used.cpu_ms, used.peak
         );
     }
-    let per_job = 1000.0 * all / done as f64;
-    println!("  {:<14} {per_job:>6.3} ms CPU a job\n", "all");
-    let agents = peak(&cluster, "learner")?;
-    figure("speed.jobs_per_second", format!("{per_second:.0}"), "jobs/s");
-    figure("speed.cpu_ms_per_job", format!("{per_job:.3}"), "ms");
-    figure("speed.agent_rss", format!("{agents:.1}"), "MiB");
-    figure(
-        "speed.coordinator_rss",
-        format!("{:.1}", peak(&cluster, "coordinator")?),
-        "MiB",
-    );
-    Ok(per_job)
+    println!("  {:<14} {:>6.3} ms CPU a job\n", "all", done.cpu_ms());
+    for measure in done.measures()? {
+        measure.print("speed");
+    }
+    Ok(done.cpu_ms())
 }
 
 /// A whole optimization with slow models: how much runs at the same time?
@@ -157,14 +128,4 @@ fn peak_overlap(spans: &[(u64, u64)]) -> i64 {
         })
         .max()
         .unwrap_or(0)
-}
-
-/// Peak resident memory in MiB.
-fn peak(cluster: &Cluster, name: &str) -> Result<f64> {
-    let pid = processes(cluster)
-        .into_iter()
-        .find(|(known, _)| *known == name)
-        .context("no such process")?
-        .1;
-    Ok(usage::peak(pid)? as f64 / f64::from(1 << 20))
 }

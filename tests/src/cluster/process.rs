@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use std::{
     collections::BTreeSet,
     env, fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -32,6 +33,11 @@ pub fn program(name: &str) -> Result<PathBuf> {
     found.with_context(|| {
         format!("{name} is not built: run `cargo build --workspace --bins` with the same profile first")
     })
+}
+
+/// The address that a program has written into its port file, once it has.
+pub(crate) fn address(file: &Path) -> Option<SocketAddr> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
 impl Process {

@@ -1,5 +1,6 @@
 //! How a cluster is made: how many of each process, with which settings.
 
+use super::simulator::Simulator;
 use std::{net::SocketAddr, path::PathBuf};
 
 /// How a cluster is made.
@@ -7,6 +8,8 @@ use std::{net::SocketAddr, path::PathBuf};
 pub struct Setup {
     /// Arguments of the simulator.
     pub simulator: Vec<String>,
+    /// A simulator that runs already and may serve other clusters too; none: the cluster starts its own.
+    pub shared_simulator: Option<Simulator>,
     /// Jobs that an agent works on at a time.
     pub slots: u32,
     /// Coordinators to start.
@@ -41,6 +44,7 @@ impl Default for Setup {
     fn default() -> Self {
         Setup {
             simulator: Vec::new(),
+            shared_simulator: None,
             slots: 16,
             coordinators: 1,
             agents: 1,

@@ -1,12 +1,43 @@
-//! The simulator's own ledger of calls: the oracle of what was bought, which none of our agents writes.
+//! The simulated models, and their own ledger of calls: the oracle of what was bought, which none of our agents writes.
 
-use crate::cluster::http::http;
+use super::http::http;
+use super::process::{Process, address};
 use anyhow::{Context as _, Result};
 use sipdo_simulator::{Call, Totals};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    path::Path,
+    sync::Arc,
 };
+
+/// A running simulator. Clusters may share it; it is killed when the last of them is dropped.
+#[derive(Debug, Clone)]
+pub struct Simulator {
+    /// Its process.
+    pub process: Arc<Process>,
+    /// Where it answers.
+    pub address: SocketAddr,
+}
+
+impl Simulator {
+    /// Starts one with these arguments and waits until it is ready. Its files go to `folder`.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start(arguments: &[String], folder: &Path) -> Result<Self> {
+        let port_file = folder.join("simulator.port");
+        let mut args = ["--port", "0", "--port-file"].map(str::to_owned).to_vec();
+        args.push(port_file.display().to_string());
+        args.extend_from_slice(arguments);
+        let mut process = Process::start("sipdo-simulator", "simulator", &args, folder)?;
+        let address = process.until("address", || address(&port_file)).await?;
+        Ok(Simulator {
+            process: Arc::new(process),
+            address,
+        })
+    }
+}
 
 /// What the simulator has seen.
 #[derive(Debug, Clone, serde::Deserialize)]

@@ -5,10 +5,47 @@ use crate::cluster::{Client, ended};
 use anyhow::{Context as _, Result};
 use sipdo_datasets::{LoadOptions, load_with};
 use sipdo_protocol::pb::{self, State};
-use std::{fs, path::Path, time::Duration};
+use std::{fmt, fs, path::Path, time::Duration};
 
 /// Longest run of a benchmark.
 pub const RUN: Duration = Duration::from_secs(900);
+
+/// One thing that a benchmark measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Measure {
+    /// Its name, without that of the benchmark.
+    pub name: &'static str,
+    /// What was measured.
+    pub value: f64,
+    /// Digits after the point that say something.
+    pub decimals: usize,
+    /// Its unit.
+    pub unit: &'static str,
+}
+
+impl Measure {
+    /// A measure with this value.
+    pub fn new(name: &'static str, value: f64, decimals: usize, unit: &'static str) -> Self {
+        Measure {
+            name,
+            value,
+            decimals,
+            unit,
+        }
+    }
+
+    /// Prints it as a figure of this benchmark.
+    pub fn print(&self, benchmark: &str) {
+        let value = format!("{:.*}", self.decimals, self.value);
+        figure(&format!("{benchmark}.{}", self.name), value, self.unit);
+    }
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.*} {}", self.decimals, self.value, self.unit)
+    }
+}
 
 /// Reads a family's task from the public file: a one-line seed prompt, 30 seed examples, 150 held out.
 ///
@@ -77,6 +114,12 @@ pub fn machine() -> String {
         .find_map(|line| line.strip_prefix("model name"))
         .unwrap_or(": unknown processor");
     format!("{cores} cores,{}", model.trim_start().trim_start_matches(':'))
+}
+
+/// The value in the middle.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Prints one figure.

@@ -3,7 +3,7 @@
 use crate::{
     cluster::{Cluster, Setup, task::drawn},
     measure::{
-        bench::{figure, run},
+        bench::{figure, median, run},
         usage::{cpu, cpu_seconds},
     },
     observe::otlp::Collector,
@@ -233,9 +233,4 @@ fn show(plain: &[Turn], traced: &[Turn], received: f64) {
 
 fn percent(ratios: Vec<f64>) -> String {
     format!("{:.1}", 100.0 * (median(ratios) - 1.0))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
