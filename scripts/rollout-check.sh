@@ -29,5 +29,5 @@ fi
 
 echo "building this checkout"
 cargo build --workspace --bins --locked
-SIPDO_OLD_BIN=$binaries cargo test --locked -p sipdo-tests --test rollout -- --nocapture
+SIPDO_OLD_BIN=$binaries cargo test --locked -p sipdo-tests --test runs -- --nocapture rollout::
 echo "$old ($sha) and this checkout work on one run"

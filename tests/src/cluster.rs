@@ -1,19 +1,27 @@
 //! A cluster on this machine: nats-server, simulator, coordinators, agents; each a real process that can be hurt alone.
 
-pub use crate::client::{Client, connect};
-use crate::{
-    client::{Token, connect_with},
-    oracle::over,
-    process::{Process, eventually, program},
-    proxy::{Mode, Proxy},
-    simulator::Ledger,
-};
+pub mod client;
+pub mod command;
+pub mod families;
+pub mod http;
+pub mod process;
+pub mod proxy;
+pub mod simulator;
+pub mod task;
+pub mod three_node_cluster;
+
+pub use client::{Client, connect};
+
 use anyhow::{Context as _, Result, bail, ensure};
+use client::{Token, connect_with};
+use process::{Process, eventually, program};
+use proxy::{Mode, Proxy};
+use simulator::Ledger;
 use sipdo_bus::{
     Bus, BusSettings,
     local::{NatsServer, NatsServerOptions},
 };
-use sipdo_protocol::pb;
+use sipdo_protocol::pb::{self, State};
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
@@ -452,6 +460,11 @@ pub async fn ended(client: &Client, run: &str, within: Duration) -> Result<pb::R
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Whether a run in this state is at its end.
+pub fn over(state: State) -> bool {
+    ![State::Unspecified, State::Pending, State::Running, State::Paused].contains(&state)
 }
 
 fn operator_file(models: SocketAddr, setup: &Setup) -> String {

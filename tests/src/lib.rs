@@ -1,36 +1,17 @@
 //! The kit of the cross-crate tests and benchmarks: a cluster of real processes on this machine, and ways to hurt it.
 
-pub mod bench;
-pub mod chaos;
-pub mod client;
 pub mod cluster;
-pub mod command;
-pub mod disk;
-pub mod durability;
-pub mod families;
-pub mod http;
-pub mod leader;
-pub mod long_run;
-pub mod oracle;
-pub mod otlp;
-pub mod overhead;
-pub mod process;
-pub mod proxy;
-pub mod repeater;
-pub mod runs;
-pub mod simulator;
-pub mod spec;
-pub mod tap;
-pub mod task;
-pub mod trio;
-pub mod usage;
-pub mod watch;
+mod faults;
+mod measure;
+mod observe;
 
-pub use cluster::{Cluster, Setup};
-pub use command::User;
-pub use otlp::Collector;
-pub use process::Process;
-pub use simulator::Ledger;
+// The folders group the files. Tests know each file by its own name.
+pub use cluster::{Cluster, Setup, command::User, process::Process, simulator::Ledger};
+pub use cluster::{client, command, families, http, process, proxy, simulator, task, three_node_cluster};
+pub use faults::{chaos, disk, leader, repeater};
+pub use measure::{bench, durability, long_run, overhead, usage};
+pub use observe::otlp::Collector;
+pub use observe::{bus_listener, oracle, otlp, runs, spec, watch};
 
 use std::path::{Path, PathBuf};
 

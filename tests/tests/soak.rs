@@ -9,7 +9,7 @@ use sipdo_tests::{
     oracle::{History, Left},
     process::eventually,
     task::{drawn, request},
-    trio::ask,
+    three_node_cluster::ask,
     usage::{open_files, processes, resident},
     watch::{RUN, create, levels},
 };

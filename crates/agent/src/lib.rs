@@ -33,5 +33,6 @@ mod work;
 pub use agent::serve;
 pub use circuit::Patience;
 pub use error::AgentError;
+pub use models::overridden;
 pub use process::{Made, run};
 pub use settings::{AgentFlags, AgentSettings, Settings, SettingsError};

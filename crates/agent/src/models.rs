@@ -9,7 +9,10 @@ use prost::Message as _;
 use sipdo_bus::Entry;
 use sipdo_domain::{Measured, NotMeasured, Pool, Reason};
 use sipdo_llm::{ConfigError, Endpoint, EndpointClient, Model, ModelSettings, Price};
-use sipdo_protocol::pb;
+use sipdo_protocol::{
+    models::{registry_keys, resolve},
+    pb,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -108,27 +111,19 @@ impl Models {
     }
 
     fn settings(&self, run: &str, chosen: Option<&pb::ModelChoice>) -> ModelSettings {
-        let mut settings = self.own.clone();
-        if let Some(choice) = chosen {
-            overlay(&mut settings, choice);
-        }
-        self.overlay_registry(&mut settings, Some(run));
-        settings
+        let registry = self.registry_entries(Some(run));
+        overridden(&self.own, &resolve(chosen.into_iter().chain(&registry)))
     }
 
     /// The model for a job of a run that makes no choice of its own: what the agent's status names.
     pub fn usual(&self) -> Measured<Arc<Target>> {
-        let mut settings = self.own.clone();
-        self.overlay_registry(&mut settings, None);
-        self.target(settings)
+        self.target(overridden(&self.own, &resolve(&self.registry_entries(None))))
     }
 
     /// The model that `choice` would give, set for everything or for `run`.
     pub fn trial(&self, run: Option<&str>, choice: &pb::ModelChoice) -> Measured<Arc<Target>> {
-        let mut settings = self.own.clone();
-        self.overlay_registry(&mut settings, run);
-        overlay(&mut settings, choice);
-        self.target(settings)
+        let registry = self.registry_entries(run);
+        self.target(overridden(&self.own, &resolve(registry.iter().chain([choice]))))
     }
 
     /// Names of the endpoints.
@@ -178,21 +173,23 @@ impl Models {
         endpoint.retry.total_seconds + 2.0 * settings.timeout_seconds.unwrap_or(endpoint.timeout_seconds) + 60.0
     }
 
-    fn overlay_registry(&self, settings: &mut ModelSettings, run: Option<&str>) {
+    /// The registry's entries for this pool, the weakest first.
+    fn registry_entries(&self, run: Option<&str>) -> Vec<pb::ModelChoice> {
         let registry = self.registry.borrow();
         if registry.is_empty() {
-            return;
+            return Vec::new();
         }
-        let keys = [
-            Some(self.pool.to_string()),
-            run.map(|run| format!("{run}.{}", self.pool)),
-        ];
-        for entry in keys.into_iter().flatten().filter_map(|key| registry.get(&key)) {
-            match pb::ModelChoice::decode(entry.value.clone()) {
-                Ok(choice) => overlay(settings, &choice),
-                Err(error) => tracing::warn!(%error, "an entry of the model registry cannot be read"),
-            }
-        }
+        let keys = registry_keys(&self.pool.to_string(), run);
+        let decode = |entry: &Entry| {
+            let choice = pb::ModelChoice::decode(entry.value.clone());
+            choice
+                .inspect_err(|error| tracing::warn!(%error, "an entry of the model registry cannot be read"))
+                .ok()
+        };
+        keys.iter()
+            .filter_map(|key| registry.get(key))
+            .filter_map(decode)
+            .collect()
     }
 
     fn target(&self, settings: ModelSettings) -> Measured<Arc<Target>> {
@@ -240,8 +237,9 @@ impl Models {
     }
 }
 
-/// Lays a choice over settings: what it leaves out stays.
-fn overlay(settings: &mut ModelSettings, choice: &pb::ModelChoice) {
+/// An agent's own settings with a choice over them: what it leaves out stays.
+#[must_use]
+pub fn overridden(own: &ModelSettings, choice: &pb::ModelChoice) -> ModelSettings {
     let pb::ModelChoice {
         endpoint,
         model,
@@ -249,15 +247,15 @@ fn overlay(settings: &mut ModelSettings, choice: &pb::ModelChoice) {
         max_tokens,
         timeout_seconds,
     } = choice;
-    if !endpoint.is_empty() {
-        endpoint.clone_into(&mut settings.endpoint);
+    let or = |name: &String, own: &String| if name.is_empty() { own.clone() } else { name.clone() };
+    ModelSettings {
+        endpoint: or(endpoint, &own.endpoint),
+        model: or(model, &own.model),
+        temperature: temperature.or(own.temperature),
+        max_tokens: max_tokens.unwrap_or(own.max_tokens),
+        timeout_seconds: timeout_seconds.map(f64::from).or(own.timeout_seconds),
+        ..own.clone()
     }
-    if !model.is_empty() {
-        model.clone_into(&mut settings.model);
-    }
-    settings.temperature = temperature.or(settings.temperature);
-    settings.max_tokens = max_tokens.unwrap_or(settings.max_tokens);
-    settings.timeout_seconds = timeout_seconds.map(f64::from).or(settings.timeout_seconds);
 }
 
 /// A name from a message, fit for another message.

@@ -7,10 +7,11 @@ use std::{
 };
 
 use clap::{Args, Parser};
+use sipdo_agent::overridden;
 use sipdo_agent::settings::{AgentFlags, AgentSettings, CONFIG_VARIABLE, FILE_NAME, Settings, SettingsError};
 use sipdo_domain::{Pool, Role};
 use sipdo_llm::{EndpointClient, Model, ModelError, Price, Spend};
-use sipdo_protocol::pb;
+use sipdo_protocol::{models::resolve, pb};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -117,9 +118,8 @@ pub fn check_models(
     let mut found = BTreeMap::new();
     for pool in pools {
         let mut settings = settings(&pool, config).map_err(|error| unusable(&error, config))?;
-        if let Some(choice) = own.get(&pool.to_string()) {
-            lay_over(&mut settings.model, choice);
-        }
+        // The registry is not asked here: it may change before the run, and no coordinator needs to be there.
+        settings.model = overridden(&settings.model, &resolve(own.get(&pool.to_string())));
         let name = &settings.model.endpoint;
         let endpoint = settings.endpoints.get(name).cloned().ok_or_else(|| {
             let known: Vec<&str> = settings.endpoints.keys().map(String::as_str).collect();
@@ -135,15 +135,6 @@ pub fn check_models(
         found.insert(pool, settings);
     }
     Ok(found)
-}
-
-fn lay_over(model: &mut sipdo_llm::ModelSettings, choice: &pb::ModelChoice) {
-    if !choice.endpoint.is_empty() {
-        model.endpoint.clone_from(&choice.endpoint);
-    }
-    if !choice.model.is_empty() {
-        model.model.clone_from(&choice.model);
-    }
 }
 
 fn place(config: Option<&Path>) -> String {
@@ -325,12 +316,17 @@ mod tests {
             let choice = pb::ModelChoice {
                 endpoint: endpoint.into(),
                 model: "other".into(),
-                ..Default::default()
+                temperature: Some(0.25),
+                max_tokens: Some(77),
+                timeout_seconds: Some(9),
             };
             BTreeMap::from([("learner".to_owned(), choice)])
         };
         let settings = check_models(Some(&path), [Role::Learner.into(), Role::Checker.into()], &own("local")).unwrap();
-        assert_eq!(settings[&Pool::from(Role::Learner)].model.model, "other");
+        let learner = &settings[&Pool::from(Role::Learner)].model;
+        assert_eq!(learner.model, "other");
+        let limits = (learner.temperature, learner.max_tokens, learner.timeout_seconds);
+        assert_eq!(limits, (Some(0.25), 77, Some(9.0)), "temperature and limits are kept");
         assert_eq!(settings[&Pool::from(Role::Checker)].model.model, "m");
         let failure = check_models(Some(&path), [Role::Learner.into()], &own("cloud")).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);

@@ -1,8 +1,9 @@
 //! Leading one run: replay, claim, then fold facts, serve the strategy, append decisions, publish jobs. One task per run.
 
+mod active;
+mod cached_answer;
 mod decide;
 mod end;
-mod recall;
 mod send;
 
 use crate::{
@@ -13,15 +14,13 @@ use crate::{
     port::{BusAgents, Command},
     replay::{self, Applied, apply},
     run_state::{RunState, options},
-    scheduler::{Scheduler, event},
+    scheduler::{Scheduler, plan::event},
     unexpected::{self, Unexpected},
 };
+use active::ActiveRunGuard;
 use anyhow::{Context as _, Result, anyhow};
-use decide::ActiveRunGuard;
-use end::failed;
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use prost::Message as _;
-use recall::ReadingAnswer;
 use sipdo_bus::{BusError, Journal, Published, RunId, RunMessage, RunReader};
 use sipdo_domain::{Amount, Outcome, Pool, Task};
 use sipdo_protocol::{pb, pb::State, pb::log_event::Event};
@@ -86,6 +85,8 @@ pub fn wants_revival(state: &RunState) -> bool {
 
 /// The registry as the bus tells it.
 type Registry = watch::Receiver<BTreeMap<String, sipdo_bus::Entry>>;
+/// An answer that is read again from the stream.
+type ReadingAnswer = BoxFuture<'static, Result<()>>;
 type Ack = BoxFuture<'static, (String, Result<Published, BusError>)>;
 type Told = oneshot::Sender<Result<(), Stop>>;
 
@@ -365,6 +366,14 @@ impl<'a> Leader<'a> {
 /// When a job is overdue that was so many times before.
 fn overdue(times: u32) -> Duration {
     OVERDUE * (1 << times.min(MOST_DOUBLED))
+}
+
+fn failed(reason: String) -> pb::Ended {
+    pb::Ended {
+        state: State::Failed.into(),
+        outcome: None,
+        reason,
+    }
 }
 
 type Strategy = JoinHandle<Result<Outcome, Stop>>;

@@ -4,18 +4,21 @@
 
 mod layers;
 
-pub use layers::{Choices, ModelOverrides, resolve};
-
 use crate::{
     context::{Context, PATIENT_CALL, ROLL_CALL, roll_call},
     refusal::{bad_request, internal, not_found, precondition, unavailable},
     replay,
     roster::{Roster, nobody, price_unknown},
 };
+use layers::ModelOverrides;
 use prost::Message as _;
 use sipdo_bus::{AgentId, RunId, RunReader};
 use sipdo_domain::{Pool, Role};
-use sipdo_protocol::{pb, pb::log_event::Event};
+use sipdo_protocol::{
+    models::{Choices, registry_key, split_key},
+    pb,
+    pb::log_event::Event,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, UNIX_EPOCH},
@@ -49,10 +52,7 @@ impl Place {
     }
 
     fn key(&self) -> String {
-        match &self.run {
-            None => self.pool.to_string(),
-            Some(run) => format!("{run}.{}", self.pool),
-        }
+        registry_key(&self.pool.to_string(), self.run.as_ref().map(RunId::as_str))
     }
 
     /// The run's own choices; an error where there is no such run.
@@ -164,7 +164,7 @@ async fn still_asks(context: &Context, run: &RunId) -> Result<bool, Status> {
 pub async fn forget(context: &Context, run: &RunId) -> Result<(), Status> {
     let models = context.bus.models();
     for key in list(context).await?.into_keys() {
-        if key.rsplit_once('.').is_some_and(|(of, _)| of == run.as_str()) {
+        if split_key(&key).0 == Some(run.as_str()) {
             let removed = models.change(&key, None, "sipdo runs delete").await;
             removed.map_err(unavailable)?;
         }
@@ -194,9 +194,9 @@ pub async fn history(
             Some(new) => before.insert(change.key.clone(), new.clone()),
             None => before.remove(&change.key),
         };
-        let (run, role) = change.key.rsplit_once('.').unwrap_or(("", &change.key));
+        let (run, role) = split_key(&change.key);
         let wanted = |asked: &str, is: &str| asked.is_empty() || asked == is;
-        if wanted(&request.role, role) && wanted(&request.run, run) {
+        if wanted(&request.role, role) && wanted(&request.run, run.unwrap_or_default()) {
             let since = change.time.duration_since(UNIX_EPOCH).unwrap_or_default();
             changes.push(pb::ModelChange {
                 key: change.key,

@@ -6,7 +6,7 @@
 
 use crate::run_state::RunState;
 use sipdo_bus::{BusError, CreateRunError, Published, now_ms};
-use sipdo_domain::Role;
+use sipdo_domain::{Role, outcome::ARMS};
 use sipdo_protocol::pb::{self, log_event::Event, run_event::Event as RunEvent};
 use sipdo_telemetry::budget::Budget;
 use sipdo_telemetry::span::{Attribute, Kind, attribute};
@@ -281,9 +281,7 @@ impl Observer {
         let Some(score) = score else { return };
         let measured = score.right + score.wrong;
         let share = f64::from(score.right) / f64::from(measured.max(1));
-        // A prompt's own name may be anything; these few are the strategies' words.
-        let known = ["train", "test", "seed", "final", "chain-of-thought"];
-        let what = known.into_iter().find(|known| *known == what).unwrap_or("other");
+        let what = scored(what);
         if measured > 0 {
             metrics::score(what, share);
         }
@@ -334,6 +332,8 @@ impl Drop for Observer {
 
 const LEVELS: &str = "levels";
 const CONCLUSION: &str = "conclusion";
+/// Sets of examples that a strategy scores a prompt on.
+const SETS: [&str; 2] = ["train", "test"];
 
 /// A job on its way to the server.
 pub(crate) struct Sending {
@@ -405,6 +405,12 @@ fn boundary(events: &[pb::LogEvent]) -> Option<(&'static str, u32)> {
     })
 }
 
+/// What was scored, as metrics name it: a set of examples or an arm. A prompt's own name may be anything.
+fn scored(what: &str) -> &'static str {
+    let mut known = SETS.into_iter().chain(ARMS);
+    known.find(|known| *known == what).unwrap_or("other")
+}
+
 fn count_issued(events: &[pb::LogEvent]) -> usize {
     events
         .iter()
@@ -431,4 +437,16 @@ fn voter(voter: pb::vote::Voter) -> &'static str {
 
 fn whole(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_arm_of_a_conclusion_is_scored_under_its_own_name() {
+        assert_eq!(ARMS.map(scored), ARMS);
+        assert_eq!(SETS.map(scored), SETS);
+        assert_eq!(scored("a prompt of the user's"), "other");
+    }
 }

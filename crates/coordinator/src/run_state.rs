@@ -1,19 +1,24 @@
-//! A run's state as a fold over its stream: decisions and facts in one order, and nothing else.
+//! A run's state, computed from its stream alone: decisions and results in one order.
 //!
 //! Pure: no clock, no bus. The same messages always give the same state, in the leader, in a takeover and in a reader.
 
+mod authors;
 mod jobs;
-mod used;
+pub mod open_job;
+pub mod usage;
 
-pub use jobs::{OpenJob, attempt_key, cost_of};
-pub use used::{Stint, Use};
-
+use authors::Authors;
+use open_job::OpenJob;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
-use sipdo_domain::{Budget, Ledger, Role};
-use sipdo_protocol::pb::{self, State, log_event::Event};
+use sipdo_domain::{
+    Budget, Ledger, Role,
+    outcome::{FINAL_ARM, SEED_ARM},
+};
+use sipdo_protocol::pb::{self, State, log_event::Event, run_event::Event as RunEvent};
 use sipdo_telemetry::Trace;
 use std::collections::{BTreeMap, HashMap};
+use usage::RoleUsage;
 
 /// What is known of one run.
 #[derive(Debug, Default)]
@@ -32,7 +37,7 @@ pub struct RunState {
     pub open: HashMap<String, OpenJob>,
     /// The place of each job's result in the stream. The result itself is read again where it is wanted again: a run has many.
     results: HashMap<Box<str>, u64>,
-    /// Hash of each telling, by number less one.
+    /// Hash of each event that the strategy emitted, by number less one.
     pub run_events: Vec<u64>,
     /// Which cap stopped the strategy (0) or the conclusion (1).
     pub exhausted: [Option<String>; 2],
@@ -46,22 +51,21 @@ pub struct RunState {
     pub controls: Vec<String>,
     /// Control requests that were read and not taken up yet.
     pub requested: Vec<pb::Control>,
-    /// Prompts told so far, by version.
+    /// Prompts judged so far, by version.
     pub prompts: BTreeMap<u32, pb::Prompt>,
-    /// Warnings told so far.
+    /// Warnings so far.
     pub warnings: Vec<String>,
     /// What it came to.
     pub outcome: Option<pb::Outcome>,
     /// Why it failed.
     pub failure: String,
     /// Models and latencies by role.
-    pub use_by_role: BTreeMap<Role, Use>,
+    pub usage_by_role: BTreeMap<Role, RoleUsage>,
     /// Results not measured by reason.
     pub not_measured: BTreeMap<String, u64>,
-    /// Who wrote each of the optimizer's texts, so that a prompt can say whose work it is.
-    authors: HashMap<String, pb::Provenance>,
-    /// Who answered last, by role.
-    latest: BTreeMap<Role, pb::Provenance>,
+    authors: Authors,
+    /// The learner's model that answered last.
+    last_learner: Option<pb::Provenance>,
     /// Results for jobs that were never issued.
     pub unknown_results: u64,
     concluding: bool,
@@ -136,7 +140,7 @@ impl RunState {
                 }
             }
             Event::Issued(issued) => self.apply_issued(issued),
-            Event::Told(told) => self.apply_told(told),
+            Event::Told(recorded) => self.apply_recorded(recorded),
             Event::Exhausted(exhausted) => {
                 let phase = usize::from(self.concluding());
                 if let Some(slot) = self.exhausted.get_mut(phase) {
@@ -154,9 +158,9 @@ impl RunState {
                 self.set_state(ended.state());
                 self.outcome.clone_from(&ended.outcome);
                 for prompt in self.outcome.iter_mut().flat_map(|outcome| &mut outcome.prompts) {
-                    if let Some(told) = self.prompts.get(&prompt.version) {
-                        prompt.written_by.clone_from(&told.written_by);
-                        prompt.tried_by.clone_from(&told.tried_by);
+                    if let Some(judged) = self.prompts.get(&prompt.version) {
+                        prompt.written_by.clone_from(&judged.written_by);
+                        prompt.tried_by.clone_from(&judged.tried_by);
                     }
                 }
                 self.failure.clone_from(&ended.reason);
@@ -166,49 +170,44 @@ impl RunState {
         }
     }
 
-    fn apply_told(&mut self, told: &pb::EventRecorded) {
-        let Some(run_event) = &told.telling else { return };
-        let before = (told.number as usize).saturating_sub(1);
+    fn apply_recorded(&mut self, recorded: &pb::EventRecorded) {
+        let Some(run_event) = &recorded.telling else { return };
+        let before = (recorded.number as usize).saturating_sub(1);
         self.run_events.truncate(before);
         self.run_events.push(run_event_hash(run_event));
         match &run_event.event {
-            Some(pb::run_event::Event::LevelBegun(begun)) => {
+            Some(RunEvent::LevelBegun(begun)) => {
                 self.summary.level = begun.level;
                 self.summary.levels = begun.of;
             }
-            Some(pb::run_event::Event::ExampleJudged(example)) => {
-                let accepted = example
-                    .decision
-                    .as_ref()
-                    .is_some_and(|d| d.kind() == pb::decision::Kind::Accepted);
-                if accepted {
-                    self.summary.accepted += 1;
-                } else {
-                    self.summary.rejected += 1;
-                }
-            }
-            Some(pb::run_event::Event::CandidateJudged(prompt)) => {
-                if prompt.standing() == pb::prompt::Standing::Accepted {
-                    self.summary.prompt_version = prompt.version;
-                }
-                let author = self.authors.get(&prompt.text).or(self.latest.get(&Role::Optimizer));
-                let signed = pb::Prompt {
-                    written_by: author.cloned(),
-                    tried_by: self.latest.get(&Role::Learner).cloned(),
-                    ..prompt.clone()
-                };
-                self.prompts.insert(prompt.version, signed);
-            }
-            Some(pb::run_event::Event::ArmMeasured(arm)) => match arm.name.as_str() {
-                "seed" => self.summary.seed_score = arm.score,
-                "final" => self.summary.final_score = arm.score,
+            Some(RunEvent::ExampleJudged(example)) => match example.decision.as_ref().map(pb::Decision::kind) {
+                Some(pb::decision::Kind::Accepted) => self.summary.accepted += 1,
+                _ => self.summary.rejected += 1,
+            },
+            Some(RunEvent::CandidateJudged(prompt)) => self.apply_judged(prompt, recorded.written_by.as_ref()),
+            Some(RunEvent::ArmMeasured(arm)) => match arm.name.as_str() {
+                SEED_ARM => self.summary.seed_score = arm.score,
+                FINAL_ARM => self.summary.final_score = arm.score,
                 _ => {}
             },
-            Some(pb::run_event::Event::Warning(text)) if !self.warnings.contains(text) => {
-                self.warnings.push(text.clone())
-            }
+            Some(RunEvent::Warning(text)) if !self.warnings.contains(text) => self.warnings.push(text.clone()),
             _ => {}
         }
+    }
+
+    fn apply_judged(&mut self, prompt: &pb::Prompt, written_by: Option<&pb::Provenance>) {
+        if prompt.standing() == pb::prompt::Standing::Accepted {
+            self.summary.prompt_version = prompt.version;
+        }
+        if written_by.is_some() {
+            self.authors.are_named();
+        }
+        let prompt = pb::Prompt {
+            written_by: written_by.or_else(|| self.authors.of(&prompt.text)).cloned(),
+            tried_by: self.last_learner.clone(),
+            ..prompt.clone()
+        };
+        self.prompts.insert(prompt.version, prompt);
     }
 
     fn apply_control(&mut self, control: &pb::Control) {
@@ -290,6 +289,15 @@ pub fn options(created: &pb::Created) -> serde_json::Value {
     }
     let named = serde_json::from_str(&created.options_json).unwrap_or_default();
     sipdo_strategies::with_first_defaults(&created.strategy, named)
+}
+
+/// Takes the author out of a judged candidate: the log keeps it beside the event, so that versions that do not write it recognise the
+/// event.
+pub fn take_author(run_event: &mut pb::RunEvent) -> Option<pb::Provenance> {
+    match &mut run_event.event {
+        Some(RunEvent::CandidateJudged(prompt)) => prompt.written_by.take(),
+        _ => None,
+    }
 }
 
 /// An event's hash: equal events are recorded once, whatever a replay does.

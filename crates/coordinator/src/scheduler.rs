@@ -1,8 +1,6 @@
-//! The leader's desk: which asks wait, which are issued, and what the next append decides. No I/O.
+//! The leader's scheduler: which asks wait, which are issued, and what the next append decides. No I/O.
 
-mod plan;
-
-pub use plan::{JobToPublish, MAX_ATTEMPTS, Plan, event};
+pub mod plan;
 
 use crate::run_state::RunState;
 use sipdo_domain::{Measured, NotMeasured, Pool, Reason, Reply, Role, Signed};
@@ -59,7 +57,7 @@ pub struct Scheduler {
     again: Vec<String>,
     lost: Vec<String>,
     run_events: Vec<pb::RunEvent>,
-    told: usize,
+    emitted: usize,
     concludes: bool,
     phase: usize,
     held: bool,
@@ -89,7 +87,7 @@ impl Scheduler {
             again: Vec::new(),
             lost: Vec::new(),
             run_events: Vec::new(),
-            told: 0,
+            emitted: 0,
             concludes: false,
             phase: 0,
             held: false,
@@ -141,7 +139,7 @@ impl Scheduler {
     }
 
     /// The next answer that is to be read from the run's stream.
-    pub fn recall(&mut self) -> Option<CachedAnswer> {
+    pub fn next_cached_answer(&mut self) -> Option<CachedAnswer> {
         self.cached_answers.pop_front()
     }
 
@@ -222,8 +220,8 @@ impl Scheduler {
         for request in self.queues.values_mut().flat_map(|queue| queue.drain(..)) {
             answer(request.reply, Err(stop.clone()));
         }
-        for recall in self.cached_answers.drain(..) {
-            answer(recall.reply, Err(stop.clone()));
+        for cached in self.cached_answers.drain(..) {
+            answer(cached.reply, Err(stop.clone()));
         }
         self.in_flight_by_pool.clear();
         for waiter in self.issued.drain().flat_map(|(_, issued)| issued.waiters) {

@@ -1,6 +1,9 @@
 //! What the API shows of a run's state.
 
-use crate::run_state::{RunState, Stint};
+use crate::run_state::{
+    RunState,
+    usage::{ModelUsage, RoleUsage},
+};
 use sipdo_protocol::pb;
 use std::collections::BTreeMap;
 
@@ -11,22 +14,8 @@ pub fn run(state: RunState) -> pb::Run {
         Some(outcome) => outcome.prompts.clone(),
         None => state.prompts.values().cloned().collect(),
     };
-    let model_use = state
-        .use_by_role
-        .iter()
-        .map(|(role, used)| {
-            let all = used.stints.iter().flat_map(|stint| &stint.model_ms);
-            let times = sorted(all);
-            let model_use = pb::RoleUsage {
-                models: used.models.clone(),
-                jobs: used.jobs,
-                p50_ms: percentile(&times, 50),
-                p95_ms: percentile(&times, 95),
-                stints: used.stints.iter().map(stint).collect(),
-            };
-            (role.name().to_owned(), model_use)
-        })
-        .collect();
+    let usage = state.usage_by_role.iter();
+    let model_use = usage.map(|(role, usage)| (role.name().to_owned(), role_usage(usage)));
     let mut warnings = state.warnings.clone();
     if let Some(outcome) = &state.outcome {
         for warning in &outcome.warnings {
@@ -43,7 +32,7 @@ pub fn run(state: RunState) -> pb::Run {
         outcome: state.outcome.clone(),
         failure: state.failure.clone(),
         warnings,
-        model_use,
+        model_use: model_use.collect(),
         not_measured_by_reason: state.not_measured.clone(),
         // They lie outside the run's stream.
         dead_letters: Vec::new(),
@@ -65,12 +54,23 @@ pub fn progress(state: &RunState) -> pb::Progress {
     }
 }
 
-fn stint(stint: &Stint) -> pb::ModelUsage {
-    let times = sorted(&stint.model_ms);
+fn role_usage(usage: &RoleUsage) -> pb::RoleUsage {
+    let times = sorted(usage.by_model.iter().flat_map(|usage| &usage.model_ms));
+    pb::RoleUsage {
+        models: usage.models.clone(),
+        jobs: usage.jobs,
+        p50_ms: percentile(&times, 50),
+        p95_ms: percentile(&times, 95),
+        stints: usage.by_model.iter().map(model_usage).collect(),
+    }
+}
+
+fn model_usage(usage: &ModelUsage) -> pb::ModelUsage {
+    let times = sorted(&usage.model_ms);
     pb::ModelUsage {
         p50_ms: percentile(&times, 50),
         p95_ms: percentile(&times, 95),
-        ..stint.told.clone()
+        ..usage.counts.clone()
     }
 }
 

@@ -12,7 +12,7 @@ use prost::Message as _;
 use sipdo_bus::{NewMessage, RunMessage, subjects, subjects::header};
 use sipdo_coordinator::{
     replay::{Applied, try_apply},
-    run_state::{RunState, options},
+    run_state::{RunState, options, take_author},
 };
 use sipdo_domain::{Ask, Measured, Outcome, Reply, RunEvent, Signed, Task};
 use sipdo_protocol::{
@@ -143,8 +143,23 @@ impl Agents for Answers<'_> {
             asked.told += 1;
             asked.told - 1
         };
+        let mut event = pb::RunEvent::from(event);
+        let author = take_author(&mut event);
         if let Some(recorded) = self.log.events.get(told) {
-            assert_eq!(pb::RunEvent::from(event), *recorded, "event {told}");
+            assert_eq!(event, *recorded, "event {told}");
+            if let Some(pb::run_event::Event::CandidateJudged(prompt)) = &recorded.event {
+                let shown = self
+                    .log
+                    .state
+                    .as_ref()
+                    .and_then(|state| state.prompts.get(&prompt.version));
+                assert!(author.is_some(), "event {told} has no author");
+                assert_eq!(
+                    author,
+                    shown.unwrap().written_by,
+                    "the log of an older version shows it, too"
+                );
+            }
         }
         Ok(())
     }
@@ -174,7 +189,11 @@ fn a_finished_run_of_an_older_version_asks_nothing_new_and_ends_as_it_did() {
         assert_eq!(asked.jobs.len(), log.results.len(), "{name}: every result is used");
         assert_eq!(asked.told, log.events.len(), "{name}");
         let recorded = Outcome::try_from(log.outcome.unwrap()).unwrap();
-        assert_eq!(outcome.unwrap(), recorded, "{name}");
+        let shown = Outcome::try_from(log.state.unwrap().outcome.unwrap()).unwrap();
+        let mut outcome = outcome.unwrap();
+        assert_eq!(outcome, shown, "{name}, with authors");
+        outcome.prompts.iter_mut().for_each(|prompt| prompt.written_by = None);
+        assert_eq!(outcome, recorded, "{name}");
     }
 }
 

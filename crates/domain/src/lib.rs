@@ -18,9 +18,10 @@ pub mod pool;
 pub mod prior;
 pub mod prompt;
 pub mod role;
+pub mod run_event;
 pub mod similarity;
 pub mod stats;
-pub mod story;
+
 pub mod task;
 pub mod vote;
 
@@ -36,6 +37,6 @@ pub use outcome::{Arm, Ending, Outcome};
 pub use pool::Pool;
 pub use prompt::{Prompt, Standing};
 pub use role::Role;
-pub use story::RunEvent;
+pub use run_event::RunEvent;
 pub use task::{Task, TaskGates};
 pub use vote::{Decision, Provenance, Rule, Signed, Vote, Voter};

@@ -3,6 +3,15 @@
 use crate::{example::SyntheticExample, measured::Score, prompt::Prompt};
 use serde::{Deserialize, Serialize};
 
+/// The held-out score of the user's prompt.
+pub const SEED_ARM: &str = "seed";
+/// The held-out score of a prompt that asks for nothing but the task, step by step.
+pub const ZERO_SHOT_ARM: &str = "zero-shot-cot";
+/// The held-out score of the run's result.
+pub const FINAL_ARM: &str = "final";
+/// The arms of every conclusion, in the order in which they are reported.
+pub const ARMS: [&str; 3] = [SEED_ARM, ZERO_SHOT_ARM, FINAL_ARM];
+
 /// The end of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -18,7 +27,7 @@ pub struct Outcome {
     pub synthetic: Vec<SyntheticExample>,
     /// What each repair corrected.
     pub corrections: Vec<Correction>,
-    /// Held-out scores: `seed`, `zero-shot-cot`, `final`. Empty where there was no test set or no budget for it.
+    /// Held-out scores, by the names of [`ARMS`]. Empty where there was no test set or no budget for it.
     pub arms: Vec<Arm>,
     /// Final against seed, paired on the same test examples.
     pub gain: Option<Gain>,
@@ -57,7 +66,7 @@ pub enum Ending {
 /// One prompt on the held-out test examples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Arm {
-    /// `seed`, `zero-shot-cot` or `final`.
+    /// One of [`ARMS`], or the name that `eval` gives a prompt.
     pub name: String,
     /// Counts.
     pub score: Score,

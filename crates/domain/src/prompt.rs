@@ -1,5 +1,6 @@
 //! Prompts and their lineage.
 
+use crate::vote::Provenance;
 use serde::{Deserialize, Serialize};
 
 /// The place in a prompt where the input goes, if the prompt has one.
@@ -20,6 +21,9 @@ pub struct Prompt {
     pub level: u32,
     /// Accepted, or why not.
     pub standing: Standing,
+    /// The model that wrote the text; none where a person did, or where the log of an older version does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_by: Option<Provenance>,
 }
 
 /// What became of a prompt.
@@ -54,6 +58,7 @@ impl Prompt {
             reason: "seed prompt".into(),
             level: 0,
             standing: Standing::Seed,
+            written_by: None,
         }
     }
 

@@ -1,8 +1,7 @@
 //! What a job asks: one payload for each operation.
 
 use crate::{
-    DecodeError,
-    error::{each, required},
+    error::{DecodeError, each, required},
     pb,
 };
 use sipdo_domain::{

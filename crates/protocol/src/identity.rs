@@ -3,7 +3,7 @@
 //! These hashes are written into journals. Changing what goes into them buys every finished job of every open run again, so the
 //! golden values in `tests/identity.rs` must never change within a schema version.
 
-use crate::{SCHEMA, pb};
+use crate::{pb, schema};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use sipdo_domain::Role;
@@ -52,7 +52,7 @@ struct Hash(Sha256);
 impl Hash {
     fn new(domain: &str) -> Self {
         let mut hash = Hash(Sha256::new());
-        hash.part(SCHEMA.as_bytes());
+        hash.part(schema::VERSION.as_bytes());
         hash.part(domain.as_bytes());
         hash
     }

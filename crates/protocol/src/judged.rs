@@ -1,8 +1,7 @@
 //! `common.proto`: what was judged, examples with their votes and prompts with what became of them.
 
 use crate::{
-    DecodeError,
-    error::{each, known, required, try_each, unspecified},
+    error::{DecodeError, each, known, required, try_each, unspecified},
     pb,
 };
 use sipdo_domain::{Decision, Prompt, Standing, SyntheticExample, Vote, Voter};
@@ -148,6 +147,7 @@ impl From<Prompt> for pb::Prompt {
             reason,
             level,
             standing,
+            written_by,
         } = prompt;
         let (standing, stage, rejection, examples) = match standing {
             Standing::Seed => (pb::prompt::Standing::Seed, String::new(), String::new(), Vec::new()),
@@ -164,8 +164,8 @@ impl From<Prompt> for pb::Prompt {
             stage,
             rejection,
             examples,
-            // The strategy does not know the models: the journal's reader adds them.
-            written_by: None,
+            written_by: written_by.map(Into::into),
+            // The strategy does not know it: whoever reads the journal adds it.
             tried_by: None,
         }
     }
@@ -185,7 +185,8 @@ impl TryFrom<pb::Prompt> for Prompt {
             stage,
             rejection,
             examples,
-            ..
+            written_by,
+            tried_by: _,
         } = prompt;
         let standing = match known::<pb::prompt::Standing>(standing, "Prompt", "standing")? {
             pb::prompt::Standing::Unspecified => return unspecified("Prompt", "standing"),
@@ -204,6 +205,7 @@ impl TryFrom<pb::Prompt> for Prompt {
             reason,
             level,
             standing,
+            written_by: written_by.map(Into::into),
         })
     }
 }

@@ -1,8 +1,7 @@
 //! What a run comes to: outcome, arms, gain, corrections.
 
 use crate::{
-    DecodeError,
-    error::{each, known, required, try_each, unspecified},
+    error::{DecodeError, each, known, required, try_each, unspecified},
     pb,
 };
 use sipdo_domain::{

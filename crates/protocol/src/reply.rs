@@ -1,8 +1,7 @@
 //! What comes back: one payload for each operation.
 
 use crate::{
-    DecodeError,
-    error::{known, required, unspecified},
+    error::{DecodeError, known, required, unspecified},
     pb,
 };
 use sipdo_domain::{Answer, CheckResult, Draft, Edit, Grade, Reply, Solution, Verdict, VerdictKind};

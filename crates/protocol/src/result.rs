@@ -1,6 +1,9 @@
 //! A job's result in domain words.
 
-use crate::{DecodeError, error::required, pb};
+use crate::{
+    error::{DecodeError, required},
+    pb,
+};
 use sipdo_domain::{Amount, Measured, Provenance, Reply, Signed};
 
 /// What became of one attempt at a job: the domain side of [`pb::JobResult`].

@@ -1,8 +1,7 @@
 //! A task with its data. The metric travels as JSON, in the words of the task file: the set of metrics is open.
 
 use crate::{
-    DecodeError, EncodeError,
-    error::{each, required},
+    error::{DecodeError, EncodeError, each, required},
     pb,
 };
 use sipdo_domain::{Task, task::TaskGates};

@@ -118,6 +118,7 @@ fn run_events() {
                 reason: "broke one".into(),
                 broke: vec!["train-1".into()],
             },
+            written_by: None,
         },
     };
     let recorded = [

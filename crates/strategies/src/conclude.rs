@@ -5,7 +5,7 @@ use crate::{Agents, Stop, examine::examine};
 use futures::{TryStreamExt as _, future::join_all, stream::FuturesOrdered};
 use sipdo_domain::{
     Arm, Ending, Example, Mark, Outcome, Prompt, RunEvent, Score, SyntheticExample, Task,
-    outcome::{Correction, Gain},
+    outcome::{ARMS, Correction, Gain},
     prompt::PLACEHOLDER,
     stats,
 };
@@ -65,7 +65,7 @@ pub async fn conclude(agents: &impl Agents, task: &Task, ending: Ending, account
         label_kl: account.label_kl,
         warnings: account.warnings,
     };
-    for (name, marks) in [("seed", seed), ("zero-shot-cot", zero_shot), ("final", last)] {
+    for (name, marks) in ARMS.into_iter().zip([seed, zero_shot, last]) {
         report(agents, task, &mut outcome, name, &marks).await?;
     }
     if outcome.gain.is_none() {

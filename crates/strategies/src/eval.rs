@@ -104,6 +104,7 @@ fn entry(version: u32, name: &str, text: &str) -> Prompt {
         text: text.to_owned(),
         level: 0,
         standing: Standing::Seed,
+        written_by: None,
     }
 }
 

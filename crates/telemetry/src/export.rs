@@ -112,14 +112,18 @@ fn tls(to: &Destination) -> Result<Option<ClientTlsConfig>, TelemetryError> {
 
 /// A client for the SDK's threads. It blocks, and may not be made where a runtime would be blocked.
 fn http_client(to: &Destination) -> Result<reqwest::blocking::Client, TelemetryError> {
+    // An error only says that a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let _: reqwest::Url = to.url.parse().map_err(unusable)?;
     let authority = to.authority.as_deref().map(read).transpose()?;
     let identity = match &to.identity {
         Some((certificate, key)) => Some([read(certificate)?, read(key)?].concat()),
         None => None,
     };
+    // The exporter's own time-out only ends its tries: a request has the client's.
+    let patience = to.patience;
     let made = std::thread::spawn(move || {
-        let mut client = reqwest::blocking::Client::builder();
+        let mut client = reqwest::blocking::Client::builder().timeout(patience);
         if let Some(pem) = authority {
             client = client.tls_certs_only(reqwest::Certificate::from_pem_bundle(&pem)?);
         }
@@ -131,5 +135,41 @@ fn http_client(to: &Destination) -> Result<reqwest::blocking::Client, TelemetryE
     match made.join() {
         Ok(client) => client.map_err(unusable),
         Err(_) => Err(unusable("no HTTP client can be made")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spans::{Tally, provider};
+    use opentelemetry::trace::{Tracer as _, TracerProvider as _};
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_collector_that_never_answers_is_given_up_in_time() {
+        let hangs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
+            let to = Destination {
+                url: format!("http://{}", hangs.local_addr().unwrap()),
+                protocol,
+                patience: Duration::from_millis(300),
+                ..Destination::default()
+            };
+            let settings = Settings::from_env(|_| None, false).unwrap();
+            let tally = Arc::new(Tally::default());
+            let resource = Resource::builder_empty().build();
+            let provider = provider(spans(&to).unwrap(), &settings, resource, &tally);
+            drop(provider.tracer("test").start("a span nobody takes"));
+            let start = Instant::now();
+            let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(Duration::from_secs(20)));
+            drop(ended.await.unwrap());
+            assert!(
+                start.elapsed() < Duration::from_secs(5),
+                "{protocol:?}: {:?}",
+                start.elapsed()
+            );
+            assert_eq!(tally.lost(), 1, "{protocol:?}");
+        }
     }
 }

@@ -166,8 +166,6 @@ pub fn init_with(role: &str, settings: &Settings) -> Result<Guard, TelemetryErro
     if collected && tokio::runtime::Handle::try_current().is_err() {
         return Err(TelemetryError::NoRuntime);
     }
-    // An error only says that a provider is installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let resource = export::resource(role, settings);
     let lines = log_layer(settings)?;
     let tally = Arc::new(Tally::default());

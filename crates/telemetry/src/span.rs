@@ -78,7 +78,7 @@ impl Trace {
         self.0.is_none()
     }
 
-    /// Sets an attribute of the span there, if it is one of this process that goes on. Each name once: the SDK sends both otherwise.
+    /// Sets an attribute of the span there, if it is one of this process that goes on.
     pub fn set(&self, name: &'static str, value: impl Attr) {
         if let Some(context) = &self.0 {
             context.span().set_attribute(KeyValue::new(name, value.value()));
@@ -258,7 +258,7 @@ impl Span {
         self.0.is_none()
     }
 
-    /// Sets an attribute. Each name once: the SDK sends both otherwise.
+    /// Sets an attribute.
     pub fn set(&self, name: &'static str, value: impl Attr) {
         if let Some(context) = &self.0 {
             context.span().set_attribute(KeyValue::new(name, value.value()));

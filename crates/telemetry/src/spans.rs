@@ -131,6 +131,18 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
     }
 }
 
+/// An attribute set again replaces the one before: the SDK would send both, and readers differ on which of them counts.
+fn keep_last(attributes: &mut Vec<KeyValue>) {
+    let mut at = 0;
+    while let Some((pair, later)) = attributes.get(at..).and_then(<[_]>::split_first) {
+        if later.iter().any(|other| other.key == pair.key) {
+            attributes.remove(at);
+        } else {
+            at += 1;
+        }
+    }
+}
+
 /// How many spans go into one request: at least one.
 fn fitting(batch: &[SpanData]) -> usize {
     let mut bytes = 0;
@@ -173,7 +185,8 @@ impl SpanProcessor for Bounded {
         self.0.on_start(span, context);
     }
 
-    fn on_end(&self, span: SpanData) {
+    fn on_end(&self, mut span: SpanData) {
+        keep_last(&mut span.attributes);
         self.1.ended.fetch_add(1, Relaxed);
         if self.1.waiting() > self.2 {
             self.1.lose(1, "the collector takes them too slowly");
@@ -203,16 +216,19 @@ mod tests {
     use opentelemetry_sdk::error::OTelSdkError;
     use std::sync::Mutex;
 
-    /// Takes or refuses every request, and keeps how many spans were in each.
+    /// Takes or refuses every request, and keeps how many spans were in each, and the attributes of each span.
     #[derive(Debug, Clone, Default)]
     struct Collector {
         requests: Arc<Mutex<Vec<usize>>>,
+        attributes: Arc<Mutex<Vec<Vec<KeyValue>>>>,
         refuses: bool,
     }
 
     impl SpanExporter for Collector {
         async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
             self.requests.lock().unwrap().push(batch.len());
+            let attributes = batch.into_iter().map(|span| span.attributes);
+            self.attributes.lock().unwrap().extend(attributes);
             match self.refuses {
                 true => Err(OTelSdkError::InternalFailure("away".into())),
                 false => Ok(()),
@@ -250,6 +266,22 @@ mod tests {
         assert_eq!((tally.sent(), tally.lost()), (300, 0));
         let (requests, _) = exported(Collector::default(), 10, 2, 2 * BATCH_BYTES);
         assert_eq!(requests, [1, 1], "one that is larger than all goes alone");
+    }
+
+    #[test]
+    fn an_attribute_set_again_replaces_the_one_before() {
+        let collector = Collector::default();
+        let settings = Settings::from_env(|_| None, false).unwrap();
+        let resource = Resource::builder_empty().build();
+        let provider = provider(collector.clone(), &settings, resource, &Arc::default());
+        let mut span = provider.tracer("test").start("span");
+        for (key, value) in [("a", 1), ("b", 2), ("a", 3), ("c", 4), ("a", 5)] {
+            span.set_attribute(KeyValue::new(key, value));
+        }
+        drop(span);
+        provider.shutdown_with_timeout(Duration::from_secs(5)).unwrap();
+        let expected = [("b", 2), ("c", 4), ("a", 5)].map(|(key, value)| KeyValue::new(key, value));
+        assert_eq!(*collector.attributes.lock().unwrap(), [expected.to_vec()]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use sipdo_tests::{
     oracle::History,
     process::eventually,
     task::{counting, drawn, request},
-    trio::Trio,
+    three_node_cluster::ThreeNodeCluster,
     usage::crowding,
     watch::{RECOVERY, RUN, clean, create, levels, optimize, reached, results, summary, tell},
 };
@@ -267,19 +267,19 @@ async fn coordinators_that_are_each_sure_to_be_alone_lead_in_turn_and_break_noth
     let folder = tempfile::tempdir()?;
     let users = "no_auth_user: anybody\nauthorization { users: [\n  { user: anybody, password: x }\n  { user: deaf, password: x, \
                  permissions: { subscribe: { deny: [\"sipdo.v1.agent.*.ping\"] } } }\n] }";
-    let trio = Trio::start_with(folder.path(), users)?;
+    let nodes = ThreeNodeCluster::start_with(folder.path(), users)?;
     let mut cluster = Cluster::start(&Setup {
         simulator: latency("100-200"),
         coordinators: 0,
-        servers: Some(trio.urls()),
+        servers: Some(nodes.urls()),
         ..Setup::default()
     })
     .await?;
-    cluster.servers = Some(trio.urls_of("deaf:x@"));
+    cluster.servers = Some(nodes.urls_of("deaf:x@"));
     for _ in 0..3 {
         cluster.start_coordinator().await?;
     }
-    let bus = Bus::connect(BusSettings::new(trio.url(0)?)).await?;
+    let bus = Bus::connect(BusSettings::new(nodes.url(0)?)).await?;
     let run = optimize(&cluster, counting(12, 20), 6).await?;
     summary(&bus, &run, "an end", |summary| summary.state() == State::Finished).await?;
     let history = clean(&bus, &run).await?;

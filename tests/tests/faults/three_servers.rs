@@ -12,7 +12,7 @@ use sipdo_tests::{
     process::{eventually, eventually_within},
     proxy::Mode,
     task::counting,
-    trio::Trio,
+    three_node_cluster::ThreeNodeCluster,
     watch::{RECOVERY, clean, more_results, optimize, results, summary},
 };
 
@@ -20,16 +20,16 @@ use sipdo_tests::{
 const STREAMS: [&str; 2] = ["SIPDO_RUN", "SIPDO_JOB"];
 
 /// A run under way on three servers, with so many results.
-async fn under_way(trio: &Trio) -> Result<(Cluster, Bus, String)> {
+async fn under_way(nodes: &ThreeNodeCluster) -> Result<(Cluster, Bus, String)> {
     let setup = Setup {
         simulator: latency("100-300"),
         slots: 4,
         coordinators: 2,
-        servers: Some(trio.urls()),
+        servers: Some(nodes.urls()),
         ..Setup::default()
     };
     let cluster = Cluster::start(&setup).await?;
-    let bus = connect(&trio.urls()).await?;
+    let bus = connect(&nodes.urls()).await?;
     let run = optimize(&cluster, counting(12, 20), 3).await?;
     results(&bus, &run, 20).await?;
     Ok((cluster, bus, run))
@@ -44,9 +44,9 @@ async fn connect(urls: &str) -> Result<Bus> {
 }
 
 /// As an operator waits after a server has come back: until all three have what each of them has.
-async fn whole(trio: &Trio) -> Result<()> {
+async fn whole(nodes: &ThreeNodeCluster) -> Result<()> {
     eventually_within(RECOVERY, "three whole servers", || async {
-        Ok(trio.is_whole(&STREAMS).then_some(()))
+        Ok(nodes.is_whole(&STREAMS).then_some(()))
     })
     .await
 }
@@ -63,9 +63,9 @@ async fn unharmed(cluster: &Cluster, bus: &Bus, run: &str) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_three_servers_may_die() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut trio = Trio::start(folder.path())?;
-    let (cluster, bus, run) = under_way(&trio).await?;
-    trio.kill(0)?;
+    let mut nodes = ThreeNodeCluster::start(folder.path())?;
+    let (cluster, bus, run) = under_way(&nodes).await?;
+    nodes.kill(0)?;
     more_results(&bus, &run, 5).await?;
     unharmed(&cluster, &bus, &run).await
 }
@@ -73,13 +73,13 @@ async fn one_of_three_servers_may_die() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_that_leads_the_streams_of_runs_and_jobs_may_die() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut trio = Trio::start(folder.path())?;
-    let (cluster, bus, run) = under_way(&trio).await?;
+    let mut nodes = ThreeNodeCluster::start(folder.path())?;
+    let (cluster, bus, run) = under_way(&nodes).await?;
     for stream in STREAMS {
-        let led = eventually("a leader", || async { Ok(trio.leader(stream).unwrap_or_default()) }).await?;
-        trio.kill(led)?;
+        let led = eventually("a leader", || async { Ok(nodes.leader(stream).unwrap_or_default()) }).await?;
+        nodes.kill(led)?;
         more_results(&bus, &run, 5).await?;
-        trio.start_again(led)?;
+        nodes.start_again(led)?;
     }
     unharmed(&cluster, &bus, &run).await
 }
@@ -87,16 +87,16 @@ async fn the_server_that_leads_the_streams_of_runs_and_jobs_may_die() -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn three_servers_killed_at_once_come_back_with_all_that_was_stored() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut trio = Trio::start(folder.path())?;
-    let (cluster, bus, run) = under_way(&trio).await?;
-    trio.kill_all()?;
+    let mut nodes = ThreeNodeCluster::start(folder.path())?;
+    let (cluster, bus, run) = under_way(&nodes).await?;
+    nodes.kill_all()?;
     // What is in flight is answered meanwhile, and waits in the spool.
     eventually("every call to be answered", || async {
         Ok((cluster.ledger().await?.totals.open == 0).then_some(()))
     })
     .await?;
     for number in 0..3 {
-        trio.start_again(number)?;
+        nodes.start_again(number)?;
     }
     unharmed(&cluster, &bus, &run).await
 }
@@ -104,12 +104,12 @@ async fn three_servers_killed_at_once_come_back_with_all_that_was_stored() -> Re
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_of_the_servers_under_load_costs_nothing() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut trio = Trio::start(folder.path())?;
-    let (cluster, bus, run) = under_way(&trio).await?;
+    let mut nodes = ThreeNodeCluster::start(folder.path())?;
+    let (cluster, bus, run) = under_way(&nodes).await?;
     for number in 0..3 {
         more_results(&bus, &run, 1).await?;
-        trio.restart(number)?;
-        whole(&trio).await?;
+        nodes.restart(number)?;
+        whole(&nodes).await?;
     }
     unharmed(&cluster, &bus, &run).await
 }
@@ -120,31 +120,31 @@ async fn a_rolling_restart_of_the_servers_under_load_costs_nothing() -> Result<(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_falls_apart_goes_on_with_one_half_and_nothing_finished_is_bought_again() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let trio = Trio::start_linked(folder.path()).await?;
+    let nodes = ThreeNodeCluster::start_linked(folder.path()).await?;
     let setup = Setup {
         simulator: latency("100-300"),
         slots: 4,
         ack_wait: 2,
-        servers: Some(trio.url(0)?),
+        servers: Some(nodes.url(0)?),
         ..Setup::default()
     };
     let mut cluster = Cluster::start(&setup).await?;
-    cluster.servers = Some(trio.url(1)?);
+    cluster.servers = Some(nodes.url(1)?);
     cluster.start_coordinator().await?;
     for role in ROLES {
         cluster.start_agent(role, &[]).await?;
     }
     // Nobody cuts off whoever looks on.
-    let bus = connect(&trio.url(2)?).await?;
+    let bus = connect(&nodes.url(2)?).await?;
     let run = optimize(&cluster, counting(12, 20), 4).await?;
     results(&bus, &run, 10).await?;
     // Each coordinator is at the server of its own number.
     let led = cluster.leader(&bus, &run).await?;
     let lone = cluster.coordinators[led].0.coordinator_id();
-    trio.isolate(led, Mode::Drop);
+    nodes.isolate(led, Mode::Drop);
     leader(&bus, &run, lone.as_slice()).await?;
     more_results(&bus, &run, 10).await?;
-    trio.join(led).await?;
+    nodes.join(led).await?;
     summary(&bus, &run, "an end", |summary| summary.state() == State::Finished).await?;
     let history = clean(&bus, &run).await?;
     assert_eq!(history.not_measured(), 0);

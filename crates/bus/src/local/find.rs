@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use super::{BINARY, LocalError, io};
+use super::error::{LocalError, io};
 use crate::connection::version;
 use crate::error::OLDEST_SERVER;
 
+pub(super) const BINARY: &str = "nats-server";
 const VARIABLE: &str = "NATS_SERVER_BIN";
 const TOOLS: &str = ".tools/bin";
 

@@ -1,6 +1,7 @@
 //! A private nats-server as a child process: for the stack on one machine, and for tests. The same server that a
 //! cluster runs, on a free port of the loopback, with its data where the caller wants it.
 
+mod error;
 mod find;
 
 use std::path::{Path, PathBuf};
@@ -12,70 +13,20 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use self::find::check_version;
+pub use self::error::LocalError;
+use self::error::io;
+use self::find::{BINARY, check_version};
 pub use self::find::{binary_version, find_binary};
 
 /// Largest message of a private server, in bytes. Generous: prompts with many examples are large.
 pub const MAX_PAYLOAD: usize = 4 << 20;
 
-const BINARY: &str = "nats-server";
 const PID_FILE: &str = "nats-server.pid";
 const URL_FILE: &str = "nats-server.url";
 const LOG_FILE: &str = "nats-server.log";
 const START: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(15);
-
-/// Why a private server is not there.
-#[derive(Debug, thiserror::Error)]
-pub enum LocalError {
-    /// No binary was found.
-    #[error(
-        "no nats-server found. Looked at: {}.\nInstall one with scripts/get-nats-server.sh (into .tools/bin, nothing \
-         else is touched), or with your package manager (2.10.27 or newer), or name one in NATS_SERVER_BIN",
-        looked.join(", ")
-    )]
-    NoBinary {
-        /// Where it was looked for.
-        looked: Vec<String>,
-    },
-    /// The binary is too old.
-    #[error("{binary} is version {found}, but sipdo needs 2.10.27 or newer; scripts/get-nats-server.sh installs one", binary = binary.display())]
-    TooOld {
-        /// Which one.
-        binary: PathBuf,
-        /// Its version.
-        found: String,
-    },
-    /// One runs in this folder already; two on the same data would destroy it.
-    #[error("a nats-server runs in {folder} already (process {pid}, {url})", folder = folder.display())]
-    Running {
-        /// Which folder.
-        folder: PathBuf,
-        /// Its process id.
-        pid: u32,
-        /// Where it listens.
-        url: String,
-    },
-    /// It ended, or did not begin to answer in time.
-    #[error("nats-server ({binary}) did not start: {reason}\n{log}", binary = binary.display())]
-    NotStarted {
-        /// Which one.
-        binary: PathBuf,
-        /// What was seen.
-        reason: String,
-        /// The end of its log.
-        log: String,
-    },
-    /// A file or a signal failed.
-    #[error("{doing}: {error}")]
-    Io {
-        /// What was tried.
-        doing: String,
-        /// The system's complaint.
-        error: std::io::Error,
-    },
-}
 
 /// How to start a private server.
 #[derive(Debug, Clone)]
@@ -440,10 +391,6 @@ fn log_tail(folder: &Path) -> String {
     let log = std::fs::read_to_string(folder.join(LOG_FILE)).unwrap_or_default();
     let lines: Vec<_> = log.lines().rev().take(15).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join("\n")
-}
-
-fn io(doing: String, error: std::io::Error) -> LocalError {
-    LocalError::Io { doing, error }
 }
 
 #[cfg(test)]

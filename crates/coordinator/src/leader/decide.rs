@@ -3,20 +3,20 @@
 use super::{Halt, Leader, LeaderExit};
 use crate::{
     leadership::Draft,
-    models::{Choices, resolve},
     roster::{Roster, nobody, price_unknown},
-    scheduler::{MAX_ATTEMPTS, Plan, event},
+    scheduler::plan::{MAX_ATTEMPTS, Plan, event},
 };
 use prost::Message as _;
 use sipdo_bus::{AppendError, BusError, NewMessage, now_ms};
 use sipdo_domain::{Amount, NotMeasured, Pool, Reason, Role};
-use sipdo_protocol::{pb, pb::log_event::Event, schema};
+use sipdo_protocol::{
+    models::{Choices, resolve_all},
+    pb,
+    pb::log_event::Event,
+    schema,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -35,40 +35,6 @@ const NO_ATTEMPT: u32 = 0;
 /// A run with so many jobs done makes room for others.
 const LONG: u64 = 200;
 
-/// Whether a run has jobs in flight, counted among those of this process until it is dropped.
-pub(super) struct ActiveRunGuard {
-    all: Arc<AtomicU32>,
-    own: bool,
-}
-
-impl ActiveRunGuard {
-    pub(super) fn among(all: &Arc<AtomicU32>) -> Self {
-        ActiveRunGuard {
-            all: Arc::clone(all),
-            own: false,
-        }
-    }
-
-    fn set(&mut self, asks: bool) {
-        match (self.own, asks) {
-            (false, true) => drop(self.all.fetch_add(1, Ordering::Relaxed)),
-            (true, false) => drop(self.all.fetch_sub(1, Ordering::Relaxed)),
-            _ => {}
-        }
-        self.own = asks;
-    }
-
-    fn others(&self) -> u32 {
-        self.all.load(Ordering::Relaxed).saturating_sub(u32::from(self.own))
-    }
-}
-
-impl Drop for ActiveRunGuard {
-    fn drop(&mut self) {
-        self.set(false);
-    }
-}
-
 impl Leader<'_> {
     /// Appends what is to be decided now, and then does what follows from it. Never the other way round.
     pub(super) async fn decide(&mut self) -> Result<(), Halt> {
@@ -83,7 +49,7 @@ impl Leader<'_> {
         self.scheduler.pause_issuing(tight.is_some());
         let choices = in_force(&self.models, &self.registry.borrow(), self.run.as_str());
         let mut plan = self.scheduler.plan(&mut self.state, &roster, &choices);
-        self.recall();
+        self.read_cached_answers();
         self.plan_time(&mut plan);
         self.plan_waiting(&roster, &choices, tight, &mut plan);
         if !plan.events.is_empty() {
@@ -269,7 +235,7 @@ fn in_force(own: &Choices, registry: &BTreeMap<String, sipdo_bus::Entry>, run: &
     let entries = registry
         .iter()
         .filter_map(|(key, entry)| Some((key.clone(), read(entry)?)));
-    resolve(own, &entries.collect(), run)
+    resolve_all(own, &entries.collect(), Some(run))
 }
 
 /// Why a job is given up that was lost so often with its agent.

@@ -1,6 +1,6 @@
 //! How a run ends: by its strategy, by its user, or with a reason.
 
-use super::Leader;
+use super::{Leader, failed};
 use prost::Message as _;
 use sipdo_domain::{Ending, Outcome};
 use sipdo_protocol::{pb, pb::State};
@@ -59,13 +59,5 @@ impl Leader<'_> {
                 .push("the outcome was too large for one message: synthetic examples stand in the journal only".into());
         }
         outcome
-    }
-}
-
-pub(super) fn failed(reason: String) -> pb::Ended {
-    pb::Ended {
-        state: State::Failed.into(),
-        outcome: None,
-        reason,
     }
 }

@@ -1,7 +1,7 @@
 //! Publishing jobs, and giving up those that nobody can do.
 
 use super::{Halt, Leader, Sent};
-use crate::scheduler::JobToPublish;
+use crate::scheduler::plan::JobToPublish;
 use sipdo_bus::{BusError, JobId, JobMessage, NewMessage, Role as BusRole, now_ms};
 use sipdo_domain::{NotMeasured, Provenance, Reason, Role};
 use sipdo_protocol::{JobOutcome, pb, schema};

@@ -1,45 +1,13 @@
-//! Which model answers: the agents' own, the run's own choice over it, and the registry's word over both.
+//! Which models may answer: the agents' own, the run's own choice over it, and the registry's entries over both.
 
 use crate::roster::{Roster, Used};
 use sipdo_domain::{Pool, independence};
-use sipdo_protocol::pb;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Choices by `role`, `role_pool`, or in the registry also `run.role`.
-pub type Choices = BTreeMap<String, pb::ModelChoice>;
-
-/// Choices with those of the registry over them, by pool: the deployment's entries first, so that the run's own has the last word.
-pub fn resolve(own: &Choices, registry: &Choices, run: &str) -> Choices {
-    let mut all = own.clone();
-    for of in ["", run] {
-        for (key, choice) in registry {
-            let (found, pool) = key.rsplit_once('.').unwrap_or(("", key));
-            if found == of {
-                overlay(all.entry(pool.to_owned()).or_default(), choice);
-            }
-        }
-    }
-    all
-}
-
-/// What a choice leaves out stays as it is.
-fn overlay(below: &mut pb::ModelChoice, choice: &pb::ModelChoice) {
-    for (to, from) in [
-        (&mut below.endpoint, &choice.endpoint),
-        (&mut below.model, &choice.model),
-    ] {
-        if !from.is_empty() {
-            to.clone_from(from);
-        }
-    }
-    below.temperature = choice.temperature.or(below.temperature);
-    below.max_tokens = choice.max_tokens.or(below.max_tokens);
-    below.timeout_seconds = choice.timeout_seconds.or(below.timeout_seconds);
-}
+use sipdo_protocol::models::{Choices, resolve_all};
+use std::collections::BTreeSet;
 
 /// Everything that decides which model answers, weakest first: the agents' own, the run's own, the registry's.
 pub struct ModelOverrides<'a> {
-    /// The agents; their cards tell their own model, and the deployment's entry once they have seen it.
+    /// The agents; their status names their own model, with the registry's entry for all runs once they have read it.
     pub roster: &'a Roster,
     /// The registry.
     pub registry: &'a Choices,
@@ -52,7 +20,7 @@ pub struct ModelOverrides<'a> {
 impl ModelOverrides<'_> {
     /// Every model that may answer for a pool, as `endpoint/model`.
     fn labels(&self, pool: &Pool) -> BTreeSet<String> {
-        let choices = resolve(self.own, self.registry, self.run.unwrap_or_default());
+        let choices = resolve_all(self.own, self.registry, self.run);
         let choice = choices.get(&pool.to_string());
         let used = self.roster.of(pool).iter().map(|card| Used::by(card, choice));
         used.map(|used| format!("{}/{}", used.endpoint, used.model)).collect()
@@ -60,7 +28,7 @@ impl ModelOverrides<'_> {
 
     /// Models that may answer for a pool, and whose price nobody knows, as `pool endpoint/model`.
     pub fn unpriced(&self, pool: &Pool) -> BTreeSet<String> {
-        let choices = resolve(self.own, self.registry, self.run.unwrap_or_default());
+        let choices = resolve_all(self.own, self.registry, self.run);
         self.roster.unpriced(pool, choices.get(&pool.to_string()))
     }
 
@@ -79,6 +47,7 @@ impl ModelOverrides<'_> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use sipdo_protocol::pb;
 
     pub fn card(pool: &str, model: &str) -> pb::AgentStatus {
         let pool: Pool = pool.parse().unwrap();

@@ -1,31 +1,12 @@
-//! Jobs in the fold: issued, lost, done. Of a result stay its sums and its place in the run's stream.
+//! Jobs of a run: issued, lost, done. Of a result its sums stay, and its place in the run's stream.
 
-use super::RunState;
+use super::{
+    RunState,
+    open_job::{OpenJob, attempt_key},
+    usage::cost_of,
+};
 use sipdo_domain::{Amount, Role};
-use sipdo_protocol::pb::{self, job_result::Finding};
-use sipdo_telemetry::Trace;
-
-/// A job that was issued and has no result.
-#[derive(Debug, Clone)]
-pub struct OpenJob {
-    /// Whom it went to.
-    pub role: Role,
-    /// The pool of the role; empty for the unnamed one.
-    pub pool: String,
-    /// The newest attempt.
-    pub attempt: u32,
-    /// The newest attempt was lost with its agent: the next one must be issued.
-    pub lost: bool,
-    /// Attempts that died with their agents. Those that were given up unpaid do not count.
-    pub died: u32,
-    /// The iteration that issued it first: whatever is done for it belongs there.
-    pub trace: Trace,
-}
-
-/// The ledger's key of one attempt.
-pub fn attempt_key(job: &str, attempt: u32) -> String {
-    format!("{job}#{attempt}")
-}
+use sipdo_protocol::pb::{self, job_result::Finding, reply::Reply};
 
 impl RunState {
     pub(super) fn apply_issued(&mut self, issued: &pb::Issued) {
@@ -73,7 +54,7 @@ impl RunState {
             self.ledger.unpriced_calls += u64::from(usage.calls);
         }
         self.count(&open, result);
-        self.sign(open.role, result);
+        self.remember_models(open.role, result);
         self.results.insert(result.job.as_str().into(), sequence);
         self.refresh();
         true
@@ -81,38 +62,26 @@ impl RunState {
 
     fn count(&mut self, job: &OpenJob, result: &pb::JobResult) {
         self.summary.jobs_done += 1;
-        let used = self.use_by_role.entry(job.role).or_default();
-        used.jobs += 1;
-        if let Some(by) = &result.by {
-            let label = format!("{}/{}", by.endpoint, by.model);
-            if label != "/" && !used.models.contains(&label) {
-                used.models.push(label.clone());
-            }
-            // What the leader itself gave up comes from no model.
-            if label != "/"
-                && let Some(stint) = used.stint(&job.pool, by, self.summary.jobs_done)
-            {
-                stint.note(result, self.summary.jobs_done);
-            }
-        }
+        let usage = self.usage_by_role.entry(job.role).or_default();
+        usage.count(&job.pool, result, self.summary.jobs_done);
         if let Some(Finding::NotMeasured(missing)) = &result.finding {
             self.summary.not_measured += 1;
-            *self
-                .not_measured
-                .entry(missing.reason().as_str_name().to_owned())
-                .or_default() += 1;
+            let reason = missing.reason().as_str_name().to_owned();
+            *self.not_measured.entry(reason).or_default() += 1;
         }
     }
 
-    /// Remembers whose work a result is.
-    fn sign(&mut self, role: Role, result: &pb::JobResult) {
+    /// Remembers the models that a prompt names beside its text.
+    fn remember_models(&mut self, role: Role, result: &pb::JobResult) {
         let (Some(Finding::Reply(reply)), Some(by)) = (&result.finding, &result.by) else {
             return;
         };
-        if let Some(pb::reply::Reply::Edit(edit)) = &reply.reply {
-            self.authors.insert(edit.text.clone(), by.clone());
+        if let Some(Reply::Edit(edit)) = &reply.reply {
+            self.authors.remember(edit, by);
         }
-        self.latest.insert(role, by.clone());
+        if role == Role::Learner {
+            self.last_learner = Some(by.clone());
+        }
     }
 
     /// Where in the stream a job's result lies, if it has one.
@@ -140,14 +109,5 @@ impl RunState {
         }
         self.refresh();
         true
-    }
-}
-
-/// What a result cost.
-pub fn cost_of(usage: &pb::Usage) -> Amount {
-    Amount {
-        calls: u64::from(usage.calls),
-        tokens: usage.input_tokens.saturating_add(usage.output_tokens),
-        nano_usd: usage.nano_usd.unwrap_or(0),
     }
 }

@@ -3,7 +3,7 @@
 use super::{Issued, Scheduler};
 use crate::{
     roster::{Roster, WorstCase},
-    run_state::{RunState, attempt_key, run_event_hash},
+    run_state::{RunState, open_job::attempt_key, run_event_hash, take_author},
 };
 use sipdo_domain::{Ledger, Pool, Role};
 use sipdo_protocol::pb::{self, log_event::Event};
@@ -82,13 +82,15 @@ impl Scheduler {
     }
 
     fn plan_run_events(&mut self, state: &RunState, plan: &mut Plan) {
-        for run_event in self.run_events.drain(..) {
-            self.told += 1;
-            if state.run_events.get(self.told - 1) != Some(&run_event_hash(&run_event)) {
-                let number = u32::try_from(self.told).unwrap_or(u32::MAX);
+        for mut run_event in self.run_events.drain(..) {
+            let written_by = take_author(&mut run_event);
+            self.emitted += 1;
+            if state.run_events.get(self.emitted - 1) != Some(&run_event_hash(&run_event)) {
+                let number = u32::try_from(self.emitted).unwrap_or(u32::MAX);
                 plan.events.push(event(Event::Told(pb::EventRecorded {
                     number,
                     telling: Some(run_event),
+                    written_by,
                 })));
             }
         }

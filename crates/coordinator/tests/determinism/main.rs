@@ -10,7 +10,10 @@ use sipdo_coordinator::{
     port::{BusAgents, Command},
     roster::Roster,
     run_state::RunState,
-    scheduler::{CachedAnswer, JobToPublish, Scheduler, event},
+    scheduler::{
+        CachedAnswer, Scheduler,
+        plan::{JobToPublish, event},
+    },
 };
 use sipdo_domain::{Outcome, Role};
 use sipdo_protocol::pb::{self, log_event::Event};
@@ -137,7 +140,7 @@ impl World {
             }
             self.queue.extend(plan.publish);
             told.drain(..).for_each(|told| drop(told.send(Ok(()))));
-            cached_answers.extend(std::iter::from_fn(|| scheduler.recall()));
+            cached_answers.extend(std::iter::from_fn(|| scheduler.next_cached_answer()));
             if !cached_answers.is_empty() {
                 let next = self.pick(cached_answers.len());
                 self.answer(cached_answers.swap_remove(next));

@@ -25,7 +25,10 @@ use sipdo_coordinator::{
     replay::{Applied, try_apply},
     roster::Roster,
     run_state::RunState,
-    scheduler::{Answered, JobToPublish, Request, Scheduler, event},
+    scheduler::{
+        Answered, Request, Scheduler,
+        plan::{JobToPublish, event},
+    },
 };
 use sipdo_domain::{AnswerRequest, Ask, Role};
 use sipdo_protocol::{job_id, pb, pb::log_event::Event};
@@ -188,7 +191,7 @@ impl Life {
 
     /// Reads again what an earlier life was answered.
     fn recall(&mut self, server: &Server) {
-        while let Some(recall) = self.scheduler.recall() {
+        while let Some(recall) = self.scheduler.next_cached_answer() {
             let message = server.stream.iter().find(|message| message.seq == recall.sequence);
             let result = pb::JobResult::decode(message.expect("it was read before").payload.clone());
             recall.answer(result.expect("it was decoded before"));

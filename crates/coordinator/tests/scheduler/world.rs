@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use sipdo_coordinator::{
     roster::Roster,
     run_state::RunState,
-    scheduler::{Answered, JobToPublish, Request, Scheduler},
+    scheduler::{Answered, Request, Scheduler, plan::JobToPublish},
 };
 use sipdo_domain::{Amount, AnswerRequest, Ask, Budget, Role};
 use sipdo_protocol::{job_id, pb, pb::log_event::Event};
@@ -184,7 +184,7 @@ impl World {
 
     /// Reads again what was answered before.
     fn recall(&mut self) {
-        while let Some(recall) = self.scheduler.recall() {
+        while let Some(recall) = self.scheduler.next_cached_answer() {
             if let Message::Result(result) = &self.stream[recall.sequence as usize - 1] {
                 recall.answer(result.clone());
             }

@@ -137,14 +137,16 @@ fn prompt() -> impl Strategy<Value = Prompt> {
         text(),
         any::<u32>(),
         standing,
+        option::of(provenance()),
     )
-        .prop_map(|(version, parent, text, reason, level, standing)| Prompt {
+        .prop_map(|(version, parent, text, reason, level, standing, written_by)| Prompt {
             version,
             parent,
             text,
             reason,
             level,
             standing,
+            written_by,
         })
 }
 

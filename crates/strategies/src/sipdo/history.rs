@@ -2,7 +2,7 @@
 
 use crate::examine::Trial;
 use sipdo_domain::{
-    Decision, Example, Mark, PastExample, Prompt, Standing, SyntheticExample, Task,
+    Decision, Example, Mark, PastExample, Prompt, Signed, Standing, SyntheticExample, Task,
     outcome::Correction,
     prior::{LabelCounts, LabelPrior},
 };
@@ -54,7 +54,8 @@ impl<'a> History<'a> {
     }
 
     /// Adds a candidate that is not judged yet, and gives its version.
-    pub fn propose(&mut self, parent: u32, text: String, reason: String, level: u32) -> u32 {
+    pub fn propose(&mut self, parent: u32, text: Signed<String>, reason: String, level: u32) -> u32 {
+        let Signed { value: text, by } = text;
         let version = self.prompts.len() as u32;
         self.prompts.push(Prompt {
             version,
@@ -67,6 +68,7 @@ impl<'a> History<'a> {
                 reason: "the run ended before it was confirmed".into(),
                 broke: Vec::new(),
             },
+            written_by: Some(by),
         });
         version
     }

@@ -10,7 +10,9 @@ use super::{
 };
 use crate::{Agents, Stop};
 use rand::seq::SliceRandom;
-use sipdo_domain::{Ask, Edit, EditRequest, Example, Mark, RunEvent, Standing, guards::Guards, outcome::Correction};
+use sipdo_domain::{
+    Ask, Edit, EditRequest, Example, Mark, RunEvent, Signed, Standing, guards::Guards, outcome::Correction,
+};
 
 /// Errors shown to the optimizer at a time.
 const BATCH: usize = 5;
@@ -139,7 +141,7 @@ impl<A: Agents> Run<'_, A> {
         let Some(text) = self.edit(Step::Refinement, repairs.base, &material, 0).await? else {
             return Ok(None);
         };
-        let guarded = self.guard(&text, repairs.base);
+        let guarded = self.guard(&text.value, repairs.base);
         let reason = recommendation.chars().take(300).collect();
         let version = self.history.propose(repairs.base, text, reason, repairs.level);
         let revision = Revision {
@@ -179,6 +181,7 @@ impl<A: Agents> Run<'_, A> {
         let Some(recommendation) = self.edit(Step::Recommendation, repairs.base, &material, sample).await? else {
             return Ok(None);
         };
+        let recommendation = recommendation.value;
         let analysed = RunEvent::ErrorsAnalysed {
             examples: batch.to_vec(),
             version: repairs.base,
@@ -196,6 +199,7 @@ impl<A: Agents> Run<'_, A> {
             ..Material::default()
         };
         let analysis = self.edit(Step::ErrorAnalysis, version, &material, 0).await?;
+        let analysis = analysis.map(|signed| signed.value);
         if let Some(analysis) = analysis.as_ref().filter(|new| !self.history.weaknesses.contains(new)) {
             self.history.weaknesses.push(analysis.clone());
         }
@@ -208,12 +212,12 @@ impl<A: Agents> Run<'_, A> {
         version: u32,
         material: &Material<'_>,
         sample: u32,
-    ) -> Result<Option<String>, Stop> {
+    ) -> Result<Option<Signed<String>>, Stop> {
         let prompt = self.history.text(version);
         let request: EditRequest = request(step, self.task, prompt, self.options.max_prompt_chars, material)?;
         let name = request.step.clone();
         match self.ask_firmly::<Edit>(Ask::Edit(request), sample).await? {
-            Ok(signed) => Ok(Some(signed.value.text)),
+            Ok(Signed { value: edit, by }) => Ok(Some(Signed { value: edit.text, by })),
             Err(why) => {
                 self.warn(format!("a repair failed at the step `{name}`: {why}"))
                     .await?;

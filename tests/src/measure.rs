@@ -1,0 +1,7 @@
+//! What the benchmarks measure, and what processes use of this machine.
+
+pub mod bench;
+pub mod durability;
+pub mod long_run;
+pub mod overhead;
+pub mod usage;

@@ -1,0 +1,20 @@
+//! Whole runs with the real programs: as users, operators and collectors of telemetry meet them.
+
+mod archive;
+mod bad_input;
+mod cli;
+mod closed_output;
+mod collector;
+mod hedging;
+mod metrics;
+mod models;
+mod offline_control;
+mod options;
+mod rollout;
+mod secrets;
+mod storage;
+mod suspects;
+mod swap;
+mod telemetry;
+mod usd;
+mod whole_run;
