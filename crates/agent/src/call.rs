@@ -272,7 +272,7 @@ async fn complete(
                 completions,
                 attempts,
                 ..
-            } = structured(&asked, chat.clone(), schema, repairs, |_| true).await;
+            } = structured(&asked, chat.clone(), schema, repairs).await;
             cost_meter.requests(model, chat, &attempts);
             caller.requests(model, chat, &attempts, &completions);
             for completion in &completions {

@@ -56,7 +56,11 @@ impl<'a> Lookup<'a> {
         if result?.is_some() {
             return Ok(Some(ExistingAnswer::InRun));
         }
-        Ok(stored?.map(|outcome| ExistingAnswer::Stored(Box::new(outcome))))
+        if let Some(outcome) = stored? {
+            return Ok(Some(ExistingAnswer::Stored(Box::new(outcome))));
+        }
+        // Another process of this machine may have saved its answer while the bus was asked.
+        Ok(self.upload_left_behind(work).await.then_some(ExistingAnswer::InRun))
     }
 
     /// Whether the job has its result. Not known is as good as no: the record of the attempt guards against buying again.
@@ -201,8 +205,8 @@ impl<'a> SendPermit<'a> {
 }
 
 /// Whether somebody else may have had a reason to buy by now: not before the first request of a first attempt, if it is sent soon.
-pub(crate) fn needs_look(first: bool, attempt: u32, in_hand_for: Duration, fresh: Duration) -> bool {
-    !(first && attempt == 1 && in_hand_for < fresh)
+pub(crate) fn needs_look(first: bool, attempt: u32, in_flight_for: Duration, fresh: Duration) -> bool {
+    !(first && attempt == 1 && in_flight_for < fresh)
 }
 
 impl Permit for SendPermit<'_> {

@@ -50,7 +50,7 @@ pub use price::{Price, UsdPerMillion};
 pub use probe::{Probe, Spend};
 pub use provider::Provider;
 pub use schema::{Schema, SchemaError};
-pub use structured::{Repair, Structured, structured};
+pub use structured::{Structured, structured};
 
 /// Installs the one TLS crypto provider of this project (ring) for the process.
 ///

@@ -25,31 +25,18 @@ pub struct Structured {
     pub repairs: u32,
 }
 
-/// A repair about to be bought.
-#[derive(Debug)]
-pub struct Repair<'a> {
-    /// 1 for the first.
-    pub number: u32,
-    /// What is wrong with the last answer.
-    pub finding: &'a str,
-    /// What has been paid for so far.
-    pub completions: &'a [Completion],
-}
-
 /// Longest part of a wrong answer that is shown to the model again, in bytes.
 const SHOWN_BYTES: usize = 8 * 1024;
 
 /// Asks `model` for JSON of `schema` (whatever `request.output` was).
 ///
 /// An answer that holds no JSON, or JSON that does not satisfy the schema, is shown to the model again with what is
-/// wrong, at most `max_repairs` times; before each, `may_repair` is asked, so that a budget can say no. A cut-off,
-/// empty or refused answer is not repaired: the same would come again.
+/// wrong, at most `max_repairs` times. A cut-off, empty or refused answer is not repaired: the same would come again.
 pub async fn structured<M: ChatModel>(
     model: &M,
     mut request: ChatRequest,
     schema: &Arc<Schema>,
     max_repairs: u32,
-    mut may_repair: impl FnMut(&Repair<'_>) -> bool + Send,
 ) -> Structured {
     request.output = Output::Json(Arc::clone(schema));
     let asked = request.messages.len();
@@ -76,31 +63,20 @@ pub async fn structured<M: ChatModel>(
             }
             Err(finding) => finding,
         };
+        completions.push(completion.clone());
+        if repairs == max_repairs {
+            let detail = crate::text::scrub(&format!("after {repairs} repairs: {finding}"), None);
+            break Err(ModelError::Malformed {
+                detail,
+                completion: Some(Box::new(completion)),
+            });
+        }
         // Only the last wrong answer is shown again: earlier ones would cost tokens and mislead.
         request.messages.truncate(asked);
         request
             .messages
             .push(Message::assistant(crate::text::clip(&completion.text, SHOWN_BYTES)));
         request.messages.push(Message::user(complaint(&finding, schema)));
-        completions.push(completion.clone());
-        let next = Repair {
-            number: repairs + 1,
-            finding: &finding,
-            completions: &completions,
-        };
-        let refused = repairs < max_repairs && !may_repair(&next);
-        if repairs == max_repairs || refused {
-            let why = if refused {
-                "no repair was allowed".to_owned()
-            } else {
-                format!("after {repairs} repairs")
-            };
-            let detail = crate::text::scrub(&format!("{why}: {finding}"), None);
-            break Err(ModelError::Malformed {
-                detail,
-                completion: Some(Box::new(completion)),
-            });
-        }
         repairs += 1;
     };
     Structured {
@@ -222,7 +198,7 @@ mod tests {
         }
     }
 
-    async fn ask(script: &Script, max_repairs: u32, allow: bool) -> Structured {
+    async fn ask(script: &Script, max_repairs: u32) -> Structured {
         let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
         let schema = Arc::new(Schema::new("number", schema).unwrap());
         let sampling = Sampling {
@@ -232,13 +208,13 @@ mod tests {
             seed: None,
         };
         let request = ChatRequest::text(vec![Message::user("a number")], sampling);
-        structured(script, request, &schema, max_repairs, |_| allow).await
+        structured(script, request, &schema, max_repairs).await
     }
 
     #[tokio::test]
     async fn the_candidate_that_fits_is_taken_without_a_repair() {
         let script = Script::new([Ok(r#"As in [1], {"m": 2} is wrong, so {"n": 3}."#)]);
-        let done = ask(&script, 2, true).await;
+        let done = ask(&script, 2).await;
         assert_eq!(
             (done.result.unwrap(), done.repairs, done.completions.len()),
             (json!({"n": 3}), 0, 1)
@@ -248,7 +224,7 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_answer_is_shown_again_with_what_is_wrong() {
         let script = Script::new([Ok("no idea"), Ok(r#"{"n": "x"}"#), Ok(r#"{"n": 3}"#)]);
-        let done = ask(&script, 2, true).await;
+        let done = ask(&script, 2).await;
         assert_eq!(
             (done.result.unwrap(), done.repairs, done.completions.len()),
             (json!({"n": 3}), 2, 3)
@@ -268,7 +244,7 @@ mod tests {
                 completion: Box::new(completion("")),
             }),
         ]);
-        let done = ask(&script, 2, true).await;
+        let done = ask(&script, 2).await;
         let named: Vec<usize> = done.completions.iter().map(|completion| completion.attempt).collect();
         assert_eq!((named, done.attempts.len()), (vec![1, 3], 4));
         assert!(
@@ -292,17 +268,9 @@ mod tests {
     #[tokio::test]
     async fn repairs_end_and_everything_paid_is_counted() {
         let script = Script::new([Ok("a"), Ok("b"), Ok("c")]);
-        let done = ask(&script, 2, true).await;
+        let done = ask(&script, 2).await;
         assert_eq!(done.result.unwrap_err().kind(), "malformed");
         assert_eq!(done.completions.len(), 3);
-    }
-
-    #[tokio::test]
-    async fn a_budget_can_refuse_a_repair() {
-        let script = Script::new([Ok("a")]);
-        let done = ask(&script, 2, false).await;
-        assert!(done.result.unwrap_err().to_string().contains("no repair was allowed"));
-        assert_eq!((done.repairs, done.completions.len()), (0, 1));
     }
 
     #[tokio::test]
@@ -311,7 +279,7 @@ mod tests {
             completion: Box::new(completion(r#"{"n": 3}"#)),
         };
         let script = Script::new([Err(cut)]);
-        let done = ask(&script, 2, true).await;
+        let done = ask(&script, 2).await;
         assert_eq!(done.result.unwrap_err().kind(), "truncated");
         assert_eq!(done.completions.len(), 1, "it was paid for");
     }

@@ -364,7 +364,7 @@ fn number() -> Arc<Schema> {
 #[tokio::test]
 async fn a_schema_is_enforced_where_it_can_be_and_instructed_elsewhere() {
     let mock = Mock::start([Line::answer(r#"{"n": 4}"#), Line::answer("```json\n{\"n\": 4,}\n```")]).await;
-    let able = structured(&mock.model(), question(), &number(), 2, |_| true).await;
+    let able = structured(&mock.model(), question(), &number(), 2).await;
     assert_eq!(able.result.unwrap(), json!({"n": 4}));
     let abilities = Abilities {
         json_schema: Some(false),
@@ -374,7 +374,7 @@ async fn a_schema_is_enforced_where_it_can_be_and_instructed_elsewhere() {
         abilities,
         ..mock.endpoint()
     });
-    let instructed = structured(&unable, question(), &number(), 2, |_| true).await;
+    let instructed = structured(&unable, question(), &number(), 2).await;
     assert_eq!(instructed.result.unwrap(), json!({"n": 4}));
     assert_eq!(instructed.completions[0].dropped, ["json_schema"]);
 
@@ -402,7 +402,7 @@ async fn malformed_json_is_repaired_and_each_repair_counted() {
         Line::answer(r#"{"n": 4}"#),
     ])
     .await;
-    let done = structured(&mock.model(), question(), &number(), 2, |repair| repair.number == 1).await;
+    let done = structured(&mock.model(), question(), &number(), 1).await;
     assert_eq!(done.result.unwrap(), json!({"n": 4}));
     assert_eq!((done.repairs, done.completions.len(), done.attempts.len()), (1, 2, 3));
     assert_eq!(
@@ -443,7 +443,7 @@ async fn ollama_is_spoken_to_in_openais_words() {
         base_url: Some(format!("http://{}", mock.address)),
         ..quick(Provider::Ollama)
     };
-    let done = structured(&model(endpoint), question(), &number(), 0, |_| false).await;
+    let done = structured(&model(endpoint), question(), &number(), 0).await;
     assert!(done.result.is_ok());
     let seen = &mock.seen()[0];
     assert_eq!(seen.path, "/v1/chat/completions");

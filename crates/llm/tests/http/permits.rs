@@ -45,7 +45,7 @@ async fn a_repair_is_not_sent_without_leave_and_what_it_was_to_repair_stays_on_t
     let schema = Arc::new(Schema::new("thing", json!({"type": "object"})).unwrap());
     let (model, quota) = (mock.model(), Quota::of(1));
     let permitted = model.permitted(&quota);
-    let done = in_time(structured(&permitted, question(), &schema, 2, |_| true)).await;
+    let done = in_time(structured(&permitted, question(), &schema, 2)).await;
     assert_eq!(done.result.unwrap_err().kind(), "withheld");
     assert_eq!((done.completions.len(), mock.seen().len()), (1, 1));
 }

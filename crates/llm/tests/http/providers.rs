@@ -111,7 +111,7 @@ async fn both_are_given_the_schema_in_their_own_way() {
     let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
     let schema = Arc::new(Schema::new("number", schema).unwrap());
     for (provider, path) in [(Provider::Anthropic, "/v1"), (Provider::Gemini, "/v1beta")] {
-        let done = structured(&at(&mock, provider, path, &folder), question(), &schema, 0, |_| false).await;
+        let done = structured(&at(&mock, provider, path, &folder), question(), &schema, 0).await;
         assert_eq!(done.result.unwrap(), json!({"n": 4}));
     }
     let seen = mock.seen();
@@ -216,14 +216,7 @@ async fn an_older_model_without_schemas_is_asked_in_words() {
     ])
     .await;
     let schema = Arc::new(Schema::new("number", json!({"type": "object", "required": ["n"]})).unwrap());
-    let done = structured(
-        &at(&mock, Provider::Anthropic, "/v1", &folder),
-        question(),
-        &schema,
-        0,
-        |_| false,
-    )
-    .await;
+    let done = structured(&at(&mock, Provider::Anthropic, "/v1", &folder), question(), &schema, 0).await;
     assert_eq!(done.result.unwrap(), json!({"n": 4}));
     assert_eq!(done.completions[0].dropped, ["seed", "json_schema"]);
 }

@@ -129,17 +129,28 @@ impl Delivery {
         told
     }
 
-    /// As `answered.rs` looks before a request.
+    /// As `lookup.rs` looks before a request.
     async fn look(&self) -> bool {
         if self.upload_left_behind().await {
             return false;
         }
         loop {
             pause().await;
-            let mut out = self.out();
-            if !out.fails() {
-                return out.result.is_none() && out.completion.is_none();
+            let saved = {
+                let mut out = self.out();
+                if out.fails() {
+                    continue;
+                }
+                if out.result.is_some() || out.completion.is_some() {
+                    return false;
+                }
+                out.spools[self.machine].is_some()
+            };
+            // The bus knows of no answer; the spool is looked into once more, at the same moment.
+            if saved {
+                self.upload_left_behind().await;
             }
+            return !saved;
         }
     }
 }
