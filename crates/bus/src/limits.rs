@@ -4,7 +4,10 @@
 //! the streams of runs and rights to buy have a limit, they refuse what is new instead of forgetting what is old.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use bytesize::ByteSize;
 
 use crate::subjects::{
     self, ATTEMPT_STREAM, COMPLETION_BUCKET, DEAD_STREAM, JOB_STREAM, MODEL_BUCKET, RUN_STREAM, TASK_BUCKET,
@@ -12,6 +15,10 @@ use crate::subjects::{
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
+/// What may be set; more is a mistake.
+const BYTES: RangeInclusive<u64> = 1..=1_000_000_000_000_000_000;
+/// What may be set; more is a mistake.
+const AGES: RangeInclusive<Duration> = HOUR..=Duration::from_hours(24 * 876_000);
 /// Dead letters are for reading: a flood of them must not fill the store of the runs.
 const DEAD_LETTERS: u64 = 256 << 20;
 
@@ -197,54 +204,30 @@ fn pairs(list: &str) -> Result<impl Iterator<Item = (&str, &str)>, String> {
     Ok(parts?.into_iter())
 }
 
-/// Reads `20GB`, `1.5 GiB`, `4096`, `none`. Decimal units, as disks are sold, and binary ones where they say so.
+/// Reads `20GB`, `1.5 GiB`, `4096`, `none`: decimal units, as disks are sold, and binary ones where they say so.
 fn bytes(text: &str) -> Result<Option<u64>, String> {
-    let wrong = || format!("\"{text}\" is not a size, such as 20GB, 500MB or none");
     let text = text.trim();
     if text == "none" {
         return Ok(None);
     }
-    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
-    let factor: u32 = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" => 1_000,
-        "m" | "mb" => 1_000_000,
-        "g" | "gb" => 1_000_000_000,
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        "t" | "tb" => return scaled(number, 1e12).ok_or_else(wrong).map(Some),
-        "tib" => return scaled(number, 1024_f64.powi(4)).ok_or_else(wrong).map(Some),
-        _ => return Err(wrong()),
-    };
-    scaled(number, f64::from(factor)).ok_or_else(wrong).map(Some)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the range is checked"
-)]
-fn scaled(number: &str, factor: f64) -> Option<u64> {
-    let value: f64 = number.trim().parse().ok()?;
-    let scaled = value * factor;
-    (1.0..=1e18).contains(&scaled).then_some(scaled as u64)
+    match text.parse() {
+        Ok(ByteSize(bytes)) if BYTES.contains(&bytes) => Ok(Some(bytes)),
+        _ => Err(format!("\"{text}\" is not a size, such as 20GB, 500MB or none")),
+    }
 }
 
 /// Reads `30d`, `12h`, `none`.
 fn age(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{text}\" is not an age, such as 30d, 12h or none; an hour is the shortest");
     let text = text.trim();
     if text == "none" {
         return Ok(Duration::ZERO);
     }
-    let (number, unit) = match text.strip_suffix('d') {
-        Some(number) => (number, DAY),
-        None => (text.strip_suffix('h').ok_or_else(wrong)?, HOUR),
-    };
-    let count: u32 = number.trim().parse().map_err(|_| wrong())?;
-    let fits = (1..=876_000).contains(&count);
-    unit.checked_mul(count).filter(|_| fits).ok_or_else(wrong)
+    match humantime::parse_duration(text) {
+        Ok(age) if AGES.contains(&age) => Ok(age),
+        _ => Err(format!(
+            "\"{text}\" is not an age, such as 30d, 12h or none; an hour is the shortest"
+        )),
+    }
 }
 
 /// Bytes for people, in decimal units: `1.5 GB`.
@@ -278,18 +261,25 @@ mod tests {
             ("1.5 GiB", 1_610_612_736),
             ("500mb", 500_000_000),
             ("4096", 4096),
+            ("4096 B", 4096),
             ("2T", 2_000_000_000_000),
+            ("1k", 1_000),
+            ("3 MiB", 3 << 20),
+            ("0.5TiB", 1 << 39),
+            (" .5GB ", 500_000_000),
         ] {
             assert_eq!(bytes(text), Ok(Some(expected)), "{text}");
         }
         assert_eq!(bytes("none"), Ok(None));
-        for bad in ["", "0", "-1GB", "20XB", "GB", "1e30", "NaN"] {
+        for bad in ["", "0", "-1GB", "20XB", "GB", "1e30", "2000PB", "NaN"] {
             assert!(bytes(bad).is_err(), "{bad:?}");
         }
         assert_eq!(
             (age("30d"), age("12h"), age("none")),
             (Ok(DAY * 30), Ok(HOUR * 12), Ok(Duration::ZERO))
         );
+        assert_eq!(age(" 30 d"), Ok(DAY * 30));
+        assert_eq!(age("1day 12h"), Ok(HOUR * 36));
         for bad in ["", "30", "0d", "5m", "d", "99999999999d"] {
             assert!(age(bad).is_err(), "{bad:?}");
         }

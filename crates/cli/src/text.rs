@@ -1,5 +1,7 @@
 //! Text of models made harmless, and numbers made readable.
 
+use std::time::Duration;
+
 /// Text of a model or a server made harmless for a terminal: control characters are shown escaped; line feeds and tabs stay.
 /// So are the marks that reorder text, because they can make a line read as something that it is not.
 pub fn clean(text: &str) -> String {
@@ -68,13 +70,9 @@ pub fn percent(fraction: f64) -> String {
     format!("{:.1} %", fraction * 100.0)
 }
 
-/// Seconds as `48 s`, `3 m 05 s` or `2 h 07 m`.
+/// Seconds as `48s`, `3m 5s` or `2h 7m`.
 pub fn duration(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} m {:02} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {:02} m", seconds / 3600, seconds % 3600 / 60),
-    }
+    humantime::format_duration(Duration::from_secs(seconds)).to_string()
 }
 
 /// Unix milliseconds as a local date and time; a dash for none.
@@ -113,8 +111,8 @@ mod tests {
         assert_eq!(dollars(0), "$0.00");
         assert_eq!(dollars(1_230_000_000), "$1.23");
         assert_eq!(dollars(1_200_000), "$0.0012");
-        assert_eq!(duration(59), "59 s");
-        assert_eq!(duration(185), "3 m 05 s");
-        assert_eq!(duration(7_620), "2 h 07 m");
+        assert_eq!(duration(59), "59s");
+        assert_eq!(duration(185), "3m 5s");
+        assert_eq!(duration(7_620), "2h 7m");
     }
 }

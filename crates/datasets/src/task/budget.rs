@@ -75,25 +75,11 @@ fn nano(value: &toml::Value) -> Option<u64> {
         .filter(|amount| *amount > 0)
 }
 
-/// `90s`, `45m`, `2h`, `1h30m`, in seconds.
+/// `90s`, `45m`, `2h`, `1h30m`, in whole seconds.
 fn duration(text: &str) -> Option<u64> {
-    let (mut total, mut number) = (0u64, String::new());
-    for c in text.trim().chars().filter(|c| !c.is_whitespace()) {
-        let unit = match c {
-            '0'..='9' => {
-                number.push(c);
-                continue;
-            }
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86_400,
-            _ => return None,
-        };
-        total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(unit)?)?;
-        number.clear();
-    }
-    (number.is_empty() && total > 0).then_some(total)
+    let duration = humantime::parse_duration(text).ok()?;
+    let whole = duration.subsec_nanos() == 0;
+    Some(duration.as_secs()).filter(|seconds| whole && *seconds > 0)
 }
 
 #[cfg(test)]
@@ -116,7 +102,10 @@ mod tests {
     fn durations_have_units() {
         assert_eq!(duration("1h30m"), Some(5400));
         assert_eq!(duration("90s"), Some(90));
-        for bad in ["", "2", "h", "2 weeks", "0s"] {
+        assert_eq!(duration(" 1 h 30 m"), Some(5400));
+        assert_eq!(duration("1d2h"), Some(93_600));
+        assert_eq!(duration("2 weeks"), Some(1_209_600));
+        for bad in ["", "2", "h", "2 walks", "0s", "1500ms", "-1s", "1h30"] {
             assert_eq!(duration(bad), None, "{bad}");
         }
     }
