@@ -13,15 +13,15 @@ Exit codes:
   3    the run ended, and its prompt is not shown to be better than the seed prompt
   4    no such run or prompt
   5    the coordinator refused the token
-  6    something needed does not answer, or not in time, or has no room
-  7    the run ended at a cap of its budget
+  6    a required service does not answer in time, or its storage is full
+  7    the run reached a cap of its budget
   8    the run ended, and its prompt is worse than the seed prompt
   10   too little was measured for a verdict
   130  interrupted
 
 Data goes to stdout, messages to stderr. NO_COLOR and TERM=dumb are honoured.";
 
-/// Optimizes prompts: synthesizes test cases at the current prompt's weak points, has them voted on, and repairs what fails.
+/// Optimizes prompts: generates test examples for the current prompt's weaknesses, lets several models vote on each, and repairs the prompt.
 #[derive(Debug, Parser)]
 #[command(name = "sipdo", version, after_help = AFTER_HELP)]
 pub struct Cli {
@@ -36,31 +36,31 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write a task folder to start from, by asking or by flags
+    /// Write a task folder to start from; asks for what no flag gives
     Init(init::InitArgs),
     /// Optimize the prompt of a task
     Optimize(Box<optimize::OptimizeArgs>),
     /// Score a prompt on a task's examples, alone or against a second one
     Eval(Box<eval::EvalArgs>),
-    /// Look at runs and control them
+    /// List, show and control runs
     #[command(subcommand)]
     Runs(runs::RunsCommand),
-    /// Print a run's prompt, plain
+    /// Print the text of a run's prompt
     Prompt(prompt::PromptArgs),
     /// Show what changed between two versions of a run's prompt
     Diff(diff::DiffArgs),
-    /// List the agents that answer: role, model, load
+    /// List the running agents: role, model, load
     Agents(agents::AgentsArgs),
-    /// Look at, set or unset the model of a role, at once and without a restart
+    /// Show, set or unset the model of a role; a change needs no restart
     #[command(subcommand)]
     Models(models::ModelsCommand),
-    /// Start a local stack that stays: nats-server, coordinator, one agent per role
+    /// Start a local stack that keeps running: nats-server, coordinator, one agent per role
     Up(stack::UpArgs),
-    /// Take the local stack down
+    /// Stop the local stack
     Down,
-    /// Say what runs on this machine
+    /// Show which sipdo processes run on this machine
     Status,
-    /// Check everything a run needs, and say what is missing
+    /// Check everything that a run needs, and report what is missing
     Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),

@@ -57,7 +57,7 @@ pub async fn try_first(api: &mut Api, role: &Pool, run: &str, choice: &pb::Model
         run: run.to_owned(),
         choice: Some(choice.clone()),
     };
-    let untried = "--no-probe goes on without having it tried";
+    let untried = "--no-probe skips this check";
     let probed = match api.probe_model(request).await {
         Ok(response) => response.into_inner().probed.unwrap_or_default(),
         Err(status) if refusal_reason(&status) == "NO_AGENT" => {

@@ -5,16 +5,16 @@ use clap::Args;
 /// Caps of a run.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Caps {
-    /// Most model calls
+    /// Maximum number of model calls
     #[arg(long = "budget-calls", value_name = "N", help_heading = "Budget")]
     pub calls: Option<u64>,
-    /// Most tokens, input and output
+    /// Maximum number of tokens, input and output
     #[arg(long = "budget-tokens", value_name = "N", help_heading = "Budget")]
     pub tokens: Option<u64>,
-    /// Most US dollars; every model needs a price then
+    /// Maximum cost in US dollars; requires a price for every model
     #[arg(long = "budget-usd", value_name = "USD", value_parser = nano_usd, help_heading = "Budget")]
     pub nano_usd: Option<u64>,
-    /// Most seconds from the run's creation
+    /// Maximum number of seconds since the run was created
     #[arg(long = "budget-seconds", value_name = "N", help_heading = "Budget")]
     pub seconds: Option<u64>,
 }

@@ -64,13 +64,13 @@ impl Interceptor for Bearer {
 /// A URL that is none; a coordinator that does not answer.
 pub async fn connect(url: &str, token: Bearer) -> Result<Api, Failure> {
     let bad = |error: tonic::transport::Error| {
-        Failure::usage(format!("coordinator URL {url:?}: {error}")).hint("write for example http://127.0.0.1:7450")
+        Failure::usage(format!("coordinator URL {url:?}: {error}")).hint("for example: http://127.0.0.1:7450")
     };
     if !url.starts_with("http://") && !url.starts_with("https://") {
         return Err(Failure::usage(format!(
-            "coordinator URL {url:?}: it begins neither with http:// nor with https://"
+            "coordinator URL {url:?}: it must begin with http:// or https://"
         ))
-        .hint("write for example http://127.0.0.1:7450"));
+        .hint("for example: http://127.0.0.1:7450"));
     }
     let mut endpoint = Endpoint::from_shared(url.to_owned())
         .map_err(bad)?
@@ -87,7 +87,7 @@ pub async fn connect(url: &str, token: Bearer) -> Result<Api, Failure> {
             Exit::Unavailable,
             format!("no coordinator answers at {url}: {}", innermost(&error)),
         )
-        .hint("`sipdo up` starts a local stack; `sipdo status` says what runs")
+        .hint("`sipdo up` starts a local stack; `sipdo status` shows what is running")
     })?;
     Ok(RunServiceClient::with_interceptor(channel, token)
         .max_decoding_message_size(LARGEST_MESSAGE)

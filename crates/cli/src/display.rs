@@ -1,4 +1,4 @@
-//! Showing a run as it goes: a live picture on a terminal, a line for each thing told elsewhere, JSON for programs.
+//! Showing a run as it goes: a live live on a terminal, a line for each thing told elsewhere, JSON for programs.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use sipdo_protocol::pb::RunUpdate;
 
 use crate::{
     failure::Failure,
-    output::{self, Ink},
-    progress::Story,
+    output::{self, Color},
+    progress::RunView,
 };
 
 /// How a run is shown.
@@ -17,12 +17,12 @@ pub enum Display {
     Json,
     /// Plain lines.
     Plain,
-    /// A picture of five lines below the story.
-    Live(Box<Picture>),
+    /// A live of five lines below the view.
+    Live(Box<LiveView>),
 }
 
-/// The live picture: bar, judgments, votes, jobs, money.
-pub struct Picture {
+/// The live live: bar, judgments, votes, jobs, money.
+pub struct LiveView {
     all: MultiProgress,
     level: ProgressBar,
     judged: ProgressBar,
@@ -37,43 +37,43 @@ impl Display {
         if output::json() {
             Display::Json
         } else if output::animated() {
-            Display::Live(Box::new(Picture::new()))
+            Display::Live(Box::new(LiveView::new()))
         } else {
             Display::Plain
         }
     }
 
-    /// Shows an update that the story has just taken up.
+    /// Shows an update that the view has just taken up.
     ///
     /// # Errors
     /// Stdout cannot be written (JSON only).
-    pub fn show(&self, story: &Story, update: &RunUpdate, lines: &[String]) -> Result<(), Failure> {
+    pub fn show(&self, view: &RunView, update: &RunUpdate, lines: &[String]) -> Result<(), Failure> {
         match self {
             Display::Json => return output::json_line(&crate::json::message("RunUpdate", update)?),
             Display::Plain => lines.iter().for_each(|line| plain(line)),
-            Display::Live(picture) => picture.show(story, lines),
+            Display::Live(live) => live.show(view, lines),
         }
         Ok(())
     }
 
-    /// Says something between updates without tearing the picture.
+    /// Says something between updates without tearing the live.
     pub fn say(&self, text: &str) {
         match self {
-            // A picture whose terminal has gone has nobody to tell.
-            Display::Live(picture) => drop(picture.all.println(output::for_stderr(text))),
+            // A live whose terminal has gone has nobody to tell.
+            Display::Live(live) => drop(live.all.println(output::for_stderr(text))),
             _ => output::note(text),
         }
     }
 
-    /// Takes the picture away: what comes next is the report.
+    /// Takes the live away: what comes next is the report.
     pub fn close(&self) {
-        if let Display::Live(picture) = self {
-            drop(picture.all.clear());
+        if let Display::Live(live) = self {
+            drop(live.all.clear());
         }
     }
 }
 
-/// A line of the story. What a run waits for, somebody must mend: that is said to the quiet too.
+/// A line of the log. What a run waits for, somebody must mend: that is said to the quiet too.
 fn plain(line: &str) {
     if line.starts_with("waiting: ") {
         output::stderr_line(&output::for_stderr(line));
@@ -82,7 +82,7 @@ fn plain(line: &str) {
     }
 }
 
-impl Picture {
+impl LiveView {
     fn new() -> Self {
         let all = MultiProgress::new();
         // The templates are constants: a mistake in them would show as a plain line, never as a failure.
@@ -95,7 +95,7 @@ impl Picture {
         let level = all.add(ProgressBar::new(1).with_style(bar));
         level.enable_steady_tick(Duration::from_millis(200));
         let (judged, votes, jobs, money) = (line(), line(), line(), line());
-        Picture {
+        LiveView {
             level,
             judged,
             votes,
@@ -105,30 +105,30 @@ impl Picture {
         }
     }
 
-    fn show(&self, story: &Story, lines: &[String]) {
+    fn show(&self, view: &RunView, lines: &[String]) {
         let color = output::stderr_color();
         for line in lines {
             drop(self.all.println(tint(&output::for_stderr(line), color)));
         }
-        self.level.set_length(u64::from(story.summary.levels.max(1)));
-        self.level.set_position(u64::from(story.summary.level));
-        self.level.set_message(story.standing());
-        self.judged.set_message(story.judged());
-        self.votes.set_message(story.votes.clone());
-        self.jobs.set_message(story.flight());
-        self.money.set_message(story.money());
+        self.level.set_length(u64::from(view.summary.levels.max(1)));
+        self.level.set_position(u64::from(view.summary.level));
+        self.level.set_message(view.state_line());
+        self.judged.set_message(view.examples_line());
+        self.votes.set_message(view.votes.clone());
+        self.jobs.set_message(view.jobs_line());
+        self.money.set_message(view.budget_line());
     }
 }
 
 fn tint(line: &str, color: bool) -> String {
-    let ink = if line.contains("warning:") || line.starts_with("waiting:") {
-        Ink::Yellow
+    let line_color = if line.contains("warning:") || line.starts_with("waiting:") {
+        Color::Yellow
     } else if line.contains(" rejected") || line.contains(": wrong") || line.contains("quarantined") {
-        Ink::Dim
+        Color::Dim
     } else if line.contains(" accepted, fixes") {
-        Ink::Green
+        Color::Green
     } else {
         return line.to_owned();
     };
-    ink.paint(line, color)
+    line_color.paint(line, color)
 }

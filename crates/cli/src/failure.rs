@@ -143,9 +143,9 @@ impl From<tonic::Status> for Failure {
         let failure = Failure::new(exit_of(status.code()), message);
         match status.code() {
             Code::Unauthenticated | Code::PermissionDenied => {
-                failure.hint("give the coordinator's token with --token-file FILE or SIPDO_TOKEN_FILE")
+                failure.hint("name the file with the coordinator's token: --token-file FILE or SIPDO_TOKEN_FILE")
             }
-            Code::Unavailable => failure.hint("`sipdo status` and `sipdo doctor` say what runs and what is missing"),
+            Code::Unavailable => failure.hint("`sipdo status` shows what is running, `sipdo doctor` what is missing"),
             _ => failure,
         }
     }

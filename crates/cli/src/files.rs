@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use sipdo_datasets::export::{self, Which};
+use sipdo_datasets::export::{self, SyntheticSet};
 use sipdo_protocol::pb;
 
 use crate::{
@@ -46,7 +46,7 @@ pub fn write_files(run: &pb::Run, report: &Report, folder: &Path) -> Result<File
     if let Some(outcome) = &run.outcome {
         let outcome = sipdo_domain::Outcome::try_from(outcome.clone()).map_err(anyhow::Error::from)?;
         let (mut synthetic, mut corrections) = (Vec::new(), Vec::new());
-        export::write_synthetic(&outcome, Which::All, &mut synthetic)?;
+        export::write_synthetic(&outcome, SyntheticSet::All, &mut synthetic)?;
         export::write_corrections(&outcome, &mut corrections)?;
         // A refused prompt is paid for: it is kept beside the one to use.
         if let Some(refused) = outcome

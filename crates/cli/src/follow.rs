@@ -10,16 +10,16 @@ use crate::{
     display::Display,
     failure::Failure,
     output,
-    progress::Story,
+    progress::RunView,
     session::Interrupts,
     stack::Stack,
-    words::{at_once, is_over},
+    words::{cancel_hint, is_over},
 };
 
 /// How long a coordinator may be gone before we give up watching: another one takes over, or it is started again.
 const GONE: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_millis(250);
-const LOOK: Duration = Duration::from_secs(1);
+const STACK_CHECK: Duration = Duration::from_secs(1);
 
 /// What a first Ctrl-C does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,12 +66,12 @@ async fn watch(
 ) -> Result<End, Failure> {
     let mut interrupts = Interrupts::new()?;
     let mut asked_to_stop = first == FirstInterrupt::LeavesRun;
-    let mut story = Story::without(said);
+    let mut view = RunView::without(said);
     let mut last_seen = Instant::now();
     loop {
         let request = pb::WatchRunRequest {
             run: run.to_owned(),
-            after_sequence: story.sequence,
+            after_sequence: view.sequence,
         };
         let broken = match api.watch_run(request).await.map(tonic::Response::into_inner) {
             Err(status) => status,
@@ -80,7 +80,7 @@ async fn watch(
                     message = stream.message() => match message {
                         Ok(Some(update)) => {
                             last_seen = Instant::now();
-                            show(&mut story, &update, display)?;
+                            show(&mut view, &update, display)?;
                         }
                         Ok(None) => break tonic::Status::unavailable("the stream ended"),
                         Err(status) => break status,
@@ -92,9 +92,9 @@ async fn watch(
                         asked_to_stop = true;
                         stop_early(api, run, display).await;
                     }
-                    () = tokio::time::sleep(LOOK) => {
+                    () = tokio::time::sleep(STACK_CHECK) => {
                         if let Some(stack) = stack.as_mut() {
-                            look_at(stack, display)?;
+                            check_stack(stack, display)?;
                         }
                     }
                 }
@@ -103,12 +103,12 @@ async fn watch(
         if !may_pass(broken.code()) {
             return Err(broken.into());
         }
-        if let Some(run) = look(api, run, &story).await {
+        if let Some(run) = ended_run(api, run, &view).await {
             return Ok(End::Over(Box::new(run)));
         }
         if last_seen.elapsed() > GONE {
             return Err(Failure::from(broken).hint(format!(
-                "no coordinator has answered for {}; the run is kept: `sipdo runs watch {run}` goes on watching",
+                "no coordinator has answered for {}; the run is kept: `sipdo runs watch {run}` watches it again",
                 output::duration(GONE.as_secs())
             )));
         }
@@ -120,7 +120,7 @@ async fn watch(
 }
 
 /// An agent that has ended may be started again by hand, with another model even; without its coordinator a private stack is over.
-fn look_at(stack: &mut Stack, display: &Display) -> Result<(), Failure> {
+fn check_stack(stack: &mut Stack, display: &Display) -> Result<(), Failure> {
     for (name, failure) in stack.ended() {
         if name == "coordinator" {
             return Err(failure);
@@ -130,13 +130,13 @@ fn look_at(stack: &mut Stack, display: &Display) -> Result<(), Failure> {
     Ok(())
 }
 
-fn show(story: &mut Story, update: &RunUpdate, display: &Display) -> Result<(), Failure> {
-    let lines = story.take(update);
-    display.show(story, update, &lines)
+fn show(view: &mut RunView, update: &RunUpdate, display: &Display) -> Result<(), Failure> {
+    let lines = view.take(update);
+    display.show(view, update, &lines)
 }
 
 /// The run, if it has ended. Whatever cannot be known now is asked again.
-async fn look(api: &mut Api, run: &str, story: &Story) -> Option<pb::Run> {
+async fn ended_run(api: &mut Api, run: &str, view: &RunView) -> Option<pb::Run> {
     let found = api
         .get_run(pb::GetRunRequest { run: run.to_owned() })
         .await
@@ -146,13 +146,13 @@ async fn look(api: &mut Api, run: &str, story: &Story) -> Option<pb::Run> {
         .summary
         .as_ref()
         .map_or(pb::State::Unspecified, pb::Summary::state);
-    (is_over(state) || story.ended.is_some()).then_some(found)
+    (is_over(state) || view.ended.is_some()).then_some(found)
 }
 
 async fn stop_early(api: &mut Api, run: &str, display: &Display) {
     display.say(&format!(
-        "stopping early: the best prompt so far is kept and tested; Ctrl-C again leaves the run as it is, {}",
-        at_once(run)
+        "stopping early: the best prompt so far is kept and tested; press Ctrl-C again to leave the run without waiting; {}",
+        cancel_hint(run)
     ));
     if let Err(failure) = control(api, run, control::Kind::Stop, None).await {
         display.say(&format!("the run could not be asked to stop: {}", failure.message));

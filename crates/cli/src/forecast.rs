@@ -89,7 +89,7 @@ impl<'a> Estimate<'a> {
         let (_, least, _) = self.sums();
         match budget.calls {
             Some(cap) if cap < least => Err(Failure::usage(format!(
-                "a budget of {} is too small: baselines and one turn of the method need at least {least}",
+                "a budget of {} is too small: the baselines and one round of the strategy need at least {least}",
                 output::plural(cap, "call")
             ))
             .hint(format!(
@@ -105,8 +105,8 @@ impl<'a> Estimate<'a> {
             "role",
             "expected calls",
             "at least",
-            "tokens, roughly",
-            "cost, roughly",
+            "tokens (approx)",
+            "cost (approx)",
             "model",
         ])
         .right(&[1, 2, 3, 4]);
@@ -141,7 +141,7 @@ impl<'a> Estimate<'a> {
         text.push_str(&format!("\n{train} seed examples, {test} held-out examples\n"));
         if let Some(cap) = budget.calls.filter(|&cap| cap < expected) {
             text.push_str(&format!(
-                "the budget of {} will likely end the run before its own end\n",
+                "the budget of {} will probably end the run early\n",
                 output::plural(cap, "call")
             ));
         }
@@ -225,7 +225,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("unknown price") && text.contains("50 calls will likely end the run"),
+            text.contains("unknown price") && text.contains("50 calls will probably end the run"),
             "{text}"
         );
         let checker = ("a/big".to_owned(), Some(price("0.0", "0.0")));

@@ -8,7 +8,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 /// Flags of every command.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
-    /// Coordinator to speak to, as http://host:port [default: the local stack]
+    /// Coordinator to connect to, as http://host:port [default: the local stack]
     #[arg(
         long,
         global = true,
@@ -37,19 +37,19 @@ pub struct Global {
         help_heading = "Where"
     )]
     pub data_dir: Option<PathBuf>,
-    /// Use simulated models (no key, no account; the scores say nothing of real models), with data of their own
+    /// Use simulated models, with a data folder of their own: no key, no account; the scores say nothing about real models
     #[arg(long, global = true, help_heading = "Where")]
     pub simulated: bool,
-    /// Write JSON to stdout; one object a line where things come one after another
+    /// Write JSON to stdout; streams are one object per line
     #[arg(long, global = true, help_heading = "Output")]
     pub json: bool,
-    /// Only data, warnings, what a run waits for, and errors
+    /// Print only data, warnings, errors and what a run waits for
     #[arg(long, short, global = true, help_heading = "Output")]
     pub quiet: bool,
-    /// More of what happens inside; twice for all of it
+    /// Log more detail; give it twice for all of it
     #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
     pub verbose: u8,
-    /// No colour
+    /// Print without colour
     #[arg(long, global = true, help_heading = "Output")]
     pub no_color: bool,
 }

@@ -1,4 +1,4 @@
-//! From a checked order to a report: find or start a stack, see that every role is there, create the run, follow it, tell its end.
+//! From a checked new_run to a report: find or start a stack, see that every role is there, create the run, follow it, tell its end.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,7 +56,7 @@ pub const EVAL: &str = "eval";
 
 /// A run to be created, checked as far as this machine can.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct NewRun {
     /// The task with its data.
     pub task: Task,
     /// The strategy's name.
@@ -79,67 +79,67 @@ pub struct Order {
     pub require_independent: bool,
 }
 
-impl Order {
+impl NewRun {
     /// The pools of agents that will be asked.
     fn pools(&self) -> BTreeSet<Pool> {
         sipdo_strategies::pools(&self.roles, &self.options)
     }
 }
 
-/// Finds or starts a stack, runs the order on it and tells the end. `config` is the operator's file for a stack started here.
+/// Finds or starts a stack, runs the new_run on it and tells the end. `config` is the operator's file for a stack started here.
 ///
 /// # Errors
-/// Everything that stands between an order and its end.
-pub async fn launch(global: &Global, stack: &StackArgs, config: Option<PathBuf>, order: Order) -> Outcome {
+/// Everything that stands between an new_run and its end.
+pub async fn launch(global: &Global, stack: &StackArgs, config: Option<PathBuf>, new_run: NewRun) -> Outcome {
     let mut interrupts = Interrupts::new()?;
-    let mut session = reach(global, stack, config, &order.pools(), &order.models, None).await?;
+    let mut session = reach(global, stack, config, &new_run.pools(), &new_run.models, None).await?;
     let outcome = tokio::select! {
-        placed = tried_and_placed(&mut session, stack, &order) => placed,
+        created = check_models_and_create(&mut session, stack, &new_run) => created,
         () = interrupts.next() => Err(Failure::new(Exit::Interrupted, "interrupted before the run was created")),
     };
     // From here on the interrupts belong to whoever follows the run.
     drop(interrupts);
     let outcome = match outcome {
-        Ok(run) if order.detach => {
+        Ok(run) if new_run.detach => {
             output::note(&format!(
-                "run {run} goes on by itself; `sipdo runs watch {run}` watches it"
+                "run {run} continues in the background; `sipdo runs watch {run}` watches it"
             ));
-            tell_run(&run)
+            print_run_id(&run)
         }
-        Ok(run) => watch_to_end(&mut session, &run, order.out.as_deref()).await,
+        Ok(run) => watch_to_end(&mut session, &run, new_run.out.as_deref()).await,
         Err(failure) => Err(failure),
     };
     session.close().await;
     outcome
 }
 
-/// Finds or starts a stack and runs orders on it, one after the other, each tried first with `check`. Ends with the first that does
+/// Finds or starts a stack and runs new_runs on it, one after the other, each tried first with `check`. Ends with the first that does
 /// not come to its end.
 ///
 /// # Errors
-/// Everything that stands between an order and its end; one that was left by the user.
+/// Everything that stands between an new_run and its end; one that was left by the user.
 pub async fn launch_each(
     global: &Global,
     stack: &StackArgs,
     config: Option<PathBuf>,
-    orders: &[Order],
+    new_runs: &[NewRun],
     check: impl AsyncFn(&mut Api) -> Result<(), Failure>,
 ) -> Result<Vec<pb::Run>, Failure> {
-    let pools = orders.iter().flat_map(Order::pools).collect();
+    let pools = new_runs.iter().flat_map(NewRun::pools).collect();
     let mut session = reach(global, stack, config, &pools, &BTreeMap::new(), None).await?;
-    let ended = follow_each(&mut session, orders, check).await;
+    let ended = follow_each(&mut session, new_runs, check).await;
     session.close().await;
     ended
 }
 
 async fn follow_each(
     session: &mut Session,
-    orders: &[Order],
+    new_runs: &[NewRun],
     check: impl AsyncFn(&mut Api) -> Result<(), Failure>,
 ) -> Result<Vec<pb::Run>, Failure> {
     let mut interrupts = Interrupts::new()?;
-    let interrupted = || Failure::new(Exit::Interrupted, "interrupted before all was measured");
-    if let Some(first) = orders.first() {
+    let interrupted = || Failure::new(Exit::Interrupted, "interrupted before everything was measured");
+    if let Some(first) = new_runs.first() {
         wait_for_roles(&mut session.api, &first.pools()).await?;
     }
     tokio::select! {
@@ -147,21 +147,21 @@ async fn follow_each(
         () = interrupts.next() => return Err(interrupted()),
     }
     let mut runs = Vec::new();
-    for order in orders {
+    for new_run in new_runs {
         let run = tokio::select! {
-            placed = place(session, order) => placed?,
+            created = create_run(session, new_run) => created?,
             () = interrupts.next() => return Err(interrupted()),
         };
         let (stack, warned) = (session.stack.as_mut(), &session.warned);
         match follow(&mut session.api, &run, stack, warned, FirstInterrupt::LeavesRun).await? {
             End::Over(run) => runs.push(*run),
-            End::Left => return Err(interrupted().hint(format!("`sipdo runs resume {run}` lets its run go on"))),
+            End::Left => return Err(interrupted().hint(format!("`sipdo runs resume {run}` continues its run"))),
         }
     }
     Ok(runs)
 }
 
-fn tell_run(run: &str) -> Outcome {
+fn print_run_id(run: &str) -> Outcome {
     if output::json() {
         output::json_line(&json!({ "run": run }))?;
     } else {
@@ -190,14 +190,14 @@ async fn reach(
 ) -> Result<Session, Failure> {
     if global.coordinator.is_some() && global.simulated {
         return Err(Failure::usage(
-            "--simulated starts a simulated stack on this machine; with --coordinator the models are that stack's",
+            "--simulated starts a stack on this machine, but --coordinator names a stack elsewhere, which has its own models",
         )
-        .hint("leave one of them out"));
+        .hint("omit one of them"));
     }
     // A run that was begun with simulated models goes on with simulated models, whether or not that is said again.
     let kept_simulated = match run {
         Some(run) if !global.simulated && global.coordinator.is_none() => {
-            global.likeliest(run)?.first().is_some_and(|layout| layout.simulated)
+            global.layouts_for(run)?.first().is_some_and(|layout| layout.simulated)
         }
         _ => false,
     };
@@ -209,17 +209,19 @@ async fn reach(
     let local = stack::running(&layout).filter(|_| here.coordinator.is_none());
     if let Some(owner) = local.as_ref().and_then(|state| state.owner.as_ref()) {
         return Err(Failure::unavailable(format!(
-            "the stack in {} belongs to a command that is at work (process {}), and ends with it",
+            "the stack in {} belongs to a running command (process {}) and ends with it",
             layout.root.display(),
             owner.pid
         ))
-        .hint("wait for it, or start one stack for both with `sipdo up` afterwards, or name another folder with --data-dir"));
+        .hint(
+            "wait until it ends, then start one stack for both with `sipdo up`; or name another folder with --data-dir",
+        ));
     }
     if (here.coordinator.is_some() || local.is_some())
         && let Some(session) = here.running(run).await?
     {
         if stack.config.is_some() {
-            output::warning("--config is not used: the stack that runs already has its own models");
+            output::warning("--config is ignored: the running stack has its own models");
         }
         return Ok(session);
     }
@@ -233,29 +235,33 @@ async fn reach(
 }
 
 /// Has agents try the run's own models, where nobody has done so on the way here, and creates the run.
-async fn tried_and_placed(session: &mut Session, stack: &StackArgs, order: &Order) -> Result<String, Failure> {
+async fn check_models_and_create(
+    session: &mut Session,
+    stack: &StackArgs,
+    new_run: &NewRun,
+) -> Result<String, Failure> {
     let probed_here = session.stack.is_some() && !session.simulated();
-    if !stack.no_probe && !probed_here && !order.models.is_empty() {
-        wait_for_roles(&mut session.api, &order.pools()).await?;
-        for (pool, choice) in &order.models {
+    if !stack.no_probe && !probed_here && !new_run.models.is_empty() {
+        wait_for_roles(&mut session.api, &new_run.pools()).await?;
+        for (pool, choice) in &new_run.models {
             let pool = pool.parse().map_err(|why: String| Failure::usage(why))?;
-            if order.pools().contains(&pool) && choice != &pb::ModelChoice::default() {
+            if new_run.pools().contains(&pool) && choice != &pb::ModelChoice::default() {
                 try_first(&mut session.api, &pool, "", choice).await?;
             }
         }
     }
-    place(session, order).await
+    create_run(session, new_run).await
 }
 
 /// Sees that every role is there and creates the run.
-async fn place(session: &mut Session, order: &Order) -> Result<String, Failure> {
-    if order.detach && session.stack.is_some() {
-        return Err(
-            Failure::usage("--detach needs a stack that stays: the private one ends with this command")
-                .hint("start one with `sipdo up` first"),
-        );
+async fn create_run(session: &mut Session, new_run: &NewRun) -> Result<String, Failure> {
+    if new_run.detach && session.stack.is_some() {
+        return Err(Failure::usage(
+            "--detach needs a stack that keeps running: a private stack ends with this command",
+        )
+        .hint("start one with `sipdo up` first"));
     }
-    let cards = wait_for_roles(&mut session.api, &order.pools()).await?;
+    let cards = wait_for_roles(&mut session.api, &new_run.pools()).await?;
     for card in cards.iter().filter(|card| !card.trouble.is_empty()) {
         output::warning(&format!(
             "{} {}: {}",
@@ -264,15 +270,15 @@ async fn place(session: &mut Session, order: &Order) -> Result<String, Failure> 
             output::clean_line(&card.trouble)
         ));
     }
-    tell_older_runs(session).await;
+    note_older_runs(session).await;
     let request = pb::CreateRunRequest {
-        request_id: order.request_id.clone(),
-        task: Some(pb::Task::try_from(order.task.clone()).map_err(anyhow::Error::from)?),
-        strategy: order.strategy.clone(),
-        options_json: order.options.to_string(),
-        budget: Some(order.budget.into()),
-        models: order.models.clone(),
-        require_independent: order.require_independent,
+        request_id: new_run.request_id.clone(),
+        task: Some(pb::Task::try_from(new_run.task.clone()).map_err(anyhow::Error::from)?),
+        strategy: new_run.strategy.clone(),
+        options_json: new_run.options.to_string(),
+        budget: Some(new_run.budget.into()),
+        models: new_run.models.clone(),
+        require_independent: new_run.require_independent,
     };
     let run = session.api.create_run(request).await.map_err(refused)?.into_inner();
     for warning in &run.warnings {
@@ -293,13 +299,13 @@ fn refused(status: tonic::Status) -> Failure {
         .get_details_error_info()
         .is_some_and(|info| info.reason == "NOT_INDEPENDENT");
     match independence {
-        true => Failure::from(status).hint("give these roles different models, or leave out --require-independent"),
+        true => Failure::from(status).hint("give these roles different models, or omit --require-independent"),
         false => status.into(),
     }
 }
 
 /// A private stack takes up what earlier ones left unfinished: nobody should wonder who spends there.
-async fn tell_older_runs(session: &mut Session) {
+async fn note_older_runs(session: &mut Session) {
     if session.stack.is_none() {
         return;
     }
@@ -311,7 +317,7 @@ async fn tell_older_runs(session: &mut Session) {
         .filter(|run| !is_over(run.state()) && run.state() != pb::State::Paused)
     {
         output::note(&format!(
-            "run {} (task {}) was left unfinished and goes on as well; `sipdo runs cancel {}` ends it",
+            "run {} (task {}) is unfinished and continues as well; `sipdo runs cancel {}` ends it",
             run.run, run.task, run.run
         ));
     }
@@ -339,7 +345,7 @@ async fn wait_for_roles(api: &mut Api, pools: &BTreeSet<Pool>) -> Result<Vec<pb:
             };
             let missing = missing.join(", ");
             return Err(Failure::unavailable(format!("no agent answers for: {missing}")).hint(format!(
-                "`sipdo agents` lists those that do; start one with `sipdo-ROLE{named} --nats-url URL --model NAME --base-url URL`",
+                "`sipdo agents` lists the running agents; start one with `sipdo-ROLE{named} --nats-url URL --model NAME --base-url URL`",
             )));
         }
     }
@@ -357,13 +363,13 @@ pub async fn watch_to_end(session: &mut Session, run: &str, out: Option<&Path>) 
     match follow(&mut session.api, run, stack, warned, FirstInterrupt::StopsRun).await? {
         End::Over(ended) => {
             let folder = out.map_or_else(|| default_out(run), Path::to_owned);
-            tell_end(&ended, simulated, Some(&folder))
+            print_end(&ended, simulated, Some(&folder))
         }
         End::Left if private => {
             let simulated = if simulated { " --simulated" } else { "" };
             output::note(&format!(
-                "run {run} is left as it is, and its stack is taken down; everything bought is kept.\n\
-                 `sipdo runs resume {run}{simulated}` lets it go on{}",
+                "run {run} is left unfinished and its stack is stopped; everything bought is kept.\n\
+                 `sipdo runs resume {run}{simulated}` continues it{}",
                 data_dir
                     .map(|layout| format!(" (data in {})", layout.root.display()))
                     .unwrap_or_default()
@@ -371,9 +377,7 @@ pub async fn watch_to_end(session: &mut Session, run: &str, out: Option<&Path>) 
             Ok(Exit::Interrupted)
         }
         End::Left => {
-            output::note(&format!(
-                "the run goes on without being watched: `sipdo runs watch {run}` watches it again"
-            ));
+            output::note(&format!("the run continues; `sipdo runs watch {run}` watches it again"));
             Ok(Exit::Interrupted)
         }
     }
@@ -388,7 +392,7 @@ pub fn default_out(run: &str) -> PathBuf {
 ///
 /// # Errors
 /// Results cannot be written.
-pub fn tell_end(run: &pb::Run, simulated: bool, folder: Option<&Path>) -> Outcome {
+pub fn print_end(run: &pb::Run, simulated: bool, folder: Option<&Path>) -> Outcome {
     let goal = Goal::of(run);
     let report = Report::of(run, simulated);
     let files = match (goal, folder) {

@@ -26,41 +26,41 @@ use crate::{
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// The failure to reach a coordinator that was named, if it does not answer: then a request may be left for the next one.
-pub async fn silence(global: &Global, run: &str) -> Option<Failure> {
+pub async fn unreachable(global: &Global, run: &str) -> Option<Failure> {
     global.coordinator.as_ref()?;
     let failure = global.running(Some(run)).await.err()?;
     (failure.exit == Exit::Unavailable).then_some(failure)
 }
 
-/// Leaves a request for the next coordinator. `silence` is why there is none now.
+/// Leaves a request for the next coordinator. `unreachable` is why there is none now.
 ///
 /// # Errors
 /// No NATS is named, or it does not answer; there is no such run, or it has ended.
-pub async fn ask(name: &str, kind: Kind, silence: Failure) -> Outcome {
-    leave(name, kind, None, silence).await
+pub async fn ask(name: &str, kind: Kind, unreachable: Failure) -> Outcome {
+    leave(name, kind, None, unreachable).await
 }
 
 /// As [`ask`], for new caps. A run that met its cap may have them too.
 ///
 /// # Errors
 /// As [`ask`].
-pub async fn set_budget(name: &str, caps: &Caps, silence: Failure) -> Outcome {
-    leave(name, Kind::SetBudget, Some(caps), silence).await
+pub async fn set_budget(name: &str, caps: &Caps, unreachable: Failure) -> Outcome {
+    leave(name, Kind::SetBudget, Some(caps), unreachable).await
 }
 
-async fn leave(name: &str, kind: Kind, caps: Option<&Caps>, silence: Failure) -> Outcome {
+async fn leave(name: &str, kind: Kind, caps: Option<&Caps>, unreachable: Failure) -> Outcome {
     let Some(settings) = nats()? else {
         return Err(Failure {
-            hint: "a request can be left for the next coordinator where the deployment's NATS is known: name it in the operator's \
+            hint: "a request can be stored for the next coordinator if sipdo knows the deployment's NATS: name it in the operator's \
                    file ([nats] url) or in SIPDO_NATS_URL"
                 .into(),
-            ..silence
+            ..unreachable
         });
     };
     let servers = settings.urls.len();
     let bus = Bus::connect(settings).await.map_err(|error| {
         Failure::unavailable(format!(
-            "{silence}\nand the NATS of the operator's file cannot be used: {error}"
+            "{unreachable}\nand the NATS server of the operator's file cannot be used: {error}"
         ))
         .hint(format!("[nats] url or SIPDO_NATS_URL names {servers} of its servers"))
     })?;
@@ -90,7 +90,7 @@ async fn leave(name: &str, kind: Kind, caps: Option<&Caps>, silence: Failure) ->
         .map_err(unusable)?;
     let when = if revives { "starts" } else { "is back" };
     output::note(&format!(
-        "{run}: asked; no coordinator answers now, so it takes effect when one {when}"
+        "{run}: request stored; no coordinator answers now, so it takes effect when one {when}"
     ));
     Ok(Exit::Ok)
 }
@@ -99,11 +99,11 @@ async fn leave(name: &str, kind: Kind, caps: Option<&Caps>, silence: Failure) ->
 fn nats() -> Result<Option<BusSettings>, Failure> {
     /// What an agent would take from the environment.
     #[derive(Debug, Parser)]
-    struct FromEnvironment {
+    struct AgentEnvironment {
         #[command(flatten)]
         flags: AgentFlags,
     }
-    let flags = FromEnvironment::try_parse_from(["sipdo"])
+    let flags = AgentEnvironment::try_parse_from(["sipdo"])
         .map_err(|error| Failure::usage(error.to_string()))?
         .flags;
     let found = Settings::find(flags.config.as_deref(), |name| env::var(name).ok());
@@ -134,8 +134,12 @@ async fn named(bus: &Bus, name: &str) -> Result<RunId, Failure> {
 async fn summary(bus: &Bus, run: &RunId) -> Result<pb::Summary, Failure> {
     let last = bus.last_log(run).await.map_err(unusable)?;
     let last = last.ok_or_else(|| Failure::new(Exit::NotFound, format!("there is no run {run}")))?;
-    let entry = pb::Entry::decode(last.payload)
-        .map_err(|error| Failure::new(Exit::Failure, format!("the end of run {run} cannot be read: {error}")))?;
+    let entry = pb::Entry::decode(last.payload).map_err(|error| {
+        Failure::new(
+            Exit::Failure,
+            format!("the last entry of run {run} cannot be read: {error}"),
+        )
+    })?;
     Ok(entry.summary.unwrap_or_default())
 }
 
@@ -157,5 +161,5 @@ async fn last_asked(bus: &Bus, run: &RunId, summary: pb::Summary) -> Result<pb::
 }
 
 fn unusable(error: sipdo_bus::BusError) -> Failure {
-    Failure::unavailable(format!("the request could not be left: {error}"))
+    Failure::unavailable(format!("the request could not be stored: {error}"))
 }

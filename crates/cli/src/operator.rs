@@ -26,17 +26,17 @@ pub struct StackArgs {
     /// sipdo/sipdo.toml in the user's configuration directory]
     #[arg(long, value_name = "FILE", env = CONFIG_VARIABLE, help_heading = "Where")]
     pub config: Option<PathBuf>,
-    /// Do not ask the endpoints, before the start, whether they are there and know the models
+    /// Do not check before the start that the endpoints answer and have the models
     #[arg(long, help_heading = "Where")]
     pub no_probe: bool,
 }
 
 /// What an operator must write, at the least.
 const EXAMPLE: &str = "\
-Write for example this into ./sipdo.toml (`sipdo init` writes one with comments):
+Write this, for example, into ./sipdo.toml (`sipdo init` writes one with comments):
 
   [endpoints.openai]
-  provider = \"openai\"            # or anything that speaks its API, with base_url
+  provider = \"openai\"            # or any server with the same API, with base_url
   api_key_env = \"OPENAI_API_KEY\"
 
   [models.default]
@@ -79,14 +79,14 @@ fn user_file() -> Option<PathBuf> {
 
 /// Reads an agent's flags from the environment alone, as the agent itself will.
 #[derive(Debug, Parser)]
-struct AsAgent {
+struct AgentEnvironment {
     #[command(flatten)]
     flags: AgentFlags,
 }
 
 /// What an agent of `pool` would resolve its settings to.
 fn settings(pool: &Pool, config: Option<&Path>) -> Result<AgentSettings, SettingsError> {
-    let mut flags = AsAgent::try_parse_from(["agent"])
+    let mut flags = AgentEnvironment::try_parse_from(["agent"])
         .map_err(|error| SettingsError::Unusable(error.to_string()))?
         .flags;
     flags.config = config.map(Path::to_owned).or(flags.config);
@@ -125,11 +125,11 @@ pub fn check_models(
             let known: Vec<&str> = settings.endpoints.keys().map(String::as_str).collect();
             let known = known.join(", ");
             Failure::usage(format!("the run's model of the {pool}: there is no endpoint `{name}`"))
-                .hint(format!("endpoints are named in {}; it knows {known}", place(config)))
+                .hint(format!("{} defines the endpoints: {known}", place(config)))
         })?;
         EndpointClient::new(name, endpoint).map_err(|error| {
             Failure::usage(format!("{}: {error} (needed by the {pool})", place(config))).hint(
-                "a key is never written into the file: `api_key_env` names the variable, `api_key_file` the file that holds it",
+                "do not write the key into the file: `api_key_env` names the variable that holds it, `api_key_file` the file",
             )
         })?;
         found.insert(pool, settings);
@@ -149,7 +149,7 @@ fn unusable(error: &SettingsError, config: Option<&Path>) -> Failure {
             failure.hint("docs/cli.md describes the operator's file")
         }
         (SettingsError::Unusable(_), Some(file)) => failure.hint(format!(
-            "{} is the file in force: name an endpoint and a model there, or try everything without a model first: add --simulated",
+            "{} is the file in use: name an endpoint and a model there, or try everything without a model first: add --simulated",
             crate::session::shown(file)
         )),
         (SettingsError::Unusable(_), None) => failure.hint(EXAMPLE),
@@ -168,44 +168,44 @@ pub fn price(settings: &AgentSettings) -> Option<Price> {
 
 /// What asking an endpoint came to.
 #[derive(Debug, Clone)]
-pub struct Probed {
+pub struct ProbeResult {
     /// `endpoint/model`.
     pub label: String,
     /// Who uses it.
     pub pools: Vec<Pool>,
     /// It answers and knows the model (in words), or why not.
-    pub finding: Result<String, Trouble>,
+    pub finding: Result<String, ProbeError>,
 }
 
 /// Why a model cannot be used.
 #[derive(Debug, Clone)]
-pub struct Trouble {
+pub struct ProbeError {
     /// In words.
     pub words: String,
     /// Asking again will not help: the key is refused, or there is no such model.
-    pub settled: bool,
+    pub permanent: bool,
 }
 
-impl Trouble {
-    fn settled(words: impl Into<String>) -> Self {
-        Trouble {
+impl ProbeError {
+    fn permanent(words: impl Into<String>) -> Self {
+        ProbeError {
             words: words.into(),
-            settled: true,
+            permanent: true,
         }
     }
 }
 
-impl From<ModelError> for Trouble {
+impl From<ModelError> for ProbeError {
     fn from(error: ModelError) -> Self {
-        Trouble {
+        ProbeError {
             words: error.to_string(),
-            settled: error.needs_operator(),
+            permanent: error.needs_operator(),
         }
     }
 }
 
 /// Asks every endpoint once, without buying anything, whether it is there, takes the key and lists the model.
-pub async fn probe(settings: &BTreeMap<Pool, AgentSettings>) -> Vec<Probed> {
+pub async fn probe(settings: &BTreeMap<Pool, AgentSettings>) -> Vec<ProbeResult> {
     let mut distinct: BTreeMap<String, (Vec<Pool>, &AgentSettings)> = BTreeMap::new();
     for (pool, settings) in settings {
         let label = format!("{}/{}", settings.model.endpoint, settings.model.model);
@@ -220,7 +220,7 @@ pub async fn probe(settings: &BTreeMap<Pool, AgentSettings>) -> Vec<Probed> {
         let model = model(settings);
         probes.spawn(async move {
             let finding = ask(model).await;
-            Probed { label, pools, finding }
+            ProbeResult { label, pools, finding }
         });
     }
     let mut found = probes.join_all().await;
@@ -228,61 +228,61 @@ pub async fn probe(settings: &BTreeMap<Pool, AgentSettings>) -> Vec<Probed> {
     found
 }
 
-async fn ask(model: Result<Model, Trouble>) -> Result<String, Trouble> {
+async fn ask(model: Result<Model, ProbeError>) -> Result<String, ProbeError> {
     let probe = model?.probe(Spend::Nothing).await?;
     let ms = probe.latency.as_millis();
     match (probe.listed, probe.others.is_empty()) {
-        (Some(false), false) => Err(Trouble::settled(format!(
+        (Some(false), false) => Err(ProbeError::permanent(format!(
             "the endpoint does not list this model; it lists {}",
             probe.others.join(", ")
         ))),
-        (Some(false), true) => Err(Trouble::settled("the endpoint does not know this model")),
-        (Some(true), _) => Ok(format!("answers in {ms} ms, knows the model")),
+        (Some(false), true) => Err(ProbeError::permanent("the endpoint does not have this model")),
+        (Some(true), _) => Ok(format!("answers in {ms} ms, has the model")),
         (None, _) => Ok(format!("answers in {ms} ms, has no list of models")),
     }
 }
 
-fn model(settings: &AgentSettings) -> Result<Model, Trouble> {
+fn model(settings: &AgentSettings) -> Result<Model, ProbeError> {
     let name = &settings.model.endpoint;
     let endpoint = settings
         .endpoints
         .get(name)
         .cloned()
-        .ok_or_else(|| Trouble::settled(format!("no endpoint {name}")))?;
-    let client = EndpointClient::new(name, endpoint).map_err(|error| Trouble::settled(error.to_string()))?;
-    Model::new(client, settings.model.clone()).map_err(|error| Trouble::settled(error.to_string()))
+        .ok_or_else(|| ProbeError::permanent(format!("no endpoint {name}")))?;
+    let client = EndpointClient::new(name, endpoint).map_err(|error| ProbeError::permanent(error.to_string()))?;
+    Model::new(client, settings.model.clone()).map_err(|error| ProbeError::permanent(error.to_string()))
 }
 
 /// Fails on the first model that does not answer.
 ///
 /// # Errors
-/// With every trouble that was found, and how to go on all the same: wrong usage where key or model is wrong, else unavailable.
-pub fn require_answers(probed: &[Probed]) -> Result<(), Failure> {
-    let troubles: Vec<String> = probed
+/// With every problem that was found, and how to go on all the same: wrong usage where key or model is wrong, else unavailable.
+pub fn require_answers(probed: &[ProbeResult]) -> Result<(), Failure> {
+    let problems: Vec<String> = probed
         .iter()
         .filter_map(|probed| {
             let pools: BTreeSet<String> = probed.pools.iter().map(Pool::to_string).collect();
             let pools: Vec<String> = pools.into_iter().collect();
-            let trouble = probed.finding.as_ref().err()?;
+            let problem = probed.finding.as_ref().err()?;
             Some(format!(
                 "{} (for {}): {}",
                 probed.label,
                 pools.join(", "),
-                output::clean_line(&trouble.words)
+                output::clean_line(&problem.words)
             ))
         })
         .collect();
-    if troubles.is_empty() {
+    if problems.is_empty() {
         return Ok(());
     }
-    let settled = |probed: &Probed| probed.finding.as_ref().is_err_and(|trouble| trouble.settled);
-    let exit = if probed.iter().any(settled) {
+    let permanent = |probed: &ProbeResult| probed.finding.as_ref().is_err_and(|problem| problem.permanent);
+    let exit = if probed.iter().any(permanent) {
         Exit::Usage
     } else {
         Exit::Unavailable
     };
-    Err(Failure::new(exit, troubles.join("\n"))
-        .hint("nothing was started or bought; correct sipdo.toml, or go on all the same with --no-probe"))
+    Err(Failure::new(exit, problems.join("\n"))
+        .hint("nothing was started or bought; correct sipdo.toml, or skip this check with --no-probe"))
 }
 
 #[cfg(test)]

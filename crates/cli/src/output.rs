@@ -19,7 +19,7 @@ pub struct Style {
     pub json: bool,
     /// Only data and errors.
     pub quiet: bool,
-    /// No colour, whatever the terminal can do.
+    /// Print without colour, whatever the terminal can do.
     pub no_color: bool,
 }
 
@@ -66,7 +66,7 @@ fn may_color(terminal: bool) -> bool {
 
 /// How a piece of text stands out where colour is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ink {
+pub enum Color {
     /// Headings.
     Bold,
     /// Side remarks.
@@ -79,18 +79,18 @@ pub enum Ink {
     Yellow,
 }
 
-impl Ink {
+impl Color {
     fn code(self) -> &'static str {
         match self {
-            Ink::Bold => "1",
-            Ink::Dim => "2",
-            Ink::Green => "32",
-            Ink::Red => "31",
-            Ink::Yellow => "33",
+            Color::Bold => "1",
+            Color::Dim => "2",
+            Color::Green => "32",
+            Color::Red => "31",
+            Color::Yellow => "33",
         }
     }
 
-    /// `text` in this ink, or plain where `on` is false.
+    /// `text` in this colour, or plain where `on` is false.
     pub fn paint(self, text: &str, on: bool) -> String {
         if on {
             format!("\u{1b}[{}m{text}\u{1b}[0m", self.code())
@@ -156,21 +156,21 @@ pub fn note(text: &str) {
 
 /// Warns the user on stderr.
 pub fn warning(text: &str) {
-    headed("warning:", Ink::Yellow, text);
+    headed("warning:", Color::Yellow, text);
 }
 
 /// Tells why the command failed on stderr.
 pub fn failure(failure: &Failure) {
-    headed("error:", Ink::Red, &failure.message);
+    headed("error:", Color::Red, &failure.message);
     if !failure.hint.is_empty() {
         stderr_line(&for_stderr(&failure.hint));
     }
 }
 
-fn headed(head: &str, ink: Ink, text: &str) {
+fn headed(head: &str, head_color: Color, text: &str) {
     let text = for_stderr(&format!("{head} {text}"));
     let text = text.strip_prefix(head).unwrap_or(&text);
-    stderr_line(&format!("{}{text}", ink.paint(head, stderr_color())));
+    stderr_line(&format!("{}{text}", head_color.paint(head, stderr_color())));
 }
 
 /// Writes a line to stderr. Nobody can be told where that cannot be written.
@@ -327,7 +327,7 @@ impl Table {
             }
             let line = line.trim_end();
             text.push_str(&if number == 0 {
-                Ink::Bold.paint(line, color)
+                Color::Bold.paint(line, color)
             } else {
                 line.to_owned()
             });
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn what_colours_a_line_takes_no_room() {
-        let heading = Ink::Bold.paint("one two three four", true);
+        let heading = Color::Bold.paint("one two three four", true);
         assert_eq!(broken(&heading, Some(18)), heading);
         assert!(broken(&heading, Some(17)).contains('\n'));
     }

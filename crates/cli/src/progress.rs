@@ -10,14 +10,14 @@ use sipdo_protocol::pb::{
 use crate::{
     output::{self, count, short},
     words::{
-        GIST, amount_words, asked, at_once, judged, left_words, listed, mark_words, prompt_name, score_words,
+        GIST, amount_words, asked, cancel_hint, judged, left_words, listed, mark_words, prompt_name, score_words,
         state_name,
     },
 };
 
 /// What is known of a run from the updates so far.
 #[derive(Debug, Default)]
-pub struct Story {
+pub struct RunView {
     /// Stream sequence of the last update: where a broken stream is taken up again.
     pub sequence: u64,
     /// The last summary.
@@ -38,12 +38,12 @@ pub struct Story {
     said: Vec<String>,
 }
 
-impl Story {
-    /// A story that does not repeat these warnings.
+impl RunView {
+    /// A view that does not repeat these warnings.
     pub fn without(said: &[String]) -> Self {
-        Story {
+        RunView {
             said: said.to_vec(),
-            ..Story::default()
+            ..RunView::default()
         }
     }
 
@@ -91,14 +91,15 @@ impl Story {
                 let run_event = told.telling.as_ref()?.event.as_ref()?;
                 return match run_event {
                     Told::Warning(text) if self.said.contains(text) => None,
-                    run_event => Some(self.tell(run_event)),
+                    run_event => Some(self.describe(run_event)),
                 };
             }
-            Kind::Exhausted(exhausted) if self.concluding => {
-                Some(format!("budget: the cap on {} ends the held-out test", exhausted.cap))
-            }
+            Kind::Exhausted(exhausted) if self.concluding => Some(format!(
+                "budget: the cap on {} is reached; the held-out test ends here",
+                exhausted.cap
+            )),
             Kind::Exhausted(exhausted) => Some(format!(
-                "budget: the cap on {} is met, concluding with the best so far",
+                "budget: the cap on {} is reached; concluding with the best prompt so far",
                 exhausted.cap
             )),
             Kind::Controlled(controlled) => {
@@ -119,17 +120,17 @@ impl Story {
                 let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
                 Some(format!("run {state}{reason}"))
             }
-            Kind::Waiting(waiting) if waiting.reason.is_empty() => Some("going on".into()),
+            Kind::Waiting(waiting) if waiting.reason.is_empty() => Some("continuing".into()),
             Kind::Waiting(waiting) if self.summary.stopping => {
                 let run = &self.summary.run;
-                Some(format!("waiting: {}; {}", waiting.reason, at_once(run)))
+                Some(format!("waiting: {}; {}", waiting.reason, cancel_hint(run)))
             }
             Kind::Waiting(waiting) => Some(format!("waiting: {}", waiting.reason)),
         }
         .map(|line| output::clean_line(&line))
     }
 
-    fn tell(&mut self, run_event: &Told) -> String {
+    fn describe(&mut self, run_event: &Told) -> String {
         let line = match run_event {
             Told::Scored(scored) => {
                 let score = scored.score.unwrap_or_default();
@@ -219,7 +220,7 @@ impl Story {
     }
 
     /// One line on level and prompt.
-    pub fn standing(&self) -> String {
+    pub fn state_line(&self) -> String {
         let summary = &self.summary;
         let level = if summary.levels > 0 {
             format!("level {}/{}  ·  ", summary.level, summary.levels)
@@ -230,7 +231,7 @@ impl Story {
     }
 
     /// One line on what was accepted and rejected.
-    pub fn judged(&self) -> String {
+    pub fn examples_line(&self) -> String {
         format!(
             "examples {} accepted, {} rejected  ·  prompts {} confirmed, {} rejected",
             self.summary.accepted, self.summary.rejected, self.confirmed, self.refused
@@ -238,7 +239,7 @@ impl Story {
     }
 
     /// One line on jobs in flight by role.
-    pub fn flight(&self) -> String {
+    pub fn jobs_line(&self) -> String {
         if !self.summary.waiting.is_empty() {
             return format!("waiting: {}", output::clean_line(&self.summary.waiting));
         }
@@ -261,7 +262,7 @@ impl Story {
     }
 
     /// One line on what is spent and what is left.
-    pub fn money(&self) -> String {
+    pub fn budget_line(&self) -> String {
         let spent = self.summary.spent.unwrap_or_default();
         let mut line = format!("spent {}", amount_words(&spent, self.summary.unpriced_calls));
         let left = left_words(&self.summary, &self.reserved);
@@ -324,13 +325,13 @@ mod tests {
 
     #[test]
     fn an_example_is_told_with_its_votes_and_its_level() {
-        let mut story = Story::default();
+        let mut view = RunView::default();
         let begun = told(Told::LevelBegun(pb::LevelBegun {
             level: 3,
             of: 10,
             target: Some("12".into()),
         }));
-        assert_eq!(story.take(&begun), ["level 3/10  begins, label 12"]);
+        assert_eq!(view.take(&begun), ["level 3/10  begins, label 12"]);
         let yes = mark::Mark::Right(true);
         let votes = vec![
             ballot(vote::Voter::Generator, "12", yes.clone(), ""),
@@ -338,7 +339,7 @@ mod tests {
             ballot(vote::Voter::Verifier, "12", yes.clone(), ""),
         ];
         assert_eq!(
-            story.take(&example(decision::Kind::Accepted, "votes", votes)),
+            view.take(&example(decision::Kind::Accepted, "votes", votes)),
             ["level 3/10  example synthetic-7 accepted: generator 12, checker 12, verifier valid"]
         );
         let lost = mark::Mark::NotMeasured(pb::NotMeasured {
@@ -351,20 +352,20 @@ mod tests {
             ballot(vote::Voter::Verifier, "", lost, ""),
         ];
         assert_eq!(
-            story.take(&example(decision::Kind::Rejected, "votes", votes)),
+            view.take(&example(decision::Kind::Rejected, "votes", votes)),
             [
                 "level 3/10  example synthetic-7 rejected by votes: generator 12, checker against (15), verifier not measured (rate limited)"
             ]
         );
         assert_eq!(
-            story.take(&example(decision::Kind::Rejected, "duplicate", vec![])),
+            view.take(&example(decision::Kind::Rejected, "duplicate", vec![])),
             ["level 3/10  example synthetic-7 rejected by duplicate: too like train-3"]
         );
     }
 
     #[test]
     fn a_rejected_candidate_names_what_it_broke() {
-        let mut story = Story::default();
+        let mut view = RunView::default();
         let candidate = told(Told::CandidateJudged(pb::Prompt {
             version: 4,
             standing: prompt::Standing::Rejected.into(),
@@ -374,29 +375,29 @@ mod tests {
             ..Default::default()
         }));
         assert_eq!(
-            story.take(&candidate),
+            view.take(&candidate),
             ["prompt v4 rejected at global: breaks what was right (train-1, train-2, train-3 and 3 more)"]
         );
-        assert_eq!((story.confirmed, story.refused), (0, 1));
+        assert_eq!((view.confirmed, view.refused), (0, 1));
     }
 
     #[test]
     fn a_warning_that_was_seen_is_not_repeated() {
-        let mut story = Story::without(&["known".to_owned()]);
-        assert!(story.take(&told(Told::Warning("known".into()))).is_empty());
-        assert_eq!(story.take(&told(Told::Warning("new".into()))), ["warning: new"]);
+        let mut view = RunView::without(&["known".to_owned()]);
+        assert!(view.take(&told(Told::Warning("known".into()))).is_empty());
+        assert_eq!(view.take(&told(Told::Warning("new".into()))), ["warning: new"]);
     }
 
     #[test]
     fn hostile_text_is_shown_and_not_obeyed() {
-        let mut story = Story::default();
-        let lines = story.take(&told(Told::Warning("\u{1b}]0;owned\u{7}\nrm".into())));
+        let mut view = RunView::default();
+        let lines = view.take(&told(Told::Warning("\u{1b}]0;owned\u{7}\nrm".into())));
         assert_eq!(lines, ["warning: \\u{1b}]0;owned\\u{7} rm"]);
     }
 
     #[test]
     fn money_says_what_is_left_after_reservations_and_what_has_no_price() {
-        let mut story = Story::default();
+        let mut view = RunView::default();
         let progress = Progress {
             summary: Some(Summary {
                 spent: Some(pb::Amount {
@@ -422,24 +423,24 @@ mod tests {
             sequence: 9,
             update: Some(Update::Progress(progress)),
         };
-        assert!(story.take(&update).is_empty());
-        assert_eq!(story.sequence, 9);
+        assert!(view.take(&update).is_empty());
+        assert_eq!(view.sequence, 9);
         assert_eq!(
-            story.money(),
+            view.budget_line(),
             "spent 100 calls, 20,000 tokens, price unknown  ·  left 294 calls"
         );
-        assert_eq!(story.flight(), "jobs done 0  ·  in flight: learner 2");
+        assert_eq!(view.jobs_line(), "jobs done 0  ·  in flight: learner 2");
     }
 
     #[test]
     fn the_end_is_known_with_its_reason() {
-        let mut story = Story::default();
-        let lines = story.take(&entry(Kind::Ended(pb::Ended {
+        let mut view = RunView::default();
+        let lines = view.take(&entry(Kind::Ended(pb::Ended {
             state: pb::State::Failed.into(),
             reason: "the task was lost".into(),
             outcome: None,
         })));
         assert_eq!(lines, ["run failed: the task was lost"]);
-        assert_eq!(story.ended, Some(pb::State::Failed));
+        assert_eq!(view.ended, Some(pb::State::Failed));
     }
 }

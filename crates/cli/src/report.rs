@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// Said wherever scores of a simulated model are shown.
-pub const SIMULATED: &str = "These are simulated scores: the models were simulated by a program, and the numbers say nothing about real models.";
+pub const SIMULATED: &str =
+    "These are simulated scores: a program simulated the models, and the numbers say nothing about real models.";
 
 /// A run's end in the shape of `report.json`. Fields may be added, never renamed.
 #[derive(Debug, Clone, Serialize)]

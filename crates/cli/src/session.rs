@@ -70,7 +70,7 @@ impl Global {
     ///
     /// # Errors
     /// There is no home folder.
-    pub fn likeliest(&self, run: &str) -> Result<Vec<Layout>, Failure> {
+    pub fn layouts_for(&self, run: &str) -> Result<Vec<Layout>, Failure> {
         let mut layouts = self.layouts()?;
         layouts.sort_by_key(|layout| (!layout.remembers(run), Reverse(layout.last_run()), !layout.has_data()));
         Ok(layouts)
@@ -91,7 +91,7 @@ impl Global {
             }));
         }
         let layouts = match run {
-            Some(run) => self.likeliest(run)?,
+            Some(run) => self.layouts_for(run)?,
             None => self.layouts()?,
         };
         for layout in layouts {
@@ -124,14 +124,14 @@ impl Global {
         if let Some(session) = self.running(run).await? {
             return Ok(session);
         }
-        let layouts = self.likeliest(run.unwrap_or(LATEST))?;
+        let layouts = self.layouts_for(run.unwrap_or(LATEST))?;
         let folders: Vec<String> = layouts.iter().map(|layout| layout.root.display().to_string()).collect();
         let Some(layout) = layouts.into_iter().find(Layout::has_data) else {
             return Err(Failure::unavailable(format!(
-                "no local stack runs, and no run is kept in {}",
+                "no local stack is running, and there is no run in {}",
                 folders.join(" or ")
             ))
-            .hint("`sipdo optimize TASK.toml --simulated` makes a first run; --coordinator URL speaks to a stack elsewhere"));
+            .hint("`sipdo optimize TASK.toml --simulated` starts a first run; --coordinator URL connects to a stack elsewhere"));
         };
         if self.layouts()?.iter().filter(|layout| layout.has_data()).count() > 1 && run.is_none() {
             let kind = if layout.simulated {
@@ -262,7 +262,7 @@ mod tests {
             data_dir: Some(dir.path().to_owned()),
             ..Global::default()
         };
-        let first = |run: &str| global.likeliest(run).unwrap().first().map(|layout| layout.simulated);
+        let first = |run: &str| global.layouts_for(run).unwrap().first().map(|layout| layout.simulated);
         assert_eq!(
             first(LATEST),
             Some(false),
@@ -285,6 +285,6 @@ mod tests {
             simulated: true,
             ..global.clone()
         };
-        assert_eq!(only_simulated.likeliest("r-real").unwrap(), [simulated]);
+        assert_eq!(only_simulated.layouts_for("r-real").unwrap(), [simulated]);
     }
 }

@@ -1,4 +1,4 @@
-//! A run's states, scores, votes and amounts in words: the same ones in the live picture, the report and the tables.
+//! A run's states, scores, votes and amounts in words: the same ones in the live view, the report and the tables.
 
 use sipdo_protocol::pb::{self, Summary, control, decision, mark, not_measured, vote};
 
@@ -97,23 +97,23 @@ pub fn left_words(summary: &Summary, reserved: &pb::Amount) -> String {
 /// A control request in words.
 pub fn asked(control: &pb::Control) -> String {
     let what = match control.kind() {
-        control::Kind::Unspecified => "something unknown",
+        control::Kind::Unspecified => "an unknown request",
         control::Kind::Cancel => "cancel",
         control::Kind::Stop => "stop early and keep the best",
         control::Kind::Pause => "pause",
-        control::Kind::Resume => "go on",
+        control::Kind::Resume => "resume",
         control::Kind::SetBudget => "a new budget",
     };
     if control.by.is_empty() {
-        format!("asked: {what}")
+        format!("requested: {what}")
     } else {
-        format!("asked by {}: {what}", control.by)
+        format!("requested by {}: {what}", control.by)
     }
 }
 
 /// How to end a run that was asked to stop and still waits.
-pub fn at_once(run: &str) -> String {
-    format!("`sipdo runs cancel {run}` ends it at once, and keeps its prompts untested")
+pub fn cancel_hint(run: &str) -> String {
+    format!("`sipdo runs cancel {run}` ends it now and keeps its prompts, untested")
 }
 
 /// The level that a run is at; one without levels has none.
@@ -168,7 +168,7 @@ fn vote_words(vote: &pb::Vote) -> String {
         Some(mark::Mark::Right(false)) if yes => format!("{who} against ({})", short(&vote.reason, ANSWER)),
         Some(mark::Mark::Right(false)) => format!("{who} against ({answer})"),
         Some(mark::Mark::NotMeasured(lost)) => format!("{who} not measured ({})", reason_name(lost.reason())),
-        None => format!("{who} silent"),
+        None => format!("{who} did not vote"),
     }
 }
 

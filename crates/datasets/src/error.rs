@@ -16,7 +16,7 @@ pub enum LoadError {
         advice: String,
     },
     /// The task file is no TOML, has an unknown key, lacks one, or a value makes no sense.
-    #[error("{}: {problem}\n  {advice}", At(path, .line.map(|line| format!("line {line}"))))]
+    #[error("{}: {problem}\n  {advice}", Location(path, .line.map(|line| format!("line {line}"))))]
     TaskFile {
         /// The task file.
         path: PathBuf,
@@ -28,7 +28,7 @@ pub enum LoadError {
         advice: String,
     },
     /// A data file is malformed, or one of its rows cannot become an example.
-    #[error("{}: {problem}\n  {advice}", At(path, place.clone()))]
+    #[error("{}: {problem}\n  {advice}", Location(path, place.clone()))]
     Data {
         /// The data file.
         path: PathBuf,
@@ -52,9 +52,9 @@ pub enum LoadError {
 }
 
 /// `file, line 3`.
-struct At<'a>(&'a PathBuf, Option<String>);
+struct Location<'a>(&'a PathBuf, Option<String>);
 
-impl fmt::Display for At<'_> {
+impl fmt::Display for Location<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.display())?;
         self.1.as_ref().map_or(Ok(()), |place| write!(f, ", {place}"))

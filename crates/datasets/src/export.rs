@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 /// Which synthetic examples to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
+pub enum SyntheticSet {
     /// Those that were accepted and not quarantined: usable as data.
     Accepted,
     /// All of them, with the decision on each.
@@ -19,12 +19,12 @@ pub enum Which {
 /// `prompt_version`, `decision` (`accepted`, `rejected`, `set_aside`), `decided_by`, `decision_reason`, `quarantined` and `votes`. A
 /// vote has `voter`, `answer`, `supports` (`null` where it is not measured, with the `not_measured` reason), `reason`, and `model`,
 /// `revision` and `agent` behind it.
-pub fn write_synthetic(outcome: &Outcome, which: Which, out: &mut impl Write) -> io::Result<usize> {
+pub fn write_synthetic(outcome: &Outcome, which: SyntheticSet, out: &mut impl Write) -> io::Result<usize> {
     let usable = |decision: &Decision, quarantined: bool| *decision == Decision::Accepted && !quarantined;
     let chosen = outcome
         .synthetic
         .iter()
-        .filter(|example| which == Which::All || usable(&example.decision, example.quarantined));
+        .filter(|example| which == SyntheticSet::All || usable(&example.decision, example.quarantined));
     let mut written = 0;
     for synthetic in chosen {
         serde_json::to_writer(&mut *out, &row(synthetic))?;
@@ -151,7 +151,10 @@ mod tests {
     fn exported_examples_can_be_read_as_data() {
         let path = tempfile::tempdir().unwrap().keep().join("synthetic.jsonl");
         let mut file = std::fs::File::create(&path).unwrap();
-        assert_eq!(write_synthetic(&outcome(), Which::Accepted, &mut file).unwrap(), 1);
+        assert_eq!(
+            write_synthetic(&outcome(), SyntheticSet::Accepted, &mut file).unwrap(),
+            1
+        );
         let mapping = Mapping {
             id: Some("id".into()),
             ..Mapping::default()
@@ -164,7 +167,7 @@ mod tests {
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
 
         let mut all = Vec::new();
-        assert_eq!(write_synthetic(&outcome(), Which::All, &mut all).unwrap(), 3);
+        assert_eq!(write_synthetic(&outcome(), SyntheticSet::All, &mut all).unwrap(), 3);
         let lines = String::from_utf8(all).unwrap();
         assert!(lines.lines().nth(1).unwrap().contains("ambiguous"));
     }

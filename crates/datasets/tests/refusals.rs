@@ -182,12 +182,12 @@ fn a_bad_task_file_is_refused_with_line_key_and_advice() {
         ),
         (
             &[("name = \"colours\"", "name = \"my colours\"")],
-            &["line 2", "`my colours` is no task name"],
+            &["line 2", "`my colours` is not a valid task name"],
         ),
         (&[("prompt = \"Answer.\"", "")], &["line 1", "no prompt"]),
         (
             &[("prompt = \"Answer.\"", "prompt = \"Q: {question}\"")],
-            &["line 4", "`{question}`", "Write the place of the input as `{input}`"],
+            &["line 4", "`{question}`", "Write the input's placeholder as `{input}`"],
         ),
         (
             &[("prompt = \"Answer.\"", "prompt = \"Q: {{input}}\"")],
@@ -211,7 +211,7 @@ fn a_bad_task_file_is_refused_with_line_key_and_advice() {
         ),
         (
             &[("kind = \"normalized\"", "kind = \"json\"")],
-            &["data.jsonl, line", "it is no JSON"],
+            &["data.jsonl, line", "it is not JSON"],
         ),
         (
             &[("kind = \"normalized\"", "kind = \"regex\"\npattern = \"x\"")],
@@ -228,11 +228,11 @@ fn a_bad_task_file_is_refused_with_line_key_and_advice() {
         (&[("calls = 100", "calls = 0")], &["line 17", "`calls` is 0"]),
         (
             &[("calls = 100", "usd = \"cheap\"")],
-            &["line 17", "no amount of US dollars"],
+            &["line 17", "not an amount of US dollars"],
         ),
         (
             &[("calls = 100", "time = \"soon\"")],
-            &["line 17", "no duration", "\"2h\""],
+            &["line 17", "not a duration", "\"2h\""],
         ),
         (&[("calls = 100", "calls = \"many\"")], &["line 17"]),
         (&[("seed = 7", "seed = -1")], &["line 22", "`seed = -1`"]),
@@ -246,23 +246,23 @@ fn a_bad_task_file_is_refused_with_line_key_and_advice() {
         ),
         (
             &[("[budget]", "[models]\nlearner = \"gpt\"\n[budget]")],
-            &["`gpt` names no model", "endpoint/model"],
+            &["`gpt` does not name a model", "endpoint/model"],
         ),
         (
             &[("[budget]", "[gates]\ninput_pattern = \"(\"\n[budget]")],
-            &["`input_pattern` is no regular expression"],
+            &["`input_pattern` is not a regular expression"],
         ),
         (
             &[("[budget]", "[gates]\ntarget_pattern = \"^[0-9]+$\"\n[budget]")],
-            &["does not match your own example at data.jsonl, line"],
+            &["does not match your example at data.jsonl, line"],
         ),
         (
             &[("[budget]", "[corpus]\nfile = \"corpus.txt\"\n[budget]")],
-            &["the corpus holds no passages"],
+            &["the corpus has no passages"],
         ),
         (
             &[("description =", "labels = [\"red\", \"green\"]\ndescription =")],
-            &["data.jsonl, line 3", "`blue` is none of the labels"],
+            &["data.jsonl, line 3", "`blue` is not one of the labels"],
         ),
     ];
     for (changes, wanted) in cases {
@@ -279,8 +279,8 @@ fn bad_data_is_refused_with_place_and_advice() {
     let folder = Folder::new();
     let good = rows(40);
     let cases: &[(&str, Changes, &[&str])] = &[
-        ("", &[], &["holds no examples"]),
-        ("not json\n", &[], &["data.jsonl, line 1", "no JSON object"]),
+        ("", &[], &["has no examples"]),
+        ("not json\n", &[], &["data.jsonl, line 1", "not a JSON object"]),
         (&format!("{good}[oops"), &[], &["data.jsonl, line 41"]),
         (
             &good,
@@ -305,7 +305,7 @@ fn bad_data_is_refused_with_place_and_advice() {
         (
             &good,
             &[("\"question\"", "'{{ question | after(\"#\") }}'")],
-            &["does not hold it"],
+            &["does not contain it"],
         ),
         (
             &good,
@@ -328,20 +328,20 @@ fn bad_data_is_refused_with_place_and_advice() {
         (
             &good,
             &[("test = 20", "test = 31")],
-            &["line 10", "want 41 examples, and there are 40"],
+            &["line 10", "need 41 examples, but there are only 40"],
         ),
         (&good, &[("train = 10", "train = 1")], &["too few"]),
         (
             &good,
             &[("test = 20", "test = 20\nmax_input_chars = 5")],
-            &["line 1", "the input has 16 characters, more than the 5 allowed"],
+            &["line 1", "the input has 16 characters; at most 5 are allowed"],
         ),
         (
             &good,
             &[("test = 20", "test = 20\nwhere = \"number > 100\"")],
-            &["holds no examples"],
+            &["has no examples"],
         ),
-        (&good, &[("test = 20", "test = 20\nid = \"answer\"")], &["occurs twice"]),
+        (&good, &[("test = 20", "test = 20\nid = \"answer\"")], &["not unique"]),
         (
             &format!("{good}{{\"question\": \" \", \"answer\": \"red\"}}\n"),
             &[],
@@ -476,7 +476,7 @@ fn every_format_gives_the_same_examples() {
         assert_eq!(examples[1].id, "row-2");
     }
     for (name, text, wanted) in [
-        ("g.csv", "input,target\na,1,2\n", "3 columns where 2 are expected"),
+        ("g.csv", "input,target\na,1,2\n", "3 columns; expected 2"),
         ("g.csv", "input,input\na,1\n", "names the column `input` twice"),
         (
             "h.json",

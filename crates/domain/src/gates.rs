@@ -4,7 +4,7 @@ use crate::{
     ask::Draft,
     example::Example,
     fence,
-    similarity::{Shape, words},
+    similarity::{TextFeatures, words},
     task::Task,
 };
 use regex::{Regex, RegexBuilder};
@@ -21,7 +21,7 @@ const TELLING_WORDS: usize = 6;
 
 /// A gate that an example did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct GateRejection {
     /// Which gate: `schema`, `length`, `labels`, `pattern`, `leak`, `duplicate`.
     pub gate: &'static str,
     /// Why, in words that help the generator to do better.
@@ -38,11 +38,11 @@ pub struct Gates<'a> {
     quotes: bool,
     /// The user's own inputs list their targets as options, `(A)`: so must ours.
     options: bool,
-    seen: Vec<(String, Shape, String)>,
+    seen: Vec<(String, TextFeatures, String)>,
 }
 
 impl<'a> Gates<'a> {
-    /// The gates of a task; fails, naming the key, where one of its patterns is no regular expression.
+    /// The gates of a task; fails, naming the key, where one of its patterns is not a regular expression.
     pub fn new(task: &'a Task) -> Result<Self, String> {
         let pattern = |key: &str, pattern: &Option<String>| match pattern {
             None => Ok(None),
@@ -50,12 +50,16 @@ impl<'a> Gates<'a> {
                 .size_limit(1 << 20)
                 .build()
                 .map(Some)
-                .map_err(|error| format!("`gates.{key}` is no regular expression: {error}")),
+                .map_err(|error| format!("`gates.{key}` is not a regular expression: {error}")),
         };
         let train = &task.train;
-        let seen = train
-            .iter()
-            .map(|example| (example.id.clone(), Shape::of(&example.input), example.target.clone()));
+        let seen = train.iter().map(|example| {
+            (
+                example.id.clone(),
+                TextFeatures::of(&example.input),
+                example.target.clone(),
+            )
+        });
         Ok(Gates {
             task,
             input_pattern: pattern("input_pattern", &task.gates.input_pattern)?,
@@ -74,7 +78,7 @@ impl<'a> Gates<'a> {
     ///
     /// A target other than the one that was asked for passes, if it is a label at all: the example is sound, and the next draw of
     /// a label makes good for it.
-    pub fn admit(&mut self, draft: &Draft, id: &str) -> Result<Example, Refusal> {
+    pub fn admit(&mut self, draft: &Draft, id: &str) -> Result<Example, GateRejection> {
         let input = fence::clean(&draft.input).trim().to_owned();
         let target = fence::clean(&draft.target).trim().to_owned();
         self.check_schema(&input, &target)?;
@@ -82,7 +86,7 @@ impl<'a> Gates<'a> {
         self.check_pattern("input", &self.input_pattern, &input)?;
         self.check_pattern("target", &self.target_pattern, &target)?;
         self.check_leak(&input, &target)?;
-        let shape = Shape::of(&input);
+        let shape = TextFeatures::of(&input);
         self.check_duplicate(&shape, &target)?;
         self.seen.push((id.to_owned(), shape, target.clone()));
         Ok(Example {
@@ -93,7 +97,7 @@ impl<'a> Gates<'a> {
         })
     }
 
-    fn check_schema(&self, input: &str, target: &str) -> Result<(), Refusal> {
+    fn check_schema(&self, input: &str, target: &str) -> Result<(), GateRejection> {
         if input.is_empty() || target.is_empty() {
             let missing = if input.is_empty() { "question" } else { "answer" };
             return refuse("schema", format!("the {missing} is empty"));
@@ -114,7 +118,7 @@ impl<'a> Gates<'a> {
         Ok(())
     }
 
-    fn label(&self, target: String) -> Result<String, Refusal> {
+    fn label(&self, target: String) -> Result<String, GateRejection> {
         let labels = &self.task.brief.labels;
         if labels.is_empty() {
             return Ok(target);
@@ -128,7 +132,7 @@ impl<'a> Gates<'a> {
         }
     }
 
-    fn check_pattern(&self, part: &str, pattern: &Option<Regex>, text: &str) -> Result<(), Refusal> {
+    fn check_pattern(&self, part: &str, pattern: &Option<Regex>, text: &str) -> Result<(), GateRejection> {
         match pattern {
             Some(pattern) if !pattern.is_match(text) => refuse(
                 "pattern",
@@ -138,7 +142,7 @@ impl<'a> Gates<'a> {
         }
     }
 
-    fn check_leak(&self, input: &str, target: &str) -> Result<(), Refusal> {
+    fn check_leak(&self, input: &str, target: &str) -> Result<(), GateRejection> {
         if self.options && !lists_option(input, target) {
             return refuse("labels", format!("the question lists no option {target}"));
         }
@@ -151,11 +155,12 @@ impl<'a> Gates<'a> {
         Ok(())
     }
 
-    fn check_duplicate(&self, shape: &Shape, target: &str) -> Result<(), Refusal> {
+    fn check_duplicate(&self, shape: &TextFeatures, target: &str) -> Result<(), GateRejection> {
         // Two questions that look nearly alike but are answered differently show a contrast, which teaches; the same question
         // answered differently is a contradiction.
-        let alike =
-            |(_, seen, answer): &&(String, Shape, String)| seen.same(shape) || (answer == target && seen.nearly(shape));
+        let alike = |(_, seen, answer): &&(String, TextFeatures, String)| {
+            seen.same(shape) || (answer == target && seen.nearly(shape))
+        };
         match self.seen.iter().find(alike) {
             Some((id, ..)) => refuse("duplicate", format!("it is (nearly) the same question as {id}")),
             None => Ok(()),
@@ -163,8 +168,8 @@ impl<'a> Gates<'a> {
     }
 }
 
-fn refuse<T>(gate: &'static str, reason: String) -> Result<T, Refusal> {
-    Err(Refusal { gate, reason })
+fn refuse<T>(gate: &'static str, reason: String) -> Result<T, GateRejection> {
+    Err(GateRejection { gate, reason })
 }
 
 fn shorten(text: &str) -> String {

@@ -2,7 +2,7 @@
 
 use crate::{
     prompt::PLACEHOLDER,
-    similarity::{Shape, runs},
+    similarity::{TextFeatures, runs},
 };
 use std::collections::BTreeMap;
 
@@ -79,7 +79,7 @@ impl Guards<'_> {
 
 /// The same wording; the exact text, not the words alone, where a text has no words.
 fn same(left: &str, right: &str) -> bool {
-    left.trim() == right.trim() || (left.len() == right.len() && Shape::of(left).same(&Shape::of(right)))
+    left.trim() == right.trim() || (left.len() == right.len() && TextFeatures::of(left).same(&TextFeatures::of(right)))
 }
 
 #[cfg(test)]

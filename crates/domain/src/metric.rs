@@ -237,7 +237,7 @@ impl Metric {
                 format!("the metric `numeric` cannot mark this target: {why}. Cut the number out in `[data] target`, or use another metric")
             }),
             Comparison::Json => serde_json::from_str::<Value>(target).map(drop).map_err(|error| {
-                format!("the metric `json` cannot mark this target: it is no JSON ({error})")
+                format!("the metric `json` cannot mark this target: it is not JSON ({error})")
             }),
             Comparison::Regex { pattern: None } => Regex::new(target).map(drop).map_err(|error| {
                 format!("the metric `regex` without a `pattern` takes the target for a regular expression, which this one is not: {error}")
@@ -291,7 +291,7 @@ impl Metric {
             }
             Comparison::Regex { pattern: Some(source) } => Regex::new(&source.replace("{target}", "x"))
                 .map(drop)
-                .map_err(|error| format!("`pattern` is no regular expression: {error}")),
+                .map_err(|error| format!("`pattern` is not a regular expression: {error}")),
             _ => Ok(()),
         }
     }

@@ -44,7 +44,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
     } else {
         let shown: String = name.chars().take(MAX_NAME).collect();
         Err(format!(
-            "the pool name {shown:?} must have 1 to {MAX_NAME} small letters, digits or `-`"
+            "the pool name {shown:?} must have 1 to {MAX_NAME} lower-case letters, digits or `-`"
         ))
     }
 }

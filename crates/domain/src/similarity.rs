@@ -13,13 +13,13 @@ const SHORT: usize = 12;
 
 /// A text as the comparison sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shape {
+pub struct TextFeatures {
     words: Vec<String>,
     bigrams: BTreeMap<(String, String), u32>,
     numbers: Vec<String>,
 }
 
-impl Shape {
+impl TextFeatures {
     /// Takes a text apart.
     pub fn of(text: &str) -> Self {
         let words = words(text);
@@ -35,7 +35,7 @@ impl Shape {
             .cloned()
             .collect();
         numbers.sort();
-        Shape {
+        TextFeatures {
             words,
             bigrams,
             numbers,
@@ -43,12 +43,12 @@ impl Shape {
     }
 
     /// The same words in the same order: case, white space and punctuation aside.
-    pub fn same(&self, other: &Shape) -> bool {
+    pub fn same(&self, other: &TextFeatures) -> bool {
         self.words == other.words
     }
 
     /// Dice's coefficient on bigrams, in 0..=1.
-    pub fn likeness(&self, other: &Shape) -> f64 {
+    pub fn likeness(&self, other: &TextFeatures) -> f64 {
         if self.same(other) {
             return 1.0;
         }
@@ -64,7 +64,7 @@ impl Shape {
     }
 
     /// The same, or so alike that the one teaches nothing that the other does not: nearly the same words, the very same numbers.
-    pub fn nearly(&self, other: &Shape) -> bool {
+    pub fn nearly(&self, other: &TextFeatures) -> bool {
         let long = self.words.len().min(other.words.len()) >= SHORT;
         self.same(other) || (long && self.numbers == other.numbers && self.likeness(other) >= NEAR)
     }
@@ -112,13 +112,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn nearly(left: &str, right: &str) -> bool {
-        Shape::of(left).nearly(&Shape::of(right))
+        TextFeatures::of(left).nearly(&TextFeatures::of(right))
     }
 
     #[test]
     fn case_space_and_punctuation_make_no_new_question() {
         assert!(nearly("How many fruits do I have?", "how many  fruits, do I have"));
-        assert!(Shape::of("It's 3.5!").same(&Shape::of("it's 3.5")));
+        assert!(TextFeatures::of("It's 3.5!").same(&TextFeatures::of("it's 3.5")));
     }
 
     #[test]
@@ -144,7 +144,7 @@ mod tests {
     proptest! {
         #[test]
         fn likeness_is_symmetric_and_a_fraction(left in "[a-e ]{0,60}", right in "[a-e ]{0,60}") {
-            let (left, right) = (Shape::of(&left), Shape::of(&right));
+            let (left, right) = (TextFeatures::of(&left), TextFeatures::of(&right));
             let likeness = left.likeness(&right);
             prop_assert!((0.0..=1.0).contains(&likeness));
             prop_assert_eq!(likeness, right.likeness(&left));
@@ -154,8 +154,8 @@ mod tests {
 
         #[test]
         fn any_text_is_taken_apart(text in any::<String>()) {
-            let shape = Shape::of(&text);
-            prop_assert!(shape.same(&Shape::of(&text.to_uppercase().to_lowercase())) || !text.is_ascii());
+            let shape = TextFeatures::of(&text);
+            prop_assert!(shape.same(&TextFeatures::of(&text.to_uppercase().to_lowercase())) || !text.is_ascii());
         }
     }
 }

@@ -18,12 +18,12 @@ pub(crate) struct CuttableListener(pub TcpListener);
 
 /// A handle on the connection that a request came by.
 #[derive(Clone, Debug)]
-pub(crate) struct Line {
+pub(crate) struct ConnectionHandle {
     cut: Arc<AtomicBool>,
     from: SocketAddr,
 }
 
-impl Line {
+impl ConnectionHandle {
     /// Cuts the connection: whatever is written next resets it.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Relaxed);
@@ -73,7 +73,7 @@ impl Listener for CuttableListener {
     }
 }
 
-impl Connected<IncomingStream<'_, CuttableListener>> for Line {
+impl Connected<IncomingStream<'_, CuttableListener>> for ConnectionHandle {
     fn connect_info(stream: IncomingStream<'_, CuttableListener>) -> Self {
         Self {
             cut: Arc::clone(&stream.io().cut),

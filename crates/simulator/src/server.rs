@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::faults::{Fault, FaultKind, Faults};
 use crate::ledger::{End, Ledger, OpenCall};
-use crate::listener::{CuttableListener, Line};
+use crate::listener::{ConnectionHandle, CuttableListener};
 use crate::request::ChatRequest;
 use crate::roles::{self, Turn};
 use crate::settings::Settings;
@@ -158,7 +158,7 @@ async fn run(
         .fallback(async || wire::error(StatusCode::NOT_FOUND, "there is no such path", "not_found"))
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .with_state(simulator);
-    let service = router.into_make_service_with_connect_info::<Line>();
+    let service = router.into_make_service_with_connect_info::<ConnectionHandle>();
     axum::serve(CuttableListener(listener), service)
         .with_graceful_shutdown(stop)
         .await
@@ -212,7 +212,7 @@ async fn reset(State(simulator): State<Arc<Simulator>>) -> StatusCode {
 /// `POST /v1/chat/completions`.
 async fn complete(
     State(simulator): State<Arc<Simulator>>,
-    ConnectInfo(line): ConnectInfo<Line>,
+    ConnectInfo(line): ConnectInfo<ConnectionHandle>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -349,7 +349,7 @@ fn deliver(
     call: OpenCall,
     completion: &mut Completion,
     fault: Option<FaultKind>,
-    line: &Line,
+    line: &ConnectionHandle,
     settings: &Settings,
 ) -> Response {
     match fault {

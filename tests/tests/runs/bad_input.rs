@@ -138,7 +138,7 @@ const CASES: &[Case] = &[
     Case {
         name: "no model",
         spoil: |f| f.operator = "[nats]\n".into(),
-        says: &["no model for the generator", "sipdo.toml is the file in force"],
+        says: &["no model for the generator", "sipdo.toml is the file in use"],
         code: 2,
     },
     Case {

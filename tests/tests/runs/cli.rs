@@ -114,7 +114,7 @@ fn from_a_csv_file_to_a_better_prompt() -> Result<()> {
     assert!(eval["gain"]["difference"].as_f64() > Some(0.5), "{eval}");
     let shown = user.well("runs show latest")?;
     assert!(
-        shown.out.contains("prompt ") && !shown.out.contains("Nothing better"),
+        shown.out.contains("prompt ") && !shown.out.contains("No better prompt"),
         "{shown}"
     );
 
@@ -392,13 +392,13 @@ async fn the_exit_code_says_how_it_ended() -> Result<()> {
             "no coordinator answers",
         ),
         ("runs list --coordinator 127.0.0.1:1", 2, "http://"),
-        ("runs list", 6, "no run is kept"),
+        ("runs list", 6, "there is no run in"),
         ("runs lits", 2, "lits"),
         ("runs read nowhere.sipdo", 2, "nowhere.sipdo: "),
         (
             "optimize things/task.toml --simulated --coordinator http://127.0.0.1:1",
             2,
-            "leave one",
+            "omit one",
         ),
         ("optimize things/task.toml --simulated --detach", 2, "sipdo up"),
     ] {
@@ -409,7 +409,7 @@ async fn the_exit_code_says_how_it_ended() -> Result<()> {
     let known =
         user.sipdo("optimize things/task.toml --simulated --model learner=simulator/sim-strong --out nothing")?;
     assert!(
-        known.code == Some(3) && known.out.contains("seed prompt") && known.out.contains("it is kept"),
+        known.code == Some(3) && known.out.contains("seed prompt") && known.out.contains("is kept"),
         "{known}"
     );
     assert_eq!(user.read("nothing/prompt.txt")?, "Answer the question.");

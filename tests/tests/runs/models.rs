@@ -97,7 +97,7 @@ async fn a_model_is_tried_before_it_is_set_and_every_change_is_remembered() -> R
         }
     })
     .await?;
-    for words in ["is removed", "the registry sets nothing here"] {
+    for words in ["is removed", "the registry has no such entry"] {
         let output = sipdo(&cluster, &["models", "unset", "checker"])?;
         assert!(
             output.status.success() && said(&output).contains(words),

@@ -158,7 +158,7 @@ async fn no_secret_and_no_content_leaves_a_process() -> Result<()> {
         "level 1:",
         "conclusion:",
         "simulator/sim-weak",
-        "no run is at work",
+        "no run is in progress",
         "ann on ",
     ] {
         assert!(shown.contains(words), "no {words:?} in\n{shown}");

@@ -16,7 +16,7 @@ use crate::{
 /// Flags of `sipdo agents`.
 #[derive(Debug, Args)]
 pub struct AgentsArgs {
-    /// How long to wait for answers, in milliseconds
+    /// Time to wait for answers, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 400)]
     wait: u32,
 }
@@ -27,7 +27,7 @@ pub struct AgentsArgs {
 /// No coordinator runs.
 pub async fn run(global: &Global, args: &AgentsArgs) -> Outcome {
     let Some(mut session) = global.running(None).await? else {
-        return Err(Failure::unavailable("no local stack runs").hint("`sipdo up` starts one"));
+        return Err(Failure::unavailable("no local stack is running").hint("`sipdo up` starts one"));
     };
     let cards = roll_call(&mut session.api, args.wait).await?;
     if output::json() {

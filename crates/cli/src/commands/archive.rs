@@ -136,9 +136,11 @@ fn records(bytes: &[u8]) -> anyhow::Result<Vec<pb::Record>> {
 /// It has not ended, there is none, or nobody has said yes.
 pub async fn delete(global: &Global, name: &str, yes: bool) -> Outcome {
     if !yes {
-        return Err(Failure::usage(format!("this removes all of run {name}")).hint(format!(
-            "`sipdo runs archive {name}` keeps it in a file; --yes deletes it"
-        )));
+        return Err(
+            Failure::usage(format!("this deletes run {name} and all its messages")).hint(format!(
+                "`sipdo runs archive {name}` writes it to a file first; add --yes to delete it"
+            )),
+        );
     }
     global
         .with_api(Some(name), async |api| {

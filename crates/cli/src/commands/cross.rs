@@ -13,7 +13,7 @@ use crate::{
     client::Api,
     failure::{Exit, Failure, Outcome},
     global::Global,
-    launch::{Order, launch_each},
+    launch::{NewRun, launch_each},
     operator::StackArgs,
     output::{self, Table, clean_line},
     report::{Report, SIMULATED},
@@ -27,7 +27,7 @@ pub async fn run(
     global: &Global,
     stack: &StackArgs,
     config: Option<PathBuf>,
-    order: &Order,
+    order: &NewRun,
     models: &[String],
 ) -> Outcome {
     let learner = Pool::from(Role::Learner);
@@ -71,8 +71,8 @@ async fn nothing_goes_before(api: &mut Api, learner: &Pool) -> Result<(), Failur
     let registry = api.list_models(pb::ListModelsRequest {}).await?.into_inner();
     match registry.models.contains_key(&learner.to_string()) {
         true => Err(
-            Failure::usage("the registry sets the learner's model, and goes before --models")
-                .hint("`sipdo models unset learner` removes it; `sipdo models show learner` says what it is"),
+            Failure::usage("the registry sets the learner's model, which overrides --models")
+                .hint("`sipdo models unset learner` removes that entry; `sipdo models show learner` shows it"),
         ),
         false => Ok(()),
     }
@@ -107,7 +107,7 @@ fn below(report: &Report) -> Vec<String> {
     match &report.gain {
         Some(gain) => lines.push(gain.words()),
         None if report.arms.len() > 1 => {
-            lines.push("no gain can be told: no example was measured with both prompts".into())
+            lines.push("the gain is unknown: no example was measured with both prompts".into())
         }
         None => {}
     }
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(
             below(&Report::of(&run, false)),
             [
-                "no gain can be told: no example was measured with both prompts",
+                "the gain is unknown: no example was measured with both prompts",
                 "not measured: empty 10"
             ]
         );

@@ -8,7 +8,7 @@ use sipdo_protocol::pb;
 use crate::{
     failure::{Exit, Failure, Outcome},
     global::Global,
-    output::{self, Ink},
+    output::{self, Color},
     session::get_run,
 };
 
@@ -22,10 +22,10 @@ pub struct DiffArgs {
     from: Option<u32>,
     /// The second version [default: the best]
     to: Option<u32>,
-    /// Mark changed words, as [-old-] and {+new+} where there is no colour
+    /// Mark changed words; without colour as [-old-] and {+new+}
     #[arg(long, conflicts_with = "unified")]
     words: bool,
-    /// Lines with a little context, as patch reads them
+    /// Print a unified diff, as patch reads it
     #[arg(long)]
     unified: bool,
 }
@@ -96,8 +96,8 @@ fn words(from: &str, to: &str, color: bool) -> String {
     runs.iter()
         .map(|(tag, text)| match tag {
             ChangeTag::Equal => text.clone(),
-            ChangeTag::Delete if color => Ink::Red.paint(text, true),
-            ChangeTag::Insert if color => Ink::Green.paint(text, true),
+            ChangeTag::Delete if color => Color::Red.paint(text, true),
+            ChangeTag::Insert if color => Color::Green.paint(text, true),
             ChangeTag::Delete => format!("[-{text}-]"),
             ChangeTag::Insert => format!("{{+{text}+}}"),
         })
@@ -110,8 +110,8 @@ fn unified(from: &pb::Prompt, to: &pb::Prompt, color: bool) -> String {
     let (old_name, new_name) = (format!("v{}", from.version), format!("v{}", to.version));
     let text = diff.unified_diff().header(&old_name, &new_name).to_string();
     let paint = |line: &str| match line.chars().next() {
-        Some('+') => Ink::Green.paint(line, color),
-        Some('-') => Ink::Red.paint(line, color),
+        Some('+') => Color::Green.paint(line, color),
+        Some('-') => Color::Red.paint(line, color),
         _ => line.to_owned(),
     };
     text.lines().map(|line| paint(line) + "\n").collect()

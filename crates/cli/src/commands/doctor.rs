@@ -14,7 +14,7 @@ use crate::{
     failure::{Exit, Outcome},
     global::Global,
     operator::{self, StackArgs},
-    output::{self, Ink, clean_line},
+    output::{self, Color, clean_line},
     session::shown,
     stack::{children::find_program, layout::Layout, state::State},
 };
@@ -79,12 +79,12 @@ impl Findings {
             .unwrap_or(0);
         let mut text = String::new();
         for Finding { grade, what, words } in &self.0 {
-            let ink = match grade {
-                Grade::Good => Ink::Green,
-                Grade::Note => Ink::Yellow,
-                Grade::Bad => Ink::Red,
+            let grade_color = match grade {
+                Grade::Good => Color::Green,
+                Grade::Note => Color::Yellow,
+                Grade::Bad => Color::Red,
             };
-            let mark = ink.paint(&format!("{:<4}", grade.name()), color);
+            let mark = grade_color.paint(&format!("{:<4}", grade.name()), color);
             let padding = " ".repeat(width - what.chars().count());
             let indented = words.replace('\n', &format!("\n{}", " ".repeat(width + 8)));
             text.push_str(&format!("{mark}  {what}{padding}  {indented}\n"));
@@ -135,7 +135,7 @@ async fn nats_server(findings: &mut Findings) {
         Ok(version) => findings.add(
             Grade::Bad,
             "nats-server",
-            format!("{version}, {}: too old, 2.10.27 or newer is needed\nscripts/get-nats-server.sh installs one into the project's own tools folder; or name one in NATS_SERVER_BIN", shown(&binary)),
+            format!("{version}, {}: too old; sipdo needs 2.10.27 or newer\nscripts/get-nats-server.sh installs one into the project's tools folder; NATS_SERVER_BIN names another one", shown(&binary)),
         ),
         Err(error) => findings.add(Grade::Bad, "nats-server", error.to_string()),
     }
@@ -161,11 +161,11 @@ fn programs(findings: &mut Findings) {
         findings.add(
             Grade::Good,
             "programs",
-            "coordinator, simulator and all five agents are here",
+            "found the coordinator, the simulator and all five agents",
         );
     } else {
         let words = format!(
-            "not found beside this program or on PATH: {}\n`cargo build --workspace` makes all of them",
+            "not found beside this program or on PATH: {}\n`cargo build --workspace` builds all of them",
             missing.join(", ")
         );
         findings.add(Grade::Bad, "programs", words);
@@ -199,7 +199,7 @@ fn local_stack(findings: &mut Findings, layout: &Layout) {
                 );
             } else {
                 let words = format!(
-                    "{whose}, but ended: {}; logs are in {}",
+                    "{whose}, but these processes have ended: {}; logs are in {}",
                     ended.join(", "),
                     layout.logs().display()
                 );
@@ -209,12 +209,12 @@ fn local_stack(findings: &mut Findings, layout: &Layout) {
         Some(_) => findings.add(
             Grade::Note,
             what,
-            "was left behind by a command that died; the next start or `sipdo down` cleans up",
+            "a command that crashed left it behind; the next start or `sipdo down` cleans up",
         ),
         None => findings.add(
             Grade::Note,
             what,
-            format!("does not run; data in {}", layout.root.display()),
+            format!("not running; data in {}", layout.root.display()),
         ),
     }
     if layout.has_data() && !writable(&layout.root) {
@@ -243,7 +243,7 @@ async fn models(findings: &mut Findings, global: &Global, stack: &StackArgs) {
         None => findings.add(
             Grade::Note,
             "sipdo.toml",
-            "there is none here or in the user's configuration directory",
+            "not found here or in the user's configuration directory",
         ),
     }
     let settings = operator::pools(config.as_deref())
@@ -254,7 +254,7 @@ async fn models(findings: &mut Findings, global: &Global, stack: &StackArgs) {
             if config.is_some() { Grade::Bad } else { Grade::Note },
             "models",
             format!(
-                "{}\n`sipdo init` writes a sipdo.toml to fill in; --simulated works without any model",
+                "{}\n`sipdo init` writes a sipdo.toml to complete; --simulated needs no model",
                 failure.message
             ),
         ),
@@ -262,7 +262,10 @@ async fn models(findings: &mut Findings, global: &Global, stack: &StackArgs) {
             findings.add(
                 Grade::Good,
                 "models",
-                format!("every role and pool has one ({} of them); not asked", settings.len()),
+                format!(
+                    "every role and pool has a model ({} in all); not checked",
+                    settings.len()
+                ),
             );
         }
         Ok(settings) => {
@@ -270,7 +273,7 @@ async fn models(findings: &mut Findings, global: &Global, stack: &StackArgs) {
                 let pools: Vec<String> = probed.pools.iter().map(Pool::to_string).collect();
                 let (grade, words) = match &probed.finding {
                     Ok(words) => (Grade::Good, words),
-                    Err(trouble) => (Grade::Bad, &trouble.words),
+                    Err(problem) => (Grade::Bad, &problem.words),
                 };
                 findings.add(grade, probed.label, format!("{words} ({})", pools.join(", ")));
             }
@@ -285,7 +288,7 @@ async fn coordinator(findings: &mut Findings, global: &Global) {
             return findings.add(
                 Grade::Note,
                 "coordinator",
-                "none runs; commands start one when they need it",
+                "not running; commands start one when they need it",
             );
         }
         Err(failure) => return findings.add(Grade::Bad, "coordinator", failure.to_string()),
@@ -314,20 +317,20 @@ async fn coordinator(findings: &mut Findings, global: &Global) {
 fn agents(findings: &mut Findings, cards: &[pb::AgentStatus]) {
     for role in Role::ALL {
         let these: Vec<&pb::AgentStatus> = cards.iter().filter(|card| card.role == role.name()).collect();
-        let troubles: Vec<&str> = these
+        let problems: Vec<&str> = these
             .iter()
             .map(|card| card.trouble.as_str())
-            .filter(|trouble| !trouble.is_empty())
+            .filter(|problem| !problem.is_empty())
             .collect();
         let models: std::collections::BTreeSet<String> = these
             .iter()
             .map(|card| format!("{}/{}", card.endpoint, card.model))
             .collect();
         let models = models.into_iter().collect::<Vec<_>>().join(", ");
-        match (these.len(), troubles.first()) {
+        match (these.len(), problems.first()) {
             (0, _) => findings.add(Grade::Bad, role.name(), "no agent answers"),
             (n, None) => findings.add(Grade::Good, role.name(), format!("{n} with {models}")),
-            (n, Some(trouble)) => findings.add(Grade::Bad, role.name(), format!("{n} with {models}: {trouble}")),
+            (n, Some(problem)) => findings.add(Grade::Bad, role.name(), format!("{n} with {models}: {problem}")),
         }
     }
 }
@@ -358,7 +361,7 @@ fn storage_use(findings: &mut Findings, storage: &pb::Storage) {
     ));
     let (grade, head) = match storage.trouble.as_str() {
         "" => (Grade::Good, "there is room"),
-        trouble => (Grade::Bad, trouble),
+        problem => (Grade::Bad, problem),
     };
     findings.add(grade, "storage", format!("{head}\n{}", lines.join("\n")));
 }
@@ -402,11 +405,11 @@ mod tests {
     #[test]
     fn a_role_that_nobody_plays_is_bad() {
         let mut findings = Findings::default();
-        let card = |role: &str, trouble: &str| pb::AgentStatus {
+        let card = |role: &str, problem: &str| pb::AgentStatus {
             role: role.into(),
             endpoint: "cloud".into(),
             model: "m".into(),
-            trouble: trouble.into(),
+            trouble: problem.into(),
             ..Default::default()
         };
         agents(

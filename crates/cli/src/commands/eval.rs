@@ -15,7 +15,7 @@ use crate::{
     caps::Caps,
     failure::{Failure, Outcome},
     global::Global,
-    launch::{EVAL, Order, launch},
+    launch::{EVAL, NewRun, launch},
     operator::{self, StackArgs},
     output,
 };
@@ -54,7 +54,7 @@ pub struct EvalArgs {
     /// The prompt itself
     #[arg(long, value_name = "TEXT", group = "first")]
     text: Option<String>,
-    /// File with a second prompt, tried on the same examples; `-` reads stdin
+    /// File with a second prompt, measured on the same examples; `-` reads stdin
     #[arg(long, value_name = "FILE", group = "second")]
     against: Option<PathBuf>,
     /// The second prompt itself
@@ -63,16 +63,16 @@ pub struct EvalArgs {
     /// Take the task's seed prompt as the second one
     #[arg(long, group = "second")]
     against_seed: bool,
-    /// Another data set in the same form as the task's, instead of its held-out examples
+    /// Another data set in the format of the task's, used instead of its held-out examples
     #[arg(long, value_name = "FILE", conflicts_with = "split")]
     data: Option<PathBuf>,
-    /// Which of the task's examples
+    /// Which of the task's examples to use
     #[arg(long, value_name = "SPLIT", default_value = "test")]
     split: Split,
-    /// Only the first N of them
+    /// Use only the first N examples
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
-    /// Answer with each of these models in turn, one run for each: does the prompt carry over?
+    /// Measure with each of these models in turn, one run per model
     #[arg(long, value_name = "ENDPOINT/MODEL,..", value_delimiter = ',')]
     models: Vec<String>,
     #[command(flatten)]
@@ -104,7 +104,7 @@ pub async fn run(global: &Global, args: &EvalArgs) -> Outcome {
         output::plural(prompts.len() as u64, "prompt"),
         output::plural(file.task.test.len() as u64, "example")
     ));
-    let order = Order {
+    let order = NewRun {
         models: optimize::models(&file, &[])?,
         task: file.task,
         strategy: EVAL.into(),
@@ -178,7 +178,7 @@ fn choose(task: &mut Task, args: &EvalArgs) -> Result<(), Failure> {
     task.train.clear();
     if task.test.is_empty() {
         return Err(Failure::usage("the task has no held-out examples")
-            .hint("give it a [data.test], or try the seed examples with --split train"));
+            .hint("give it a [data.test], or use the seed examples with --split train"));
     }
     Ok(())
 }

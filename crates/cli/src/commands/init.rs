@@ -30,7 +30,7 @@ Examples:
   sipdo init                                     asks
   sipdo init counting --data things.csv --description \"Count things.\"")]
 pub struct InitArgs {
-    /// Folder to make [default: asked, or the data file's name]
+    /// Folder to create [default: asks, or uses the data file's name]
     dir: Option<PathBuf>,
     /// Name of the task [default: the folder's]
     #[arg(long)]
@@ -44,19 +44,19 @@ pub struct InitArgs {
     /// Labelled examples: CSV, TSV, JSONL or JSON; copied into the folder
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
-    /// Column of the input [default: by its name]
+    /// Column of the input [default: chosen by its name]
     #[arg(long, value_name = "COLUMN")]
     input: Option<String>,
-    /// Column of the target [default: by its name]
+    /// Column of the target [default: chosen by its name]
     #[arg(long, value_name = "COLUMN")]
     target: Option<String>,
-    /// How answers are marked [default: by the targets]
+    /// How answers are graded [default: chosen by the targets]
     #[arg(long, value_parser = METRICS)]
     metric: Option<String>,
-    /// Never ask
+    /// Never ask a question
     #[arg(long)]
     no_input: bool,
-    /// Write into a folder that holds a task already
+    /// Write into a folder that already contains a task
     #[arg(long)]
     force: bool,
 }
@@ -84,7 +84,7 @@ pub fn run(args: &InitArgs) -> Outcome {
     let task = answers.folder.join("task.toml");
     if task.exists() && !args.force {
         return Err(
-            Failure::usage(format!("{} is there already", shown(&task))).hint("name another folder, or give --force")
+            Failure::usage(format!("{} exists already", shown(&task))).hint("name another folder, or give --force")
         );
     }
     fs::create_dir_all(&answers.folder)?;
@@ -95,7 +95,7 @@ pub fn run(args: &InitArgs) -> Outcome {
     let loaded = super::optimize::load(&task)
         .map_err(|failure| failure.hint(format!("correct {}, and see docs/tasks.md", shown(&task))))?;
     output::note(&format!(
-        "{} seed examples, {} held-out; next:\n  sipdo optimize {} --dry-run      what it will cost, roughly\n  sipdo optimize {} --simulated    no key, no account; simulated scores say nothing of real models",
+        "{} seed examples, {} held-out; next:\n  sipdo optimize {} --dry-run      an estimate of the cost\n  sipdo optimize {} --simulated    no key, no account; simulated scores say nothing about real models",
         loaded.task.train.len(),
         loaded.task.test.len(),
         shown(&task),
@@ -129,7 +129,10 @@ impl Asker {
             io::stderr().flush()?;
             let mut line = String::new();
             if io::stdin().lock().read_line(&mut line)? == 0 {
-                return Err(Failure::new(Exit::Interrupted, "no more answers"));
+                return Err(Failure::new(
+                    Exit::Interrupted,
+                    "the input ended before all questions were answered",
+                ));
             }
             match (line.trim(), proposal) {
                 ("", Some(proposal)) => return Ok(Some(proposal.to_owned())),
@@ -141,7 +144,7 @@ impl Asker {
 
     fn need(&self, given: Option<&str>, question: &str, proposal: Option<&str>, flag: &str) -> Result<String, Failure> {
         self.get(given, question, proposal)?
-            .ok_or_else(|| Failure::usage(format!("{flag} is needed where nobody can be asked")))
+            .ok_or_else(|| Failure::usage(format!("{flag} is required: there is no terminal to ask on")))
     }
 }
 
@@ -211,7 +214,7 @@ fn answers(args: &InitArgs, asker: &Asker) -> Result<Answers, Failure> {
     let proposed = propose_metric(&targets);
     let metric = asker.need(
         args.metric.as_deref(),
-        "How are answers marked?",
+        "How are answers graded?",
         Some(proposed),
         "--metric",
     )?;
@@ -280,7 +283,7 @@ fn bring_data(answers: &Answers) -> Result<String, Failure> {
     if !same {
         if there.exists() {
             return Err(Failure::usage(format!(
-                "{} is there already and is another file",
+                "{} exists already and is another file",
                 shown(&there)
             )));
         }
@@ -294,12 +297,12 @@ fn write_operator_file(folder: &Path) -> Result<(), Failure> {
     let file = folder.join(FILE_NAME);
     // A file here would go before the user's own: nothing is written where one is in force already.
     if let Some(there) = crate::operator::operator_file(&crate::operator::StackArgs::default(), Some(folder))? {
-        output::note(&format!("models: {} is used", shown(&there)));
+        output::note(&format!("models: using {}", shown(&there)));
         return Ok(());
     }
     fs::write(&file, OPERATOR_FILE)?;
     output::note(&format!(
-        "wrote {} (all commented out: name your models there)",
+        "wrote {} (everything is commented out: enter your models there)",
         shown(&file)
     ));
     Ok(())
@@ -351,7 +354,7 @@ mod tests {
         );
         sipdo_agent::settings::Settings::load(&folder.join(FILE_NAME)).unwrap();
         let failure = run(&args(&csv(dir.path()), &folder)).unwrap_err();
-        assert!(failure.message.contains("is there already"), "{failure}");
+        assert!(failure.message.contains("exists already"), "{failure}");
     }
 
     #[test]

@@ -24,14 +24,14 @@ pub use choice::split;
 /// The commands of `sipdo models`.
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
-    /// List what the registry sets
+    /// List the registry's entries
     List,
-    /// Show which model each role's next job uses, and what decides it
+    /// Show which model each role's next job uses, and which setting decides it
     Show(show::ShowArgs),
-    /// Set the model of a role, for the whole deployment or for one run; an agent tries it first
+    /// Set the model of a role, for the whole deployment or for one run; an agent checks it first
     #[command(after_help = SET_HELP)]
     Set(SetArgs),
-    /// Remove what the registry sets for a role: agents go back to the run's or their own model
+    /// Remove the registry's entry for a role: its agents use the run's or their own model again
     Unset(UnsetArgs),
     /// Show who changed what, and when
     History(HistoryArgs),
@@ -43,33 +43,33 @@ Examples:
   sipdo models set checker openai/gpt-5-mini --run latest --temperature 0
   sipdo models set checker_a --endpoint router meta/llama-4   one named pool of the checkers
 
-What is not given stays as it is set. The model is tried first: the endpoint's list of models is asked, and where that does not
-settle it, a completion of a few tokens is bought. --no-probe sets it untried.";
+Settings that are not given do not change. An agent checks the model first: it reads the endpoint's list of models, and if the model is not
+listed, it buys a completion of a few tokens. --no-probe skips the check.";
 
 /// Flags of `sipdo models set`.
 #[derive(Debug, Args)]
 pub struct SetArgs {
     /// The role, or ROLE_POOL for a named pool of it
     role: Pool,
-    /// Endpoint (by the operator's name for it) and model, as ENDPOINT/MODEL; MODEL alone leaves the endpoint as it is
+    /// Endpoint (as the operator named it) and model, as ENDPOINT/MODEL; MODEL alone does not change the endpoint
     #[arg(value_name = "ENDPOINT/MODEL")]
     model: Option<String>,
-    /// The endpoint's name; ENDPOINT/MODEL is then the model's name alone, slashes and all
+    /// The endpoint's name; then the argument is the model's name alone, with its slashes
     #[arg(long, value_name = "NAME")]
     endpoint: Option<String>,
-    /// Only for this run
+    /// For this run only
     #[arg(long)]
     run: Option<String>,
     /// Sampling temperature
     #[arg(long, value_name = "0..2", value_parser = temperature)]
     temperature: Option<f64>,
-    /// Longest completion in tokens
+    /// Maximum length of a completion, in tokens
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_tokens: Option<u32>,
-    /// Seconds for one call, at most an hour
+    /// Time limit of one call in seconds, at most an hour
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     timeout: Option<u32>,
-    /// Set it without having an agent try it
+    /// Set the model without a check by an agent
     #[arg(long)]
     no_probe: bool,
 }
@@ -79,7 +79,7 @@ pub struct SetArgs {
 pub struct UnsetArgs {
     /// The role, or ROLE_POOL for a named pool of it
     role: Pool,
-    /// Only for this run
+    /// For this run only
     #[arg(long)]
     run: Option<String>,
 }
@@ -87,9 +87,9 @@ pub struct UnsetArgs {
 /// Flags of `sipdo models history`.
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// Only this role's, or ROLE_POOL's
+    /// Entries of this role only, or of ROLE_POOL
     role: Option<Pool>,
-    /// Only this run's
+    /// Entries of this run only
     #[arg(long)]
     run: Option<String>,
 }
@@ -120,7 +120,7 @@ async fn list(global: &Global) -> Outcome {
             if output::json() {
                 output::json_line(&json::message("ListModelsResponse", &registry)?)?;
             } else if registry.models.is_empty() {
-                output::note("the registry sets nothing: every agent uses the model that it was started with");
+                output::note("the registry is empty: every agent uses the model that it was started with");
             } else {
                 output::data(&table(&registry).render(output::stdout_color()))?;
             }
@@ -208,7 +208,7 @@ fn given(args: &SetArgs) -> Result<pb::ModelChoice, Failure> {
         timeout_seconds: args.timeout,
     };
     if choice == pb::ModelChoice::default() {
-        return Err(Failure::usage("nothing is set").hint(
+        return Err(Failure::usage("there is nothing to set").hint(
             "give ENDPOINT/MODEL, --temperature, --max-tokens or --timeout; `sipdo models unset` removes an entry",
         ));
     }
@@ -229,8 +229,8 @@ async fn unset(global: &Global, args: &UnsetArgs) -> Outcome {
             };
             api.set_model(request).await?;
             output::note(&match was_set {
-                true => format!("{}: what the registry set is removed, from the next job on", args.role),
-                false => format!("{}: the registry sets nothing here", args.role),
+                true => format!("{}: the registry's entry is removed, from the next job on", args.role),
+                false => format!("{}: the registry has no such entry", args.role),
             });
             Ok(Exit::Ok)
         })

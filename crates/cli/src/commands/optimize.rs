@@ -18,7 +18,7 @@ use crate::{
     failure::{Exit, Failure, Outcome},
     forecast::Estimate,
     global::Global,
-    launch::{Order, launch},
+    launch::{NewRun, launch},
     operator::{self, StackArgs},
     output,
     session::shown,
@@ -26,12 +26,12 @@ use crate::{
 
 const AFTER_HELP: &str = "\
 Examples:
-  sipdo optimize task.toml --dry-run              what it will cost, roughly
+  sipdo optimize task.toml --dry-run              an estimate of the cost
   sipdo optimize task.toml --simulated            no key, no account
   sipdo optimize task.toml --budget-calls 500 --set strategy.levels=5
   sipdo optimize task.toml --model learner=openai/gpt-5-nano
 
-Ctrl-C once stops early, keeps the best prompt and tests it; twice leaves the run to be resumed.";
+Ctrl-C once stops the run early: the best prompt is kept and tested; twice leaves the run, to be resumed later.";
 
 /// Flags of `sipdo optimize`.
 #[derive(Debug, Args)]
@@ -40,33 +40,33 @@ pub struct OptimizeArgs {
     /// The task file
     #[arg(value_name = "TASK.toml")]
     task: PathBuf,
-    /// Print what the run will cost, roughly, and stop
+    /// Print an estimate of the cost, and stop
     #[arg(long)]
     dry_run: bool,
     /// Strategy [default: the task file's, else sipdo]
     #[arg(long, value_name = "NAME")]
     strategy: Option<String>,
-    /// Set an option of the strategy; the value is JSON, or text as it is
+    /// Set an option of the strategy; the value is JSON or plain text
     #[arg(long, value_name = "strategy.KEY=VALUE")]
     set: Vec<String>,
-    /// All randomness of the run comes from it
+    /// Seed of the run's random choices
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     #[command(flatten)]
     caps: Caps,
-    /// Use this model for a role in this run; endpoints by the operator's names
+    /// Use this model for a role in this run; the operator's file names the endpoints
     #[arg(long, value_name = "ROLE=ENDPOINT/MODEL")]
     model: Vec<String>,
     /// Folder for the results [default: ./sipdo-out/RUN]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// UUID that makes the creation idempotent: the same id is the same run
+    /// UUID of the request: the same id never creates a second run
     #[arg(long, value_name = "UUID")]
     request_id: Option<Uuid>,
-    /// Create the run and do not watch it; needs a stack that stays
+    /// Create the run and do not watch it; needs a stack that keeps running
     #[arg(long)]
     detach: bool,
-    /// Refuse to start where voters use the same model
+    /// Refuse to start if voters use the same model
     #[arg(long)]
     require_independent: bool,
     #[command(flatten)]
@@ -104,7 +104,7 @@ pub async fn run(global: &Global, args: &OptimizeArgs) -> Outcome {
         }
         return Ok(Exit::Ok);
     }
-    let order = Order {
+    let order = NewRun {
         models,
         task: file.task,
         strategy: file.strategy,
@@ -252,7 +252,9 @@ fn set_option(options: &mut Value, assignment: &str) -> Result<(), Failure> {
     let wrong = |problem: &str| {
         Failure::usage(format!("--set {assignment}: {problem}")).hint("write for example --set strategy.levels=5")
     };
-    let (key, value) = assignment.split_once('=').ok_or_else(|| wrong("there is no `=`"))?;
+    let (key, value) = assignment
+        .split_once('=')
+        .ok_or_else(|| wrong("there is no `=` in it"))?;
     let key = key
         .trim()
         .strip_prefix("strategy.")
@@ -268,7 +270,7 @@ fn set_option(options: &mut Value, assignment: &str) -> Result<(), Failure> {
         }
         let table = place
             .as_object_mut()
-            .ok_or_else(|| wrong("a part of the key is a value already, not a table"))?;
+            .ok_or_else(|| wrong("a part of the key names a value, not a table"))?;
         place = table.entry(part).or_insert(Value::Null);
     }
     *place = value;

@@ -31,33 +31,33 @@ use crate::{
 pub enum RunsCommand {
     /// List runs, newest first
     List(ListArgs),
-    /// Show one run: where it stands, its prompts, what it cost
+    /// Show one run: its state, its prompts, its cost
     Show(RunArg),
-    /// Watch a run from its start; Ctrl-C stops watching, the run goes on
+    /// Watch a run from its start; Ctrl-C stops watching, and the run continues
     Watch(RunArg),
-    /// Draw where a run's time and money went, one lane for each role
+    /// Draw a run's time and cost as a chart, one lane per role
     #[command(after_help = "Example: sipdo runs trace latest --iteration 3 --jobs")]
     Trace(TraceArgs),
-    /// Watch live what every role does
+    /// Watch live what each role does
     Top(TopArgs),
-    /// End a run now: its prompts are kept, untested
+    /// End a run now; its prompts are kept, untested
     Cancel(RunArg),
-    /// End a run early: keep the best prompt and test it
+    /// End a run early; the best prompt is kept and tested
     Stop(RunArg),
-    /// Issue nothing new until it is resumed
+    /// Pause a run: no new jobs until it is resumed
     Pause(RunArg),
-    /// Let a paused or left run go on, and watch it; starts a local stack where none runs
+    /// Continue a paused or unfinished run and watch it; starts a local stack if none is running
     Resume(ResumeArgs),
     /// Replace the caps of a run
     #[command(after_help = "Example: sipdo runs budget latest --budget-calls 2000")]
     Budget(BudgetArgs),
     /// Write a run's prompt, report and data into a folder
     Export(ExportArgs),
-    /// Print a run's journal, one JSON object for each message
+    /// Print a run's journal, one JSON object per message
     ExportJournal(RunArg),
-    /// Keep a run in one file, whole
+    /// Write a whole run into one file
     Archive(ArchiveArgs),
-    /// Show the run that a file of `archive` keeps; stores nothing
+    /// Show the run in a file that `archive` wrote; stores nothing
     Read(ReadArgs),
     /// Remove an ended run and all its messages
     Delete(DeleteArgs),
@@ -73,7 +73,7 @@ pub struct RunArg {
 /// Flags of `sipdo runs list`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// At most this many
+    /// Maximum number of runs
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     limit: u32,
 }
@@ -83,7 +83,7 @@ pub struct ListArgs {
 pub struct ResumeArgs {
     /// The run, or `latest`
     run: String,
-    /// Only ask; do not watch
+    /// Only send the request; do not watch
     #[arg(long)]
     detach: bool,
     /// Folder for the results [default: ./sipdo-out/RUN]
@@ -133,7 +133,7 @@ pub struct ReadArgs {
 pub struct DeleteArgs {
     /// The run
     run: String,
-    /// Do it: nothing brings the run back but an archive
+    /// Confirm: only an archive can bring the run back
     #[arg(long)]
     yes: bool,
 }
@@ -212,29 +212,31 @@ async fn watch_with(session: &mut crate::session::Session, name: &str) -> Outcom
     let summary = get_run(&mut session.api, &run).await?.summary.unwrap_or_default();
     if session.stack.is_some() && !is_over(summary.state()) {
         return Err(
-            Failure::unavailable(format!("no agents run, so run {run} does not go on")).hint(format!(
-                "`sipdo runs resume {run}` starts a local stack and watches it; `sipdo up` starts one that stays"
+            Failure::unavailable(format!("no agents are running, so run {run} makes no progress")).hint(format!(
+                "`sipdo runs resume {run}` starts a local stack and watches the run; `sipdo up` starts a stack that keeps running"
             )),
         );
     }
     match follow(&mut session.api, &run, None, &[], FirstInterrupt::LeavesRun).await? {
-        End::Over(run) => launch::tell_end(&run, session.simulated(), None),
+        End::Over(run) => launch::print_end(&run, session.simulated(), None),
         End::Left => {
-            output::note(&format!("the run goes on: `sipdo runs watch {run}` watches again"));
+            output::note(&format!("the run continues; `sipdo runs watch {run}` watches it again"));
             Ok(Exit::Interrupted)
         }
     }
 }
 
 async fn ask(global: &Global, name: &str, kind: Kind) -> Outcome {
-    if let Some(silence) = offline_control::silence(global, name).await {
-        return offline_control::ask(name, kind, silence).await;
+    if let Some(unreachable) = offline_control::unreachable(global, name).await {
+        return offline_control::ask(name, kind, unreachable).await;
     }
     global
         .with_api(Some(name), async |api| {
             let run = run_named(api, name).await?;
             control(api, &run, kind, None).await?;
-            output::note(&format!("{run}: asked; `sipdo runs show {run}` says where it stands"));
+            output::note(&format!(
+                "{run}: request sent; `sipdo runs show {run}` shows the run's state"
+            ));
             Ok(Exit::Ok)
         })
         .await
@@ -246,8 +248,8 @@ async fn budget(global: &Global, args: &BudgetArgs) -> Outcome {
         return Err(Failure::usage("no cap is given")
             .hint("give --budget-calls, --budget-tokens, --budget-usd or --budget-seconds"));
     }
-    if let Some(silence) = offline_control::silence(global, &args.run).await {
-        return offline_control::set_budget(&args.run, &args.caps, silence).await;
+    if let Some(unreachable) = offline_control::unreachable(global, &args.run).await {
+        return offline_control::set_budget(&args.run, &args.caps, unreachable).await;
     }
     global
         .with_api(Some(&args.run), async |api| {
@@ -256,15 +258,15 @@ async fn budget(global: &Global, args: &BudgetArgs) -> Outcome {
             // A cap that is not named stays as it is.
             let budget = args.caps.over(summary.budget.map(Into::into).unwrap_or_default());
             control(api, &summary.run, Kind::SetBudget, Some(budget.into())).await?;
-            output::note(&format!("{}: new caps asked", summary.run));
+            output::note(&format!("{}: request for new caps sent", summary.run));
             Ok(Exit::Ok)
         })
         .await
 }
 
 async fn resume(global: &Global, args: &ResumeArgs) -> Outcome {
-    if let Some(silence) = offline_control::silence(global, &args.run).await {
-        return offline_control::ask(&args.run, Kind::Resume, silence).await;
+    if let Some(unreachable) = offline_control::unreachable(global, &args.run).await {
+        return offline_control::ask(&args.run, Kind::Resume, unreachable).await;
     }
     let mut session = launch::reach_with_agents(global, &args.stack, Some(&args.run)).await?;
     let outcome = resume_with(&mut session, args).await;
@@ -283,7 +285,7 @@ async fn resume_with(session: &mut crate::session::Session, args: &ResumeArgs) -
         control(&mut session.api, &run, Kind::Resume, None).await?;
     }
     if args.detach && session.stack.is_none() {
-        output::note(&format!("{run} goes on; `sipdo runs watch {run}` watches it"));
+        output::note(&format!("{run} continues; `sipdo runs watch {run}` watches it"));
         return Ok(Exit::Ok);
     }
     launch::watch_to_end(session, &run, args.out.as_deref()).await

@@ -10,7 +10,7 @@ use crate::{
     output::{self, Table},
     report::Report,
     session::get_run,
-    words::{amount_words, at_once, is_over, level_words, prompt_name, score_words, state_name},
+    words::{amount_words, cancel_hint, is_over, level_words, prompt_name, score_words, state_name},
 };
 
 /// Shows a run.
@@ -56,7 +56,7 @@ fn dead_letters(run: &pb::Run) -> String {
     }
     let total = output::plural(run.dead_letters_total, "message");
     let mut text =
-        format!("\n{total} about this run could not be handled and counted for nothing (dead letters); the last:\n");
+        format!("\n{total} about this run could not be processed and were ignored (dead letters); the last ones:\n");
     for letter in &run.dead_letters {
         let reason = output::short(&letter.reason, 160);
         text.push_str(&format!("  {} {}: {reason}\n", output::when(letter.at_ms), letter.role));
@@ -95,11 +95,11 @@ fn standing(run: &pb::Run, report: &Report) -> String {
         lines.push(format!(
             "stopping early: prompt v{} is tested first; {}",
             summary.prompt_version,
-            at_once(&summary.run)
+            cancel_hint(&summary.run)
         ));
     }
     if !summary.coordinator.is_empty() {
-        lines.push(format!("led by {}", summary.coordinator));
+        lines.push(format!("coordinator: {}", summary.coordinator));
     }
     lines.extend(report.model_changes());
     lines.extend(run.warnings.iter().map(|warning| format!("warning: {warning}")));
@@ -188,7 +188,7 @@ mod tests {
         assert!(told.contains("level 2/3"), "{told}");
         assert!(told.contains("waiting: learner (e/m)"), "{told}");
         assert!(
-            told.contains("stopping early: prompt v4 is tested first; `sipdo runs cancel r1` ends it at once"),
+            told.contains("stopping early: prompt v4 is tested first; `sipdo runs cancel r1` ends it now and keeps its prompts, untested"),
             "{told}"
         );
         (summary.stopping, summary.levels) = (false, 0);

@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "Example: sipdo up --agents learner=3 --agents checker_a=1 --agents checker_b=1")]
 pub struct UpArgs {
-    /// How many agents of a role, or ROLE_POOL for a named pool of it [default: one of each, and of each pool that sipdo.toml names]
+    /// Number of agents of a role, or of ROLE_POOL for a named pool [default: one per role, and one per pool that sipdo.toml names]
     #[arg(long, value_name = "ROLE=N", value_parser = agents)]
     agents: Vec<(Pool, u32)>,
     /// Port of the coordinator [default: a free one]
@@ -47,11 +47,11 @@ pub async fn up(global: &Global, args: &UpArgs) -> Outcome {
     if let Some(state) = stack::running(&layout) {
         if state.is_owned() {
             return Err(
-                Failure::unavailable("a running `sipdo` command has a private stack in this folder")
-                    .hint("wait for it, or name another folder with --data-dir"),
+                Failure::unavailable("a running `sipdo` command uses this folder for its private stack")
+                    .hint("wait until it ends, or name another folder with --data-dir"),
             );
         }
-        output::note("the local stack runs already");
+        output::note("the local stack is running already");
         return print(&layout, &state);
     }
     let config = operator::operator_file(&args.stack, None)?;
@@ -80,7 +80,7 @@ pub async fn up(global: &Global, args: &UpArgs) -> Outcome {
         return Ok(Exit::Interrupted);
     }
     let state = stack.leave();
-    output::note("the local stack is up; `sipdo down` takes it down");
+    output::note("the local stack is running; `sipdo down` stops it");
     print(&layout, &state)
 }
 
@@ -94,9 +94,9 @@ pub async fn down(global: &Global) -> Outcome {
         found |= stack::take_down(&layout).await?;
     }
     output::note(if found {
-        "the local stack is down; its runs are kept"
+        "the local stack is stopped; its runs are kept"
     } else {
-        "no local stack runs"
+        "no local stack is running"
     });
     Ok(Exit::Ok)
 }
@@ -114,7 +114,7 @@ pub fn status(global: &Global) -> Outcome {
         }
     }
     if !any {
-        output::note("no local stack runs; `sipdo up` starts one");
+        output::note("no local stack is running; `sipdo up` starts one");
         return Ok(Exit::Unavailable);
     }
     Ok(Exit::Ok)
@@ -159,7 +159,7 @@ fn print(layout: &Layout, state: &State) -> Outcome {
     ));
     if let Some(simulator) = &state.simulator {
         text.push_str(&format!(
-            "simulator    {simulator}  (simulated models: scores say nothing of real ones)\n"
+            "simulator    {simulator}  (simulated models: scores say nothing about real models)\n"
         ));
     }
     if let Some(config) = &state.config {

@@ -28,10 +28,10 @@ const RUNS: u32 = 50;
 /// Flags of `sipdo runs top`.
 #[derive(Debug, Args)]
 pub struct TopArgs {
-    /// Seconds between two looks
+    /// Seconds between two updates
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     every: f64,
-    /// Look so many times, then end [default: until Ctrl-C; once where stdout is no terminal]
+    /// Number of updates [default: until Ctrl-C; one if stdout is no terminal]
     #[arg(long, short = 'n', value_name = "N")]
     times: Option<u64>,
 }
@@ -49,13 +49,13 @@ pub async fn run(global: &Global, args: &TopArgs) -> Outcome {
     let times = args.times.or((!output::animated()).then_some(1));
     global
         .with_api(None, async |api| {
-            let (mut before, mut drawn, mut looks) = (Look::default(), 0, 0);
+            let (mut before, mut drawn, mut updates) = (Snapshot::default(), 0, 0);
             loop {
-                let look = Look::now(api).await?;
+                let snapshot = Snapshot::now(api).await?;
                 if output::json() {
-                    output::json_line(&look.json()?)?;
+                    output::json_line(&snapshot.json()?)?;
                 } else {
-                    let text = look.text(&before, output::stdout_columns().filter(|_| terminal));
+                    let text = snapshot.text(&before, output::stdout_columns().filter(|_| terminal));
                     // Up over what was drawn before, and clear from there.
                     let up = if drawn > 0 && terminal {
                         format!("\x1b[{drawn}A\x1b[0J")
@@ -65,11 +65,11 @@ pub async fn run(global: &Global, args: &TopArgs) -> Outcome {
                     output::data(&format!("{up}{text}"))?;
                     drawn = text.lines().count();
                 }
-                looks += 1;
-                if times.is_some_and(|times| looks >= times) {
+                updates += 1;
+                if times.is_some_and(|times| updates >= times) {
                     return Ok(Exit::Ok);
                 }
-                before = look;
+                before = snapshot;
                 tokio::time::sleep(every).await;
             }
         })
@@ -78,7 +78,7 @@ pub async fn run(global: &Global, args: &TopArgs) -> Outcome {
 
 /// What is seen at one moment.
 #[derive(Default)]
-struct Look {
+struct Snapshot {
     at: Option<Instant>,
     agents: Vec<pb::AgentStatus>,
     runs: Vec<pb::Summary>,
@@ -94,12 +94,12 @@ struct Role {
     trouble: String,
 }
 
-impl Look {
+impl Snapshot {
     async fn now(api: &mut Api) -> Result<Self, Failure> {
         let agents = roll_call(api, ROLL_CALL_MS).await?;
         let mut runs = newest(api, RUNS).await?;
         runs.retain(|run| !is_over(run.state()));
-        Ok(Look {
+        Ok(Snapshot {
             at: Some(Instant::now()),
             agents,
             runs,
@@ -127,7 +127,7 @@ impl Look {
     }
 
     /// The tables, with lines no longer than the terminal that they are drawn on again and again.
-    fn text(&self, before: &Look, columns: Option<usize>) -> String {
+    fn text(&self, before: &Snapshot, columns: Option<usize>) -> String {
         let cut = |table: Table| output::cut(&table.render(false), columns);
         let mut table =
             Table::new(&["role", "agents", "busy", "jobs/s", "done", "model", "trouble"]).right(&[1, 2, 3, 4]);
@@ -152,7 +152,7 @@ impl Look {
         let mut text = headed(&cut(table));
         text.push('\n');
         if self.runs.is_empty() {
-            text.push_str("no run is at work\n");
+            text.push_str("no run is in progress\n");
             return text;
         }
         let mut table = Table::new(&["run", "task", "state", "level", "jobs", "spent", "waiting for"]).right(&[4]);
@@ -171,8 +171,8 @@ impl Look {
         text
     }
 
-    /// Jobs a second since the look before, where there was one and nobody has left.
-    fn speed(&self, before: &Look, done: u64, earlier: Option<u64>) -> String {
+    /// Jobs a second since the snapshot before, where there was one and nobody has left.
+    fn speed(&self, before: &Snapshot, done: u64, earlier: Option<u64>) -> String {
         let (Some(now), Some(then), Some(earlier)) = (self.at, before.at, earlier) else {
             return "-".into();
         };
@@ -197,7 +197,7 @@ impl Look {
 /// A table with its first line as a heading.
 fn headed(table: &str) -> String {
     match table.split_once('\n') {
-        Some((head, rows)) => format!("{}\n{rows}", output::Ink::Bold.paint(head, output::stdout_color())),
+        Some((head, rows)) => format!("{}\n{rows}", output::Color::Bold.paint(head, output::stdout_color())),
         None => table.to_owned(),
     }
 }
@@ -206,7 +206,7 @@ fn headed(table: &str) -> String {
 mod tests {
     use super::*;
 
-    fn look(at: Instant, done: u64) -> Look {
+    fn snapshot(at: Instant, done: u64) -> Snapshot {
         let card = |agent: &str, busy| pb::AgentStatus {
             role: "learner".into(),
             agent: agent.into(),
@@ -217,7 +217,7 @@ mod tests {
             done,
             ..Default::default()
         };
-        Look {
+        Snapshot {
             at: Some(at),
             agents: vec![card("a", 3), card("b", 4)],
             runs: Vec::new(),
@@ -227,14 +227,14 @@ mod tests {
     #[test]
     fn agents_of_a_role_are_one_line_with_their_speed() {
         let start = Instant::now();
-        let (before, now) = (look(start, 100), look(start + Duration::from_secs(2), 110));
+        let (before, now) = (snapshot(start, 100), snapshot(start + Duration::from_secs(2), 110));
         let text = now.text(&before, None);
         let line = text.lines().find(|line| line.starts_with("learner")).unwrap();
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words, ["learner", "2", "7/32", "10.0", "220", "e/m"], "{text}");
-        assert!(text.contains("no run is at work"), "{text}");
+        assert!(text.contains("no run is in progress"), "{text}");
         assert!(
-            now.text(&Look::default(), None).contains(" - "),
+            now.text(&Snapshot::default(), None).contains(" - "),
             "nothing to compare with"
         );
     }

@@ -31,10 +31,10 @@ const PAGE: i32 = 5_000;
 pub struct TraceArgs {
     /// The run, or `latest`
     run: String,
-    /// Only this level, 0 for what came before the first, or `conclusion`
+    /// Show one level only; 0 is the time before the first level; `conclusion` is the end
     #[arg(long, value_name = "N", value_parser = iteration)]
     iteration: Option<Iteration>,
-    /// A row for each job, besides the lanes
+    /// Also print a row per job
     #[arg(long)]
     jobs: bool,
 }
@@ -91,7 +91,7 @@ pub async fn run(global: &Global, args: &TraceArgs) -> Outcome {
                 let what = args
                     .iteration
                     .map_or("job".to_owned(), |it| format!("job of {}", it.words()));
-                return Err(Failure::new(Exit::NotFound, format!("run {run} has issued no {what}")));
+                return Err(Failure::new(Exit::NotFound, format!("run {run} has no {what}")));
             } else {
                 output::data(&draw(&run, &jobs, args.jobs))?;
             }
@@ -133,16 +133,12 @@ fn draw(run: &str, jobs: &[pb::JobLine], each: bool) -> String {
         text.push('\n');
         text.push_str(&part(iteration, &jobs, each));
     }
-    text.push_str("\n·  waits in the queue   ▒  in the agent   █  the model is called");
+    text.push_str("\n·  waiting in the queue   ▒  in the agent   █  waiting for the model");
     let unpriced = jobs
         .iter()
         .filter_map(|job| job.done.as_ref()?.usage.as_ref())
         .any(unpriced);
-    text.push_str(if unpriced {
-        "   ?  a price that is unknown\n"
-    } else {
-        "\n"
-    });
+    text.push_str(if unpriced { "   ?  unknown price\n" } else { "\n" });
     text
 }
 
@@ -330,7 +326,7 @@ mod tests {
         let lane = text.lines().find(|line| line.starts_with("learner")).unwrap();
         assert!(lane.ends_with(" ?") && !lane.contains('$'), "{text}");
         assert!(
-            text.contains("$1.00 + ?") && text.contains("?  a price that is unknown"),
+            text.contains("$1.00 + ?") && text.contains("?  unknown price"),
             "{text}"
         );
         assert!(!draw("r1", &[priced], false).contains('?'));

@@ -15,15 +15,15 @@ impl Report {
         let found = self.found_version;
         if self.state == state_name(pb::State::Cancelled) {
             format!(
-                "The run was cancelled: nothing is concluded. It stood on prompt v{}: `sipdo prompt {}` prints it.",
+                "The run was cancelled without a result. Its last prompt is v{}: `sipdo prompt {}` prints it.",
                 self.best_version, self.run
             )
         } else if !self.failure.is_empty() {
             format!("The run failed: {}", clean_line(&self.failure))
         } else if !self.ended {
-            format!("The run has not ended; it stands on prompt v{}.", self.best_version)
+            format!("The run has not ended; its current prompt is v{}.", self.best_version)
         } else if found == 0 && self.best_version == 0 {
-            "Nothing better than the seed prompt was found: it is kept.".into()
+            "No better prompt was found: the seed prompt is kept.".into()
         } else if let (Some(verdict), true) = (self.verdict, found != 0) {
             let kept = match self.reverted {
                 true => "The seed prompt is kept; `candidate.txt` has the other one".to_owned(),
@@ -424,7 +424,7 @@ pub(crate) mod tests {
     fn the_text_says_scores_gain_cost_and_doubts() {
         let text = Report::of(&run(), false).text();
         for part in [
-            "Run r1: task counting, strategy sipdo, finished after 48 s",
+            "Run r1: task counting, strategy sipdo, finished after 48s",
             "Prompt v2 is kept.",
             "seed prompt      60.0 %   50.0 to 75.0     60     40             0",
             "final prompt     96.0 %   50.0 to 75.0     95      4             1",

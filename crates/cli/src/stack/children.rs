@@ -70,7 +70,7 @@ pub fn find_program(name: &str) -> Result<PathBuf, Failure> {
                 .map(|folder| format!("in {} or ", folder.display()))
                 .unwrap_or_default();
             Failure::new(Exit::Failure, format!("{name} is not {beside}on PATH"))
-                .hint("build or install all of sipdo's programs: `cargo build --workspace` makes them in one folder")
+                .hint("build or install all of sipdo's programs: `cargo build --workspace` builds them into one folder")
         })
 }
 
@@ -113,7 +113,7 @@ impl Running {
     /// It has ended.
     pub fn check(&mut self, layout: &Layout) -> Result<(), Failure> {
         match self.child.try_wait() {
-            Ok(Some(status)) => Err(self.failure(layout, &format!("ended by itself ({status})"))),
+            Ok(Some(status)) => Err(self.failure(layout, &format!("ended unexpectedly ({status})"))),
             _ => Ok(()),
         }
     }
@@ -212,7 +212,7 @@ mod tests {
             assert!(Instant::now() < deadline, "it never ended");
         };
         assert_eq!(failure.exit, Exit::Unavailable);
-        assert!(failure.message.contains("child ended by itself"), "{failure}");
+        assert!(failure.message.contains("child ended unexpectedly"), "{failure}");
         assert!(failure.message.contains("no such \\u{1b}[1mmodel"), "{failure}");
     }
 

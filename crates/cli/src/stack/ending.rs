@@ -38,7 +38,7 @@ pub(super) fn tell_killed(names: &[String]) {
     if !names.is_empty() {
         let names = names.join(", ");
         output::warning(&format!(
-            "had to be killed: {names}; what was bought is kept and goes on at the next start"
+            "these processes had to be killed: {names}; what was bought is kept for the next start"
         ));
     }
 }
@@ -85,7 +85,9 @@ pub async fn take_down(layout: &Layout) -> Result<bool, Failure> {
             "the stack belongs to a running command (process {})",
             owner.pid
         ))
-        .hint("press Ctrl-C there: once to stop the run early and keep its best, twice to leave it for later"));
+        .hint(
+            "press Ctrl-C there: once to stop the run early and keep its best prompt, twice to leave the run for later",
+        ));
     }
     let _lock = Lock::take(layout)?;
     end_left_behind(layout).await?;

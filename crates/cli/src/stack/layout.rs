@@ -34,7 +34,7 @@ impl Layout {
         let base = match data_dir {
             Some(dir) => std::path::absolute(dir)?,
             None => user_data(|name| env::var(name).ok()).ok_or_else(|| {
-                Failure::usage("there is no home folder to keep data in")
+                Failure::usage("there is no home folder for the data")
                     .hint(format!("name a folder with --data-dir or {DATA_VARIABLE}"))
             })?,
         };

@@ -248,7 +248,7 @@ impl Stack {
             }
         }
         let port = told_port(&self.layout.port_file("coordinator"));
-        let port = port.ok_or_else(|| Failure::unavailable("the coordinator is ready but tells no port"))?;
+        let port = port.ok_or_else(|| Failure::unavailable("the coordinator is ready but reports no port"))?;
         self.state.coordinator = format!("http://127.0.0.1:{port}");
         self.note_children()
     }
@@ -308,7 +308,7 @@ async fn wait_for_port(layout: &Layout, child: &mut Running, name: &str) -> Resu
         }
         child.check(layout)?;
         if Instant::now() >= deadline {
-            return Err(child.failure(layout, &format!("told no port within {READY_DEADLINE:?}")));
+            return Err(child.failure(layout, &format!("reported no port within {READY_DEADLINE:?}")));
         }
         tokio::time::sleep(POLL).await;
     }

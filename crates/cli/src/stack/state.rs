@@ -191,7 +191,7 @@ impl Lock {
                     layout.root.display()
                 ))
                 .hint(
-                    "wait for it, or start one stack for both with `sipdo up`, or name another folder with --data-dir",
+                    "wait until it ends; or start one stack for both with `sipdo up`; or name another folder with --data-dir",
                 ))
             }
             Err(TryLockError::Error(error)) => Err(failed(error)),

@@ -1,7 +1,7 @@
 //! Turning rows into examples: columns or templates for input, target and id.
 
 use super::{
-    read::{Form, Format, Row, Table, table},
+    read::{Format, ReadOptions, Row, Table, table},
     template::{environment, ordered, value},
 };
 use crate::error::{LoadError, shorten, suggestion};
@@ -56,7 +56,7 @@ impl Default for Mapping {
 
 /// An example and the row that it came from.
 #[derive(Debug, Clone)]
-pub struct Sourced {
+pub struct SourcedExample {
     /// The example; its id is empty where the mapping names none.
     pub example: Example,
     /// The file.
@@ -71,7 +71,7 @@ pub fn load_examples(path: &Path, mapping: &Mapping) -> Result<Vec<Example>, Loa
     Ok(all
         .into_iter()
         .enumerate()
-        .map(|(at, Sourced { mut example, .. })| {
+        .map(|(at, SourcedExample { mut example, .. })| {
             if example.id.is_empty() {
                 example.id = format!("row-{}", at + 1);
             }
@@ -81,20 +81,20 @@ pub fn load_examples(path: &Path, mapping: &Mapping) -> Result<Vec<Example>, Loa
 }
 
 /// [`load_examples`] with the place of each.
-pub(crate) fn examples(path: &Path, mapping: &Mapping) -> Result<Vec<Sourced>, LoadError> {
-    let form = Form {
+pub(crate) fn examples(path: &Path, mapping: &Mapping) -> Result<Vec<SourcedExample>, LoadError> {
+    let options = ReadOptions {
         format: mapping.format,
         pointer: mapping.pointer.as_deref(),
         header: mapping.header,
     };
-    let Table { rows, document } = table(path, &form)?;
+    let Table { rows, document } = table(path, &options)?;
     let document = ordered(document.iter().map(|(key, field)| (key.clone(), value(field))));
     let environment = environment();
     let mut all = Vec::with_capacity(rows.len());
     for (index, row) in rows.into_iter().enumerate() {
         let context = Context::new(&environment, path, row, index, mapping, &document)?;
         if let Some(example) = context.example(mapping)? {
-            all.push(Sourced {
+            all.push(SourcedExample {
                 example,
                 path: path.into(),
                 place: context.row.place,
@@ -104,8 +104,8 @@ pub(crate) fn examples(path: &Path, mapping: &Mapping) -> Result<Vec<Sourced>, L
     if all.is_empty() {
         return Err(LoadError::Examples {
             path: path.into(),
-            problem: "it holds no examples".into(),
-            advice: "Check the file, and `[data] where` and `pointer` if they are set".into(),
+            problem: "it has no examples".into(),
+            advice: "Check the file, and `[data] where` and `[data] pointer` if they are set".into(),
         });
     }
     Ok(all)
@@ -177,7 +177,7 @@ impl<'a> Context<'a> {
         let target = targets.next().unwrap_or_default();
         for (key, text) in [("input", &input), ("target", &target)] {
             if text.is_empty() {
-                let advice = format!("Fill it in, or leave such rows out: `[data] where = \"{key}\"`");
+                let advice = format!("Fill it in, or exclude such rows: `[data] where = \"{key}\"`");
                 return Err(self.bad(format!("the {key} is empty"), advice));
             }
         }
@@ -211,10 +211,10 @@ impl<'a> Context<'a> {
             Some(Json::Null) => Ok(String::new()),
             Some(Json::Array(_)) if key == "target" => Err(self.bad(
                 format!("the column `{name}` is a list"),
-                format!("If each element is a right answer, say `[data] targets = \"{name}\"`"),
+                format!("If each element is a right answer, set `[data] targets = \"{name}\"`"),
             )),
             Some(_) => Err(self.bad(
-                format!("the column `{name}` is no text"),
+                format!("the column `{name}` is not text"),
                 format!("Write a template in `[data] {key}`, such as \"{{{{ {name}.field }}}}\""),
             )),
             None => Err(self.bad(
@@ -231,7 +231,7 @@ impl<'a> Context<'a> {
         let found = self.expression(key, source)?;
         let bad = || {
             self.bad(
-                format!("`[data] {key} = \"{source}\"` gives no list"),
+                format!("`[data] {key} = \"{source}\"` does not give a list"),
                 "Give an expression whose value is a list of texts".into(),
             )
         };
@@ -276,9 +276,9 @@ impl<'a> Context<'a> {
             }
             ErrorKind::OutOfFuel => "The template does too much work for one row: simplify it".into(),
             ErrorKind::UnknownFilter => {
-                "Besides the usual filters there are best, after, lettered, letter_of and shuffled".into()
+                "In addition to Jinja's filters there are best, after, lettered, letter_of and shuffled".into()
             }
-            _ => "Templates are those of Jinja; see docs/tasks.md".into(),
+            _ => "Templates use the syntax of Jinja; see docs/tasks.md".into(),
         };
         self.bad(
             format!(

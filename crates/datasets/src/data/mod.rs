@@ -5,6 +5,6 @@ mod read;
 mod template;
 
 pub use map::{Mapping, load_examples};
-pub(crate) use map::{Sourced, examples};
+pub(crate) use map::{SourcedExample, examples};
 pub use read::Format;
 pub(crate) use read::text;

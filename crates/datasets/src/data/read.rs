@@ -55,30 +55,30 @@ pub(crate) struct Table {
     pub document: Map<String, Value>,
 }
 
-/// How to read a file; what the mapping says of its form.
-pub(crate) struct Form<'a> {
+/// How to read a file; what the mapping says of its options.
+pub(crate) struct ReadOptions<'a> {
     pub format: Option<Format>,
     pub pointer: Option<&'a str>,
     pub header: bool,
 }
 
 /// Reads all rows of a file.
-pub(crate) fn table(path: &Path, form: &Form) -> Result<Table, LoadError> {
-    let format = form
+pub(crate) fn table(path: &Path, options: &ReadOptions) -> Result<Table, LoadError> {
+    let format = options
         .format
         .or_else(|| Format::of(path))
         .ok_or_else(|| LoadError::Data {
             path: path.into(),
             place: None,
-            problem: "its extension does not tell its format".into(),
-            advice: "Say it in `[data] format`: jsonl, json, csv, tsv or parquet".into(),
+            problem: "its extension is not one of a known format".into(),
+            advice: "Name the format in `[data] format`: jsonl, json, csv, tsv or parquet".into(),
         })?;
     match format {
         Format::Parquet => parquet(path),
         Format::Jsonl => jsonl(path, &text(path)?),
-        Format::Json => json(path, &text(path)?, form.pointer),
-        Format::Csv => delimited(path, &text(path)?, b',', form.header),
-        Format::Tsv => delimited(path, &text(path)?, b'\t', form.header),
+        Format::Json => json(path, &text(path)?, options.pointer),
+        Format::Csv => delimited(path, &text(path)?, b',', options.header),
+        Format::Tsv => delimited(path, &text(path)?, b'\t', options.header),
     }
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn text(path: &Path) -> Result<String, LoadError> {
         return Err(malformed(
             path,
             None,
-            "it is UTF-16, and UTF-8 is needed".into(),
+            "it is UTF-16; sipdo reads UTF-8".into(),
             "Convert it: iconv -f UTF-16 -t UTF-8",
         ));
     }
@@ -101,7 +101,7 @@ pub(crate) fn text(path: &Path) -> Result<String, LoadError> {
             path,
             Some(format!("line {line}")),
             problem,
-            "Convert it: iconv -f WINDOWS-1252 -t UTF-8 (or whatever it was written in)",
+            "Convert it: iconv -f WINDOWS-1252 -t UTF-8 (or from the encoding that it has)",
         )
     })?;
     Ok(text
@@ -114,9 +114,9 @@ fn jsonl(path: &Path, text: &str) -> Result<Table, LoadError> {
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let place = format!("line {}", at + 1);
         let value = serde_json::from_str(line).map_err(|error| {
-            let problem = format!("this line is no JSON object: {error}");
+            let problem = format!("this line is not a JSON object: {error}");
             let whole = if at == 0 {
-                "; if the file is one JSON document, say `[data] format = \"json\"`"
+                "; if the file is one JSON document, set `[data] format = \"json\"`"
             } else {
                 ""
             };
@@ -124,7 +124,7 @@ fn jsonl(path: &Path, text: &str) -> Result<Table, LoadError> {
                 path,
                 Some(place.clone()),
                 problem,
-                &format!("Each line must hold one JSON object{whole}"),
+                &format!("Each line must be one JSON object{whole}"),
             )
         })?;
         rows.push(Row {
@@ -144,8 +144,8 @@ fn json(path: &Path, text: &str, pointer: Option<&str>) -> Result<Table, LoadErr
         malformed(
             path,
             Some(place),
-            format!("it is no JSON: {error}"),
-            "If each line holds an object of its own, say `[data] format = \"jsonl\"`",
+            format!("it is not JSON: {error}"),
+            "If each line is an object of its own, set `[data] format = \"jsonl\"`",
         )
     })?;
     let pointer = match pointer {
@@ -154,7 +154,7 @@ fn json(path: &Path, text: &str, pointer: Option<&str>) -> Result<Table, LoadErr
     };
     let list = document.pointer_mut(&pointer).map(Value::take);
     let Some(Value::Array(list)) = list else {
-        let problem = format!("`[data] pointer = \"{pointer}\"` leads to no list");
+        let problem = format!("`[data] pointer = \"{pointer}\"` does not point to a list");
         return Err(malformed(
             path,
             None,
@@ -187,16 +187,16 @@ fn only_list(path: &Path, document: &Value) -> Result<String, LoadError> {
         [] => Err(malformed(
             path,
             None,
-            "this JSON document holds no list of examples".into(),
-            "Give the list's place in `[data] pointer`, such as \"/examples\"",
+            "this JSON document has no list of examples".into(),
+            "Name the list in `[data] pointer`, such as \"/examples\"",
         )),
         several => {
-            let problem = format!("this JSON document holds several lists: {}", several.join(", "));
+            let problem = format!("this JSON document has several lists: {}", several.join(", "));
             Err(malformed(
                 path,
                 None,
                 problem,
-                "Say in `[data] pointer` which one holds the examples",
+                "Name the one with the examples in `[data] pointer`",
             ))
         }
     }
@@ -225,7 +225,7 @@ fn columns(path: &Path, place: &str, value: Value) -> Result<Map<String, Value>,
             .map(|(at, cell)| (format!("c{at}"), cell))
             .collect()),
         other => {
-            let problem = format!("a JSON object is needed here, not `{}`", shorten(&other.to_string()));
+            let problem = format!("expected a JSON object, found `{}`", shorten(&other.to_string()));
             Err(malformed(
                 path,
                 Some(place.into()),
@@ -257,7 +257,7 @@ fn delimited(path: &Path, text: &str, delimiter: u8, header: bool) -> Result<Tab
             path,
             Some("line 1".into()),
             problem,
-            "Rename one, or say `[data] header = false` and use c0, c1, ..",
+            "Rename one, or set `[data] header = false` and use c0, c1, ..",
         ));
     }
     let mut rows = Vec::new();
@@ -285,7 +285,7 @@ fn bad_csv(path: &Path, error: &csv::Error) -> LoadError {
     let place = error.position().map(|position| format!("line {}", position.line()));
     let problem = match error.kind() {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("this row has {len} columns where {expected_len} are expected")
+            format!("this row has {len} columns; expected {expected_len}")
         }
         other => format!("the table is malformed: {other:?}"),
     };
@@ -293,14 +293,13 @@ fn bad_csv(path: &Path, error: &csv::Error) -> LoadError {
         path,
         place,
         problem,
-        "Quote cells that hold the delimiter, a quote or a line break",
+        "Quote cells that contain the delimiter, a quote or a line break",
     )
 }
 
 fn parquet(path: &Path) -> Result<Table, LoadError> {
     let bad = |error: parquet::errors::ParquetError| {
-        let advice =
-            "Only uncompressed and Snappy-compressed Parquet is read; write it again so, or export it as JSONL";
+        let advice = "sipdo reads uncompressed and Snappy-compressed Parquet: convert the file, or export it as JSONL";
         malformed(path, None, format!("it cannot be read as Parquet: {error}"), advice)
     };
     let file = File::open(path).map_err(|source| unreadable(path, source))?;

@@ -88,7 +88,7 @@ fn best(scores: &Value) -> Result<Value, Error> {
 fn after(text: &str, marker: &str) -> Result<String, Error> {
     match text.rsplit_once(marker) {
         Some((_, rest)) => Ok(rest.trim().to_owned()),
-        None => Err(invalid(&format!("`after(\"{marker}\")`: the text does not hold it"))),
+        None => Err(invalid(&format!("`after(\"{marker}\")`: the text does not contain it"))),
     }
 }
 
@@ -123,7 +123,7 @@ fn lettered(options: &Value) -> Result<String, Error> {
 fn letter_of(options: &Value, wanted: &Value) -> Result<String, Error> {
     let at = options.try_iter()?.position(|option| option == *wanted);
     at.map(|at| format!("({})", letter(at)))
-        .ok_or_else(|| invalid(&format!("`letter_of`: `{wanted}` is none of the choices")))
+        .ok_or_else(|| invalid(&format!("`letter_of`: `{wanted}` is not one of the choices")))
 }
 
 /// `choices | shuffled`: an order that depends on the split's seed and the row, and is the same in every template of the row.

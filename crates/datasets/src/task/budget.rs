@@ -13,8 +13,8 @@ pub(super) fn read(source: &Source, table: &BudgetTable) -> Result<Budget, LoadE
         if value == Some(0) {
             return Err(source.at(
                 &["budget", key],
-                format!("`{key}` is 0: nothing could be asked"),
-                "Leave the key out for no cap",
+                format!("`{key}` is 0: the run could not make a single call"),
+                "Omit the key for no cap",
             ));
         }
     }
@@ -31,7 +31,7 @@ pub(super) fn read(source: &Source, table: &BudgetTable) -> Result<Budget, LoadE
             let advice = "Write an amount above 0 with at most nine decimals, such as \"1.50\"";
             source.at(
                 &["budget", "usd"],
-                format!("`usd = {value}` is no amount of US dollars"),
+                format!("`usd = {value}` is not an amount of US dollars"),
                 advice,
             )
         })?),
@@ -41,7 +41,7 @@ pub(super) fn read(source: &Source, table: &BudgetTable) -> Result<Budget, LoadE
         Some(text) => Some(duration(text).ok_or_else(|| {
             source.at(
                 &["budget", "time"],
-                format!("`time = \"{text}\"` is no duration"),
+                format!("`time = \"{text}\"` is not a duration"),
                 "Write it as \"90s\", \"45m\", \"2h\" or \"1h30m\"",
             )
         })?),

@@ -30,8 +30,8 @@ pub(super) fn read(source: &Source, table: &CorpusTable, folder: Option<&Path>) 
     if passages.is_empty() {
         return Err(source.at(
             &["corpus", "file"],
-            "the corpus holds no passages",
-            "Give a text file with paragraphs, or leave `[corpus]` out",
+            "the corpus has no passages",
+            "Give a text file with paragraphs, or omit `[corpus]`",
         ));
     }
     if let Some((at, long)) = passages
@@ -47,7 +47,7 @@ pub(super) fn read(source: &Source, table: &CorpusTable, folder: Option<&Path>) 
         return Err(source.at(
             &["corpus", "file"],
             problem,
-            "Cut it with blank lines, or name the column in `text` if this is a data file",
+            "Divide it with blank lines, or name the column in `text` if this is a data file",
         ));
     }
     Ok(passages)

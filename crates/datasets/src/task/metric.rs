@@ -49,7 +49,7 @@ pub(super) fn read(source: &Source, table: &toml::Table) -> Result<Metric, LoadE
         source.at(
             &["metric"],
             format!("metric `{kind}`: {problem}"),
-            "Correct it, or leave the key out",
+            "Correct it, or omit the key",
         )
     })?;
     Ok(metric)

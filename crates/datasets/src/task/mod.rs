@@ -10,7 +10,7 @@ mod schema;
 mod set;
 
 use crate::{
-    data::{Mapping, Sourced, examples, text},
+    data::{Mapping, SourcedExample, examples, text},
     error::{LoadError, shorten},
 };
 use place::Source;
@@ -90,7 +90,7 @@ pub fn load_with(path: &Path, options: &LoadOptions) -> Result<TaskFile, LoadErr
         return Err(source.at(
             &["task", "description"],
             "the description is empty",
-            "Say in a sentence or two what the task is",
+            "Describe the task in a sentence or two",
         ));
     }
 
@@ -138,8 +138,8 @@ pub fn load_with(path: &Path, options: &LoadOptions) -> Result<TaskFile, LoadErr
 
 /// The two sets of examples, checked against each other.
 struct Sets {
-    train: Vec<Sourced>,
-    test: Vec<Sourced>,
+    train: Vec<SourcedExample>,
+    test: Vec<SourcedExample>,
     labels: Vec<String>,
 }
 
@@ -153,7 +153,7 @@ impl Sets {
         warnings: &mut Vec<String>,
     ) -> Result<Sets, LoadError> {
         let data = &file.data;
-        let mut pool = |files: &OneOrMore| -> Result<Vec<Sourced>, LoadError> {
+        let mut pool = |files: &OneOrMore| -> Result<Vec<SourcedExample>, LoadError> {
             let mut all = Vec::new();
             for name in files.all() {
                 all.extend(examples(&source.resolve(name, options.data_dir.as_deref()), mapping)?);
@@ -220,14 +220,14 @@ impl Sets {
     }
 }
 
-fn number(set: &mut [Sourced], name: &str) {
+fn number(set: &mut [SourcedExample], name: &str) {
     for (at, sourced) in set.iter_mut().enumerate() {
         sourced.example.id = format!("{name}-{}", at + 1);
     }
 }
 
 /// Targets in the spelling of the label space.
-fn canonical(set: &mut [Sourced], labels: &[String], metric: &Metric) {
+fn canonical(set: &mut [SourcedExample], labels: &[String], metric: &Metric) {
     for sourced in set {
         if let Some(label) = metric.label_of(&sourced.example.target, labels) {
             sourced.example.target = label;
@@ -236,7 +236,7 @@ fn canonical(set: &mut [Sourced], labels: &[String], metric: &Metric) {
 }
 
 /// The given label space, which must hold every target; else the inferred one.
-fn labels(file: &File, all: &[Sourced], metric: &Metric) -> Result<Vec<String>, LoadError> {
+fn labels(file: &File, all: &[SourcedExample], metric: &Metric) -> Result<Vec<String>, LoadError> {
     let Some(given) = &file.task.labels else {
         return Ok(set::closed_labels(all, metric));
     };
@@ -249,11 +249,11 @@ fn labels(file: &File, all: &[Sourced], metric: &Metric) -> Result<Vec<String>, 
         Some(sourced) => Err(bad(
             sourced,
             format!(
-                "the target `{}` is none of the labels in `[task] labels`",
+                "the target `{}` is not one of the labels in `[task] labels`",
                 shorten(&sourced.example.target)
             ),
             format!(
-                "Labels: {}. Add it, correct the row, or leave `labels` out",
+                "Labels: {}. Add it, correct the row, or omit `labels`",
                 labels.join(", ")
             ),
         )),
@@ -272,7 +272,7 @@ fn sizes(
     let wanted_test = test.unwrap_or_else(|| USUAL_TEST.min(available.saturating_sub(wanted_train)));
     if wanted_train + wanted_test > available {
         let problem = format!(
-            "`train = {wanted_train}` and `test = {wanted_test}` want {} examples, and there are {available}",
+            "`train = {wanted_train}` and `test = {wanted_test}` need {} examples, but there are only {available}",
             wanted_train + wanted_test
         );
         return Err(source.at(&["data", "train"], problem, "Lower one of them, or add data"));
@@ -282,27 +282,27 @@ fn sizes(
 
 fn enough(source: &Source, key: &str, wanted: usize, available: usize) -> Result<usize, LoadError> {
     if wanted > available {
-        let problem = format!("`{key} = {wanted}` wants more examples than the {available} that there are");
+        let problem = format!("`{key} = {wanted}` needs more examples than there are ({available})");
         return Err(source.at(&["data", key], problem, "Lower it, or add data"));
     }
     if key == "train" && wanted < 2 {
         return Err(source.at(
             &["data", "train"],
             format!("{wanted} train examples are too few"),
-            "Give at least 2; about 30 serve well",
+            "Give at least 2; about 30 is a good number",
         ));
     }
     Ok(wanted)
 }
 
-fn check_lengths(all: &[Sourced], most: usize) -> Result<(), LoadError> {
+fn check_lengths(all: &[SourcedExample], most: usize) -> Result<(), LoadError> {
     for sourced in all {
         let length = sourced.example.input.chars().count();
         if length > most {
-            let advice = "Shorten it, leave it out with `[data] where`, or raise `[data] max_input_chars` if the models can take it";
+            let advice = "Shorten it, exclude it with `[data] where`, or raise `[data] max_input_chars` if the models accept longer inputs";
             return Err(bad(
                 sourced,
-                format!("the input has {length} characters, more than the {most} allowed"),
+                format!("the input has {length} characters; at most {most} are allowed"),
                 advice.into(),
             ));
         }
@@ -310,14 +310,14 @@ fn check_lengths(all: &[Sourced], most: usize) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn check_ids<'a>(all: impl Iterator<Item = &'a Sourced>) -> Result<(), LoadError> {
+fn check_ids<'a>(all: impl Iterator<Item = &'a SourcedExample>) -> Result<(), LoadError> {
     let mut seen = HashSet::new();
     for sourced in all {
         let id = &sourced.example.id;
         if id.is_empty() || !seen.insert(id) {
             return Err(bad(
                 sourced,
-                format!("the id `{id}` is empty or occurs twice"),
+                format!("the id `{id}` is empty or not unique"),
                 "Ids must be unique; without `[data] id` examples are numbered".into(),
             ));
         }
@@ -325,7 +325,7 @@ fn check_ids<'a>(all: impl Iterator<Item = &'a Sourced>) -> Result<(), LoadError
     Ok(())
 }
 
-fn check_metric<'a>(metric: &Metric, all: impl Iterator<Item = &'a Sourced>) -> Result<(), LoadError> {
+fn check_metric<'a>(metric: &Metric, all: impl Iterator<Item = &'a SourcedExample>) -> Result<(), LoadError> {
     for sourced in all {
         if let Err(problem) = metric.check_example(&sourced.example) {
             let advice = format!(
@@ -347,8 +347,8 @@ fn gates(source: &Source, file: &File) -> Result<TaskGates, LoadError> {
         if let Some(Err(error)) = pattern.as_ref().map(|pattern| Regex::new(pattern)) {
             return Err(source.at(
                 &["gates", key],
-                format!("`{key}` is no regular expression: {error}"),
-                "Correct it, or leave it out",
+                format!("`{key}` is not a regular expression: {error}"),
+                "Correct it, or omit it",
             ));
         }
     }
@@ -361,7 +361,7 @@ fn gates(source: &Source, file: &File) -> Result<TaskGates, LoadError> {
 }
 
 /// A gate that refuses the user's own examples would refuse every synthetic one like them.
-fn check_gates(source: &Source, gates: &TaskGates, train: &[Sourced]) -> Result<(), LoadError> {
+fn check_gates(source: &Source, gates: &TaskGates, train: &[SourcedExample]) -> Result<(), LoadError> {
     for sourced in train {
         let example = &sourced.example;
         for (key, pattern, text) in [
@@ -374,7 +374,7 @@ fn check_gates(source: &Source, gates: &TaskGates, train: &[Sourced]) -> Result<
                 .is_some_and(|regex| !regex.is_match(text));
             if refused {
                 let problem = format!(
-                    "`{key}` does not match your own example at {}: `{}`",
+                    "`{key}` does not match your example at {}: `{}`",
                     set::place(sourced),
                     shorten(text)
                 );
@@ -395,7 +395,7 @@ fn mapping(source: &Source, file: &File) -> Result<Mapping, LoadError> {
     if let Some(name) = data.names.keys().find(|name| reserved.contains(&name.as_str())) {
         return Err(source.at(
             &["data", "let"],
-            format!("`let.{name}` hides a name that has a meaning"),
+            format!("`let.{name}` hides a built-in name"),
             "Choose another name",
         ));
     }
@@ -422,7 +422,7 @@ fn strategy(source: &Source, table: &toml::Table) -> Result<(String, u64, serde_
         Some(other) => {
             return Err(source.at(
                 &["strategy", "name"],
-                format!("`name = {other}` is no text"),
+                format!("`name = {other}` is not text"),
                 "Write it in quotes: name = \"sipdo\"",
             ));
         }
@@ -435,7 +435,7 @@ fn strategy(source: &Source, table: &toml::Table) -> Result<(String, u64, serde_
             .ok_or_else(|| {
                 source.at(
                     &["strategy", "seed"],
-                    format!("`seed = {value}` is no whole number from 0"),
+                    format!("`seed = {value}` is not a whole number of at least 0"),
                     "Write a number without quotes: seed = 7",
                 )
             })?,
@@ -458,7 +458,7 @@ fn name(source: &Source, given: Option<&str>) -> Result<String, LoadError> {
         return if plain(name) {
             Ok(name.to_owned())
         } else {
-            Err(source.at(&["task", "name"], format!("`{name}` is no task name"), advice))
+            Err(source.at(&["task", "name"], format!("`{name}` is not a valid task name"), advice))
         };
     }
     let text =
@@ -478,7 +478,7 @@ fn name(source: &Source, given: Option<&str>) -> Result<String, LoadError> {
     Ok(if plain(&clean) { clean } else { "task".into() })
 }
 
-fn bad(sourced: &Sourced, problem: String, advice: String) -> LoadError {
+fn bad(sourced: &SourcedExample, problem: String, advice: String) -> LoadError {
     LoadError::Data {
         path: sourced.path.clone(),
         place: Some(sourced.place.clone()),

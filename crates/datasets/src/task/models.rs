@@ -39,7 +39,7 @@ fn choice(source: &Source, role: &str, value: &toml::Value) -> Result<ModelChoic
             _ => {
                 return Err(at(
                     "",
-                    format!("`{text}` names no model"),
+                    format!("`{text}` does not name a model"),
                     "Write \"endpoint/model\", such as \"openai/gpt-5-mini\"",
                 ));
             }
@@ -50,8 +50,7 @@ fn choice(source: &Source, role: &str, value: &toml::Value) -> Result<ModelChoic
                     .iter()
                     .any(|part| unknown.to_lowercase().contains(part));
                 let advice = if secret {
-                    "URLs and keys belong to the endpoint in the operator's configuration; a task names the endpoint"
-                        .to_owned()
+                    "URLs and keys belong into the operator's configuration; a task names only the endpoint".to_owned()
                 } else {
                     suggestion(unknown, KEYS)
                 };
@@ -65,14 +64,14 @@ fn choice(source: &Source, role: &str, value: &toml::Value) -> Result<ModelChoic
                 at(
                     "",
                     format!("`[models.{role}]`: {}", error.message()),
-                    "Texts in quotes, numbers without",
+                    "Write texts with quotes, numbers without",
                 )
             })?
         }
         other => {
             return Err(at(
                 "",
-                format!("`models.{role} = {other}` names no model"),
+                format!("`models.{role} = {other}` does not name a model"),
                 "Write \"endpoint/model\" or a table",
             ));
         }
@@ -80,15 +79,15 @@ fn choice(source: &Source, role: &str, value: &toml::Value) -> Result<ModelChoic
     if choice.temperature.is_some_and(|value| !(0.0..=2.0).contains(&value)) {
         return Err(at(
             "temperature",
-            "`temperature` must lie in 0..=2".into(),
-            "0 is the most repeatable",
+            "`temperature` must be from 0 to 2".into(),
+            "Use 0 for the most repeatable answers",
         ));
     }
     if choice.max_tokens == Some(0) || choice.timeout_seconds == Some(0) {
         return Err(at(
             "max_tokens",
             "`max_tokens` and `timeout_seconds` must be above 0".into(),
-            "Leave the key out for the agent's own",
+            "Omit the key to use the agent's own setting",
         ));
     }
     Ok(choice)

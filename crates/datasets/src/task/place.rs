@@ -36,7 +36,7 @@ impl Source {
                 format!("Add `{missing}`; docs/tasks.md describes every key"),
             ),
             Some((unknown, known)) if message.starts_with("unknown variant") => (
-                format!("`{unknown}` is no value of this key"),
+                format!("`{unknown}` is not a valid value of this key"),
                 suggestion(unknown, known.iter().copied()),
             ),
             _ => (

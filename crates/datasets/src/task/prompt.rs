@@ -58,28 +58,28 @@ fn check(text: &str, warnings: &mut Vec<String>) -> Result<(), (String, String)>
         .find(|form| text.contains(form));
     if let Some(form) = doubled {
         return Err((
-            format!("the prompt holds `{form}`"),
-            format!("Write the place of the input as `{PLACEHOLDER}`, with single braces"),
+            format!("the prompt contains `{form}`"),
+            format!("Write the input's placeholder as `{PLACEHOLDER}`, with single braces"),
         ));
     }
     let times = text.matches(PLACEHOLDER).count();
     if times > 1 {
         return Err((
-            format!("the prompt holds `{PLACEHOLDER}` {times} times"),
-            "The input is put in once: keep one".into(),
+            format!("the prompt contains `{PLACEHOLDER}` {times} times"),
+            "The input is inserted once: keep one".into(),
         ));
     }
     for (form, name) in lookalikes(text) {
         let meant = USUAL.contains(&name.to_lowercase().as_str());
         if meant && times == 0 {
-            let advice = format!("Write the place of the input as `{PLACEHOLDER}`: no other placeholder is filled in");
+            let advice = format!("Write the input's placeholder as `{PLACEHOLDER}`: no other placeholder is replaced");
             return Err((
-                format!("the prompt holds `{form}`, which looks like the place of the input"),
+                format!("the prompt contains `{form}`, which looks like a placeholder for the input"),
                 advice,
             ));
         }
         warnings.push(format!(
-            "the prompt holds `{}`, which is sent as it stands: only `{PLACEHOLDER}` is filled in",
+            "the prompt contains `{}`, which is sent unchanged: only `{PLACEHOLDER}` is replaced",
             shorten(&form)
         ));
     }

@@ -2,7 +2,7 @@
 
 use super::schema::Resolve;
 use crate::{
-    data::Sourced,
+    data::SourcedExample,
     error::{LoadError, shorten},
 };
 use rand::{SeedableRng, seq::SliceRandom};
@@ -19,7 +19,7 @@ const MOST_LABELS: usize = 12;
 const LONGEST_LABEL: usize = 60;
 
 /// Where an example stands, for messages.
-pub(super) fn place(of: &Sourced) -> String {
+pub(super) fn place(of: &SourcedExample) -> String {
     let file = of
         .path
         .file_name()
@@ -30,12 +30,12 @@ pub(super) fn place(of: &Sourced) -> String {
 
 /// Examples with the same input count once; where their targets differ, the set is refused (or they are all dropped).
 pub(super) fn unique(
-    all: Vec<Sourced>,
+    all: Vec<SourcedExample>,
     resolve: Resolve,
     warnings: &mut Vec<String>,
-) -> Result<Vec<Sourced>, LoadError> {
+) -> Result<Vec<SourcedExample>, LoadError> {
     let mut first: HashMap<String, usize> = HashMap::new();
-    let mut kept: Vec<Option<Sourced>> = Vec::with_capacity(all.len());
+    let mut kept: Vec<Option<SourcedExample>> = Vec::with_capacity(all.len());
     let (mut duplicates, mut contradictions) = (Vec::new(), Vec::new());
     for sourced in all {
         let key = spaced(&sourced.example.input);
@@ -67,7 +67,7 @@ pub(super) fn unique(
                     shorten(&other.example.target),
                     shorten(&sourced.example.target)
                 ),
-                advice: "Correct one, give several right answers with `[data] targets`, or leave both out: `[data] contradictions = \"drop\"`".into(),
+                advice: "Correct one, give several right answers with `[data] targets`, or exclude both: `[data] contradictions = \"drop\"`".into(),
             });
         }
         contradictions.push(place(&sourced));
@@ -77,7 +77,7 @@ pub(super) fn unique(
     }
     if !duplicates.is_empty() {
         warnings.push(format!(
-            "{} dropped, their input and target occur before: {}",
+            "{} dropped because their input and target occur earlier: {}",
             count(duplicates.len(), "duplicate"),
             some(&duplicates)
         ));
@@ -94,23 +94,23 @@ pub(super) fn unique(
 
 /// Inputs in both sets (case and white space aside) are refused, or dropped from the train set.
 pub(super) fn disjoint(
-    train: Vec<Sourced>,
-    test: &[Sourced],
+    train: Vec<SourcedExample>,
+    test: &[SourcedExample],
     resolve: Resolve,
     warnings: &mut Vec<String>,
-) -> Result<Vec<Sourced>, LoadError> {
-    let held: HashMap<String, &Sourced> = test
+) -> Result<Vec<SourcedExample>, LoadError> {
+    let held: HashMap<String, &SourcedExample> = test
         .iter()
         .map(|sourced| (folded(&sourced.example.input), sourced))
         .collect();
-    let (shared, kept): (Vec<Sourced>, Vec<Sourced>) = train
+    let (shared, kept): (Vec<SourcedExample>, Vec<SourcedExample>) = train
         .into_iter()
         .partition(|sourced| held.contains_key(&folded(&sourced.example.input)));
     let Some(one) = shared.first() else { return Ok(kept) };
     if resolve == Resolve::Drop {
         let places: Vec<String> = shared.iter().map(place).collect();
         warnings.push(format!(
-            "{} dropped from train, they are in the test set too: {}",
+            "{} dropped from train because they are in the test set too: {}",
             count(shared.len(), "example"),
             some(&places)
         ));
@@ -123,13 +123,13 @@ pub(super) fn disjoint(
     Err(LoadError::Examples {
         path: one.path.clone(),
         problem: format!("train and test share {}, such as {} and {other}: `{}`", count(shared.len(), "input"), place(one), shorten(&one.example.input)),
-        advice: "A held-out test must not be seen in training: use other files, or say `[data] overlap = \"drop\"` to leave them out of train".into(),
+        advice: "A held-out test must not be seen in training: use other files, or set `[data] overlap = \"drop\"` to exclude them from train".into(),
     })
 }
 
 /// The label space that the targets form, or none where answers are open: at most 12 distinct targets, each seen at least twice and on
 /// average four times, short, and not plain numbers (a count is not a class).
-pub(super) fn closed_labels(all: &[Sourced], metric: &Metric) -> Vec<String> {
+pub(super) fn closed_labels(all: &[SourcedExample], metric: &Metric) -> Vec<String> {
     if !matches!(
         metric.comparison,
         Comparison::Exact | Comparison::Normalized | Comparison::Choice { .. }
@@ -154,7 +154,7 @@ pub(super) fn closed_labels(all: &[Sourced], metric: &Metric) -> Vec<String> {
 }
 
 /// Refuses a set that teaches nothing.
-pub(super) fn check_variety(path: &Path, all: &[Sourced], metric: &Metric) -> Result<(), LoadError> {
+pub(super) fn check_variety(path: &Path, all: &[SourcedExample], metric: &Metric) -> Result<(), LoadError> {
     // a pattern or a judge's criteria may hold for every example alike
     let may_be_alike = matches!(
         metric.comparison,
@@ -166,7 +166,7 @@ pub(super) fn check_variety(path: &Path, all: &[Sourced], metric: &Metric) -> Re
         (Some(only), None) if all.len() > 1 && !may_be_alike => Err(LoadError::Examples {
             path: path.into(),
             problem: format!("all {} examples have the same target, `{}`", all.len(), shorten(only)),
-            advice: "A prompt that always says so would be perfect: check `[data] target`, or add examples with other targets".into(),
+            advice: "A prompt that always gives this answer would be perfect: check `[data] target`, or add examples with other targets".into(),
         }),
         _ => Ok(()),
     }
@@ -174,10 +174,15 @@ pub(super) fn check_variety(path: &Path, all: &[Sourced], metric: &Metric) -> Re
 
 /// Takes `train` and `test` examples, by lot but fixed by `seed`. Where the targets are few, each set has them in the proportions of the
 /// whole (largest remainders).
-pub(super) fn split(all: Vec<Sourced>, train: usize, test: usize, seed: u64) -> (Vec<Sourced>, Vec<Sourced>) {
+pub(super) fn split(
+    all: Vec<SourcedExample>,
+    train: usize,
+    test: usize,
+    seed: u64,
+) -> (Vec<SourcedExample>, Vec<SourcedExample>) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let stratified = counts(&all).len() <= 26;
-    let mut groups: BTreeMap<String, Vec<Sourced>> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Vec<SourcedExample>> = BTreeMap::new();
     for sourced in all {
         let key = if stratified {
             sourced.example.target.clone()
@@ -186,14 +191,14 @@ pub(super) fn split(all: Vec<Sourced>, train: usize, test: usize, seed: u64) -> 
         };
         groups.entry(key).or_default().push(sourced);
     }
-    let mut groups: Vec<Vec<Sourced>> = groups.into_values().collect();
+    let mut groups: Vec<Vec<SourcedExample>> = groups.into_values().collect();
     for group in &mut groups {
         group.shuffle(&mut random);
     }
     // the test set first: it must not depend on the size of the train set
     let mut take = |wanted: usize| {
         let shares = shares(&groups.iter().map(Vec::len).collect::<Vec<_>>(), wanted);
-        let mut taken: Vec<Sourced> = Vec::with_capacity(wanted);
+        let mut taken: Vec<SourcedExample> = Vec::with_capacity(wanted);
         for (group, share) in groups.iter_mut().zip(shares) {
             taken.extend(group.drain(..share));
         }
@@ -224,7 +229,7 @@ fn shares(sizes: &[usize], wanted: usize) -> Vec<usize> {
     shares
 }
 
-fn counts(all: &[Sourced]) -> BTreeMap<&str, usize> {
+fn counts(all: &[SourcedExample]) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
     for sourced in all {
         *counts.entry(sourced.example.target.as_str()).or_default() += 1;

@@ -86,7 +86,7 @@ impl Extraction {
         match self {
             Extraction::Regex(source) => Regex::new(source)
                 .map(drop)
-                .map_err(|error| format!("`extract` is no regular expression: {error}")),
+                .map_err(|error| format!("`extract` is not a regular expression: {error}")),
             Extraction::After(marker) if marker.trim().is_empty() => {
                 Err("`extract.after` is empty: give the marker's text".into())
             }

@@ -171,7 +171,7 @@ impl crate::Options for Options {
         ];
         for (key, value, least, most) in counts {
             if !(least..=most).contains(&value) {
-                return Err(format!("`{key}` is {value}; it must lie in {least}..={most}"));
+                return Err(format!("`{key}` is {value}; it must be from {least} to {most}"));
             }
         }
         for (at, pool) in self.checker_pools.iter().enumerate() {
@@ -181,7 +181,7 @@ impl crate::Options for Options {
             }
         }
         if !(0.0..=1.0).contains(&self.label_noise) {
-            return Err(format!("`label_noise` is {}; it must lie in 0..=1", self.label_noise));
+            return Err(format!("`label_noise` is {}; it must be from 0 to 1", self.label_noise));
         }
         if !self.label_penalty_weight.is_finite() || self.label_penalty_weight < 0.0 {
             return Err("`label_penalty_weight` must be a number of at least 0".into());
@@ -214,7 +214,7 @@ mod tests {
         assert!(error(json!({"levels": 0})).contains("`levels` is 0"));
         let wrong = error(json!({"voters": true, "checkers": "two"}));
         assert!(wrong.contains("`checkers`: invalid type"), "{wrong}");
-        assert!(error(json!({"checker_pools": ["a", "B"]})).contains("small letters"));
+        assert!(error(json!({"checker_pools": ["a", "B"]})).contains("lower-case letters"));
         assert!(error(json!({"checker_pools": ["a", "a"]})).contains("twice"));
         assert!(error(json!({"label_noise": 1.5})).contains("label_noise"));
         assert!(error(json!({"confirmation": "global"})).contains("local+global"));

@@ -20,7 +20,7 @@ pub const METRICS: [&str; 9] = [
     "contains",
     "judge",
 ];
-/// Names that such columns usually have, likeliest first.
+/// Names that such columns usually have, layouts_for first.
 const INPUTS: [&str; 9] = [
     "input", "question", "prompt", "text", "query", "problem", "sentence", "x", "q",
 ];

@@ -14,14 +14,14 @@ pub fn task_file(answers: &Answers, data: &str) -> String {
         ""
     };
     format!(
-        "# A task for `sipdo optimize`. Every key is described in docs/tasks.md; unknown keys are refused.\n\
+        "# A task for `sipdo optimize`. Every key is described in docs/tasks.md; unknown keys are errors.\n\
          \n\
          [task]\n\
          name = {name}\n\
          description = {description}\n\
          # The prompt to start from. Put {{input}} where the input goes; without it the prompt is the system message.\n\
          prompt = {prompt}\n\
-         # How an answer must look, as the teaching roles are told:\n\
+         # How an answer must look, as the other roles are told:\n\
          # answer_format = \"the last line is `Answer: <number>`\"\n\
          \n\
          [data]\n\
@@ -62,7 +62,7 @@ pub fn task_file(answers: &Answers, data: &str) -> String {
 /// What an operator's file holds, to be uncommented.
 pub const OPERATOR_FILE: &str = "\
 # Endpoints and models for sipdo on this machine. Everything is commented out: uncomment one endpoint and the models,
-# or use `--simulated` to try sipdo without any. A key is never written here: only where it is found.
+# or use `--simulated` to try sipdo without any. Do not write a key here: name the variable or file that holds it.
 
 # [endpoints.openai]
 # provider = \"openai\"
@@ -76,7 +76,7 @@ pub const OPERATOR_FILE: &str = "\
 # provider = \"anthropic\"
 # api_key_env = \"ANTHROPIC_API_KEY\"
 
-# [endpoints.local]                         # vLLM, llama.cpp, LiteLLM, ... : anything that speaks OpenAI's API
+# [endpoints.local]                         # vLLM, llama.cpp, LiteLLM, ... : any server with OpenAI's API
 # provider = \"openai\"
 # base_url = \"http://localhost:8000/v1\"
 
@@ -90,7 +90,7 @@ pub const OPERATOR_FILE: &str = "\
 # [models.learner]                          # the model that the prompt is for
 # model = \"gpt-5-nano\"
 
-# [models.verifier]                         # votes are worth more from models that differ
+# [models.verifier]                         # different models make more independent votes
 # endpoint = \"anthropic\"
 # model = \"claude-haiku-4-5\"
 ";

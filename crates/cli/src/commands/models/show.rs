@@ -59,7 +59,7 @@ pub async fn run(global: &Global, args: &ShowArgs) -> Outcome {
                 );
                 output::json_line(&json!({ "next": rows.collect::<Vec<_>>() }))?;
             } else if rows.is_empty() {
-                output::note("no agent answers, and the registry sets nothing");
+                output::note("no agent answers, and the registry is empty");
             } else {
                 let mut table = Table::new(&["for", "agents", "next job uses", "because of"]).right(&[1]);
                 for row in rows {
