@@ -6,8 +6,8 @@ mod measure;
 mod observe;
 
 // The folders group the files. Tests know each file by its own name.
-pub use cluster::{Cluster, Setup, command::User, process::Process};
 pub use cluster::simulator::{Ledger, Simulator};
+pub use cluster::{Cluster, Setup, command::User, process::Process};
 pub use cluster::{client, command, families, http, process, proxy, simulator, task, three_node_cluster};
 pub use faults::{chaos, disk, leader, repeater};
 pub use measure::{bench, durability, long_run, overhead, paired, throughput, usage};
