@@ -35,11 +35,16 @@ pub async fn now(client: &Client, run: &str) -> Result<pb::Run> {
 /// # Errors
 /// It does not come to it.
 pub async fn waits_for(client: &Client, run: &str, words: &str) -> Result<pb::Summary> {
-    eventually_within(RECOVERY, &format!("run {run} to wait for `{words}`"), || async {
-        let summary = now(client, run).await?.summary.context("a summary")?;
-        Ok(summary.waiting.contains(words).then_some(summary))
+    let summary = || async { now(client, run).await?.summary.context("a summary") };
+    let what = format!("run {run} to wait for `{words}`");
+    let waits = eventually_within(RECOVERY, &what, || async {
+        Ok(Some(summary().await?).filter(|summary| summary.waiting.contains(words)))
     })
-    .await
+    .await;
+    match waits {
+        Err(error) => Err(error.context(format!("the run is {:?}", summary().await?))),
+        waits => waits,
+    }
 }
 
 /// Waits until a role has this many results in a run.
