@@ -175,9 +175,9 @@ async fn serve(args: Args) -> Result<()> {
     tokio::spawn(keep_roster(context.clone(), roster));
     tokio::spawn(room::watch(context.clone(), store_dir));
     let started = now_ms();
-    let card = context.clone();
+    let status = context.clone();
     let presence = bus
-        .announce(&id, move || card.status(started).encode_to_vec().into())
+        .announce(&id, move || status.status(started).encode_to_vec().into())
         .await?;
     write_port(args.port_file.as_deref(), &api)?;
     readiness.ready(bus.clone());
