@@ -1,4 +1,4 @@
-//! What the agents' cards say about a run before it exists: whether they can do it at all, and whether its caps let them.
+//! What the agents' statuses say about a run before it exists: whether they can do it at all, and whether its caps let them.
 
 use crate::{
     models::check_endpoint,
@@ -65,15 +65,15 @@ pub fn asked(forecast: &Forecast, pools: &BTreeSet<Pool>) -> BTreeSet<Pool> {
 /// Any checker may be asked to run the program, so each must know it.
 fn check_program(program: &str, roster: &Roster, pools: &BTreeSet<Pool>) -> Result<(), Status> {
     let checkers = pools.iter().filter(|pool| pool.role == Role::Checker);
-    let mut cards = checkers.flat_map(|pool| roster.of(pool));
-    match cards.find(|card| !card.programs.iter().any(|known| known == program)) {
+    let mut statuses = checkers.flat_map(|pool| roster.of(pool));
+    match statuses.find(|status| !status.programs.iter().any(|known| known == program)) {
         None => Ok(()),
-        Some(card) => Err(bad_request(
+        Some(status) => Err(bad_request(
             "PROGRAM_UNKNOWN",
             "task.gates.program",
             format!(
                 "the checker {} knows no program `{program}`: name it in [programs.{program}] of its sipdo.toml",
-                card.agent
+                status.agent
             ),
         )),
     }
@@ -126,7 +126,7 @@ fn least(task: &Task, forecast: &Forecast, roster: &Roster, asked: &BTreeSet<Poo
         u64::try_from(u128::from(least) * u128::from(roster.price(&Role::Learner.into())?) / 1_000_000).ok()?;
     let worst: Option<Vec<Amount>> = asked
         .iter()
-        .map(|pool| roster.worst(pool, 0, None).map(|worst| worst.amount))
+        .map(|pool| roster.worst_case(pool, 0, None).map(|worst| worst.amount))
         .collect();
     let worst = worst?;
     least += worst.iter().map(|worst| worst.tokens).max()?;
@@ -196,8 +196,8 @@ mod tests {
         }
     }
 
-    fn cards(price: u64) -> Roster {
-        let card = |role: Role| pb::AgentStatus {
+    fn statuses(price: u64) -> Roster {
+        let status = |role: Role| pb::AgentStatus {
             role: role.name().into(),
             agent: format!("{role}-1"),
             max_tokens: 100,
@@ -216,7 +216,7 @@ mod tests {
             output_price: Some(price),
             ..Default::default()
         };
-        Roster::new(Role::ALL.map(card).to_vec())
+        Roster::new(Role::ALL.map(status).to_vec())
     }
 
     fn refusal(change: impl FnOnce(&mut pb::CreateRunRequest, &mut Task, &mut Budget), price: u64) -> String {
@@ -224,7 +224,7 @@ mod tests {
         change(&mut request, &mut task, &mut budget);
         let forecast = sipdo_strategies::forecast(&task, "sipdo", &serde_json::Value::Null).unwrap();
         let pools = sipdo_strategies::pools(&Role::ALL.into(), &serde_json::Value::Null);
-        check(&request, &task, &forecast, &budget, &cards(price), &pools)
+        check(&request, &task, &forecast, &budget, &statuses(price), &pools)
             .err()
             .map_or(String::new(), |status| status.message().to_owned())
     }
@@ -296,6 +296,6 @@ mod tests {
         };
         let request = pb::CreateRunRequest::default();
         let pools = sipdo_strategies::pools(&Role::ALL.into(), &serde_json::Value::Null);
-        assert!(check(&request, &task, &forecast, &budget, &cards(0), &pools).is_ok());
+        assert!(check(&request, &task, &forecast, &budget, &statuses(0), &pools).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! A run taken out message by message, and folded again from what was taken out.
+//! A run exported message by message, and its state computed again from the export.
 
 use crate::{
     context::Context,

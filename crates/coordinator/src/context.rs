@@ -101,10 +101,10 @@ impl Context {
 pub async fn keep_roster(context: Context, sender: watch::Sender<Roster>) {
     loop {
         match roll_call(&context.bus, ROLL_CALL).await {
-            Ok(cards) => {
-                sender.send_replace(Roster::new(cards));
+            Ok(statuses) => {
+                sender.send_replace(Roster::new(statuses));
             }
-            Err(error) => tracing::warn!(%error, "the roll could not be called"),
+            Err(error) => tracing::warn!(%error, "the roll call failed"),
         }
         tokio::select! {
             () = tokio::time::sleep(CALM) => {}
@@ -113,10 +113,10 @@ pub async fn keep_roster(context: Context, sender: watch::Sender<Roster>) {
     }
 }
 
-/// The cards of everybody who answers within `wait`.
+/// The statuses of everybody who answers within `wait`.
 pub async fn roll_call(bus: &Bus, wait: Duration) -> Result<Vec<pb::AgentStatus>, sipdo_bus::BusError> {
-    let cards = bus.roll_call(wait).await?;
-    Ok(cards
+    let statuses = bus.roll_call(wait).await?;
+    Ok(statuses
         .into_iter()
         .filter_map(|bytes| pb::AgentStatus::decode(bytes).ok())
         .collect())

@@ -1,4 +1,4 @@
-//! Leading one run: replay, claim, then fold facts, serve the strategy, append decisions, publish jobs. One task per run.
+//! Leading one run: replay, claim, then apply messages, serve the strategy, append decisions, publish jobs. One task per run.
 
 mod active;
 mod cached_answer;
@@ -63,7 +63,7 @@ pub async fn lead(context: &Context, run: &RunId) -> Result<LeaderExit> {
     }
     let registry = context.bus.models().watch().await?;
     let mut leader = Leader::new(context, run, reader, state, registry);
-    let led = match leader.claim().await? {
+    let exit = match leader.claim().await? {
         true => {
             unexpected::keep_new(context, run, &unexpected).await;
             leader.run().await
@@ -71,7 +71,7 @@ pub async fn lead(context: &Context, run: &RunId) -> Result<LeaderExit> {
         false => Ok(LeaderExit::Fenced),
     };
     leader.scheduler.halt("the coordinator no longer leads this run");
-    led
+    exit
 }
 
 /// Whether a run that met its cap has been given more.
@@ -88,7 +88,7 @@ type Registry = watch::Receiver<BTreeMap<String, sipdo_bus::Entry>>;
 /// An answer that is read again from the stream.
 type ReadingAnswer = BoxFuture<'static, Result<()>>;
 type Ack = BoxFuture<'static, (String, Result<Published, BusError>)>;
-type Told = oneshot::Sender<Result<(), Stop>>;
+type Recorded = oneshot::Sender<Result<(), Stop>>;
 
 /// A job's last sending.
 struct Sent {
@@ -126,14 +126,14 @@ struct Leader<'a> {
     leadership: Leadership,
     asking: ActiveRunGuard,
     published: HashMap<String, Sent>,
-    full: Vec<String>,
+    unpublished: Vec<String>,
     acks: FuturesUnordered<Ack>,
     cached_answers: FuturesUnordered<ReadingAnswer>,
-    told: Vec<Told>,
+    recorded: Vec<Recorded>,
     missing: BTreeMap<Pool, Instant>,
     /// Jobs that were given up because nobody could do them when the run was to end.
     left_open: BTreeSet<String>,
-    /// What is to be held back for the conclusion, until it is: its price is known only when a learner has answered.
+    /// What is to be reserved for the conclusion, until it is: its price is known only when a learner has answered.
     hold: Option<Amount>,
     observer: Observer,
 }
@@ -160,10 +160,10 @@ impl<'a> Leader<'a> {
             seed: 0,
             asking: ActiveRunGuard::among(&context.asking),
             published: HashMap::new(),
-            full: Vec::new(),
+            unpublished: Vec::new(),
             acks: FuturesUnordered::new(),
             cached_answers: FuturesUnordered::new(),
-            told: Vec::new(),
+            recorded: Vec::new(),
             missing: BTreeMap::new(),
             left_open: BTreeSet::new(),
             hold: None,
@@ -188,9 +188,9 @@ impl<'a> Leader<'a> {
     }
 
     async fn run(&mut self) -> Result<LeaderExit> {
-        let ended = match self.go().await {
+        let ended = match self.run_strategy().await {
             Ok(ended) => ended,
-            Err(Halt::LeaderExit(led)) => return Ok(led),
+            Err(Halt::LeaderExit(exit)) => return Ok(exit),
             Err(Halt::TooLarge(detail)) => failed(detail),
             Err(Halt::Failed(error)) => return Err(error),
         };
@@ -199,14 +199,14 @@ impl<'a> Leader<'a> {
                 tracing::info!(run = %self.run, state = self.state.state().as_str_name(), "the run has ended");
                 Ok(LeaderExit::ToItsEnd)
             }
-            Err(Halt::LeaderExit(led)) => Ok(led),
+            Err(Halt::LeaderExit(exit)) => Ok(exit),
             Err(Halt::TooLarge(detail)) => Err(anyhow!(detail)),
             Err(Halt::Failed(error)) => Err(error),
         }
     }
 
     /// Runs the strategy to its end. What the run itself does wrong is an end with a reason; what the bus does is an error.
-    async fn go(&mut self) -> Result<pb::Ended, Halt> {
+    async fn run_strategy(&mut self) -> Result<pb::Ended, Halt> {
         // Requests that came while nobody led are taken up before the strategy asks anything.
         self.decide().await?;
         if self.state.cancelled {
@@ -225,7 +225,7 @@ impl<'a> Leader<'a> {
         self.seed = task.seed;
         let forecast = sipdo_strategies::forecast(&task, &created.strategy, &options).unwrap_or_default();
         self.hold = Some(conclusion(&task, &forecast));
-        let (agents, mut wishes) = BusAgents::new(self.run.as_str());
+        let (agents, mut commands) = BusAgents::new(self.run.as_str());
         let mut strategy: Strategy =
             tokio::spawn(async move { sipdo_strategies::run(&created.strategy, &options, &task, &agents).await });
         let mut tick = tokio::time::interval(TICK);
@@ -243,21 +243,21 @@ impl<'a> Leader<'a> {
                         break Err(halt);
                     }
                 }
-                Some(wish) = wishes.recv() => {
-                    self.take_command(wish);
-                    while let Ok(wish) = wishes.try_recv() {
-                        self.take_command(wish);
+                Some(command) = commands.recv() => {
+                    self.take_command(command);
+                    while let Ok(command) = commands.try_recv() {
+                        self.take_command(command);
                     }
                 }
                 joined = &mut strategy => break Ok(self.ending(joined)),
                 Some((job, published)) = self.acks.next(), if !self.acks.is_empty() => self.take_ack(job, published),
-                Some(recalled) = self.cached_answers.next(), if !self.cached_answers.is_empty() => {
-                    if let Err(error) = recalled {
+                Some(cached) = self.cached_answers.next(), if !self.cached_answers.is_empty() => {
+                    if let Err(error) = cached {
                         break Err(Halt::Failed(error));
                     }
                 }
                 _ = roster.changed() => {}
-                _ = tick.tick() => self.look(),
+                _ = tick.tick() => self.republish(),
             }
             if let Err(halt) = self.decide().await {
                 break Err(halt);
@@ -314,23 +314,23 @@ impl<'a> Leader<'a> {
                 }
             }
         }
-        for job in self.full.drain(..) {
+        for job in self.unpublished.drain(..) {
             self.scheduler.publish_again(&job);
         }
         Ok(())
     }
 
-    fn take_command(&mut self, wish: Command) {
-        match wish {
+    fn take_command(&mut self, command: Command) {
+        match command {
             Command::Ask(request) => self.scheduler.ask(request, &self.state),
-            Command::Emit(run_event, told) => {
+            Command::Emit(run_event, recorded) => {
                 self.scheduler.emit(run_event);
-                self.told.push(told);
+                self.recorded.push(recorded);
             }
             Command::Conclude(done) => {
                 self.hold = None;
                 self.scheduler.conclude(&mut self.state);
-                self.told.push(done);
+                self.recorded.push(done);
             }
         }
     }
@@ -338,20 +338,20 @@ impl<'a> Leader<'a> {
     fn take_ack(&mut self, job: String, published: Result<Published, BusError>) {
         match published {
             Ok(Published::Queued | Published::Repeated) => self.context.storage.taken(&self.run),
-            Ok(Published::WindowFull) => self.full.push(job),
+            Ok(Published::WindowFull) => self.unpublished.push(job),
             Err(error) => {
-                tracing::warn!(run = %self.run, job, %error, "a job could not be published; it will be tried again");
+                tracing::warn!(run = %self.run, job, %error, "cannot publish a job now; it will be tried again");
                 if let BusError::Full { .. } = error {
                     self.context.storage.refused(&self.run, error.to_string());
                 }
-                self.full.push(job);
+                self.unpublished.push(job);
             }
         }
     }
 
-    /// Looks at agents, clock, and jobs that take too long.
-    fn look(&mut self) {
-        for job in self.full.drain(..) {
+    /// Publishes again what could not be published, and what has had no result for too long.
+    fn republish(&mut self) {
+        for job in self.unpublished.drain(..) {
             self.scheduler.publish_again(&job);
         }
         for (job, sent) in &mut self.published {

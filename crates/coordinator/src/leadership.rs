@@ -42,7 +42,7 @@ impl Leadership {
     }
 
     /// The next entry. It is applied to the state at once, because it carries the summary that it leads to: if it is refused, the
-    /// state must be thrown away; if it is stored, it must be told by [`Leadership::stored`].
+    /// state must be thrown away; if it is stored, [`Leadership::stored`] must be called.
     pub fn draft(&mut self, state: &mut RunState, events: Vec<pb::LogEvent>, at_ms: u64) -> Draft {
         let mut entry = pb::Entry {
             run: state.summary.run.clone(),
@@ -67,8 +67,8 @@ impl Leadership {
     }
 
     /// Whether what was read from the stream ends this leadership. An entry that this leader did not know when it came can only be
-    /// another leader's, and its sequence is folded now: an append after it would be taken.
-    pub fn is_ended_by(&self, fact: &Applied) -> bool {
-        matches!(fact, Applied::Entry(_))
+    /// another leader's, and the state names its sequence now: an append after it would be taken.
+    pub fn is_ended_by(&self, applied: &Applied) -> bool {
+        matches!(applied, Applied::Entry(_))
     }
 }

@@ -1,4 +1,4 @@
-//! The live registry of models over the API: set, list, look back, have a choice tried; and whether judges are independent.
+//! The model registry over the API: set, list, show history, probe a choice; and whether judges are independent.
 //!
 //! A choice names an endpoint; what the name means, and the key, only agents know. So an agent tries it.
 
@@ -28,7 +28,7 @@ use tonic::Status;
 const TRIAL: Duration = Duration::from_secs(60);
 /// Longest name of a model, in characters.
 const LONGEST_MODEL: usize = 200;
-/// Longest word on who changed an entry, in characters.
+/// Longest name of who changed an entry, in characters.
 const LONGEST_BY: usize = 100;
 
 /// Whose model is meant.
@@ -68,8 +68,8 @@ impl Place {
 
 /// Who answers now, and who answered the last roll call: an agent that is slow for a moment is still there.
 pub async fn present(context: &Context) -> Result<Roster, Status> {
-    let cards = roll_call(&context.bus, ROLL_CALL).await.map_err(unavailable)?;
-    Ok(Roster::new(cards).with(&context.roster()))
+    let statuses = roll_call(&context.bus, ROLL_CALL).await.map_err(unavailable)?;
+    Ok(Roster::new(statuses).with(&context.roster()))
 }
 
 /// As [`present`], and where nobody of one of these pools answered, the roll is called once more, with patience: nothing is said for
@@ -79,8 +79,8 @@ pub async fn present_of(context: &Context, pools: &BTreeSet<Pool>) -> Result<Ros
     if pools.iter().all(|pool| !roster.of(pool).is_empty()) {
         return Ok(roster);
     }
-    let cards = roll_call(&context.bus, PATIENT_CALL).await.map_err(unavailable)?;
-    Ok(Roster::new(cards).with(&roster))
+    let statuses = roll_call(&context.bus, PATIENT_CALL).await.map_err(unavailable)?;
+    Ok(Roster::new(statuses).with(&roster))
 }
 
 /// Sets or removes an entry.
@@ -101,7 +101,7 @@ pub async fn set(context: &Context, request: pb::SetModelRequest) -> Result<pb::
             None => false,
         };
         check_endpoint(&roster, &place.pool, "choice.endpoint", &choice.endpoint)?;
-        warnings.extend(doubts(&roster, &place.pool, &choice.endpoint));
+        warnings.extend(warning(&roster, &place.pool, &choice.endpoint));
         registry.insert(place.key(), choice.clone());
         let layers = ModelOverrides {
             roster: &roster,
@@ -217,40 +217,40 @@ pub async fn probe(context: &Context, request: pb::ProbeModelRequest) -> Result<
     check_choice("choice", &choice)?;
     let roster = present(context).await?;
     check_endpoint(&roster, &place.pool, "choice.endpoint", &choice.endpoint)?;
-    let knows = |card: &&pb::AgentStatus| choice.endpoint.is_empty() || card.endpoints.contains(&choice.endpoint);
-    let Some(card) = roster.of(&place.pool).iter().find(knows) else {
+    let knows = |status: &&pb::AgentStatus| choice.endpoint.is_empty() || status.endpoints.contains(&choice.endpoint);
+    let Some(status) = roster.of(&place.pool).iter().find(knows) else {
         return Err(precondition("NO_AGENT", nobody(&place.pool)));
     };
-    let agent = AgentId::new(&card.agent).map_err(internal)?;
+    let agent = AgentId::new(&status.agent).map_err(internal)?;
     let asked = pb::Probe {
         choice: Some(choice),
         run: request.run,
     };
     let answer = context.bus.probe(&agent, asked.encode_to_vec().into(), TRIAL).await;
     let Some(answer) = answer.map_err(unavailable)? else {
-        let why = format!("{agent} does not say what came of it: it is gone, or of an older version");
+        let why = format!("{agent} did not report a result: it has ended, or its version is too old");
         return Err(precondition("NO_AGENT", why));
     };
     let probed = pb::Probed::decode(answer).map_err(internal)?;
     Ok(pb::ProbeModelResponse { probed: Some(probed) })
 }
 
-/// What can be said of a choice without asking anybody.
+/// Checks a choice without asking an agent.
 pub fn check_choice(field: &str, choice: &pb::ModelChoice) -> Result<(), Status> {
     let wrong = |part: &str, problem: &str| Err(bad_request("CHOICE_INVALID", &format!("{field}.{part}"), problem));
     if *choice == pb::ModelChoice::default() {
         return Err(bad_request(
             "CHOICE_EMPTY",
             field,
-            "nothing is chosen; leave it out to remove an entry",
+            "the choice is empty; leave it out to remove an entry",
         ));
     }
     let plain = |text: &str| !text.chars().any(|c| c.is_whitespace() || c.is_control());
     if !plain(&choice.model) || choice.model.chars().count() > LONGEST_MODEL {
-        return wrong("model", "a model's name has no blanks and at most 200 characters");
+        return wrong("model", "must have no blanks and at most 200 characters");
     }
     if choice.temperature.is_some_and(|value| !(0.0..=2.0).contains(&value)) {
-        return wrong("temperature", "must lie in 0..=2");
+        return wrong("temperature", "must be between 0 and 2");
     }
     if choice.max_tokens == Some(0) {
         return wrong("max_tokens", "must be at least 1");
@@ -259,19 +259,19 @@ pub fn check_choice(field: &str, choice: &pb::ModelChoice) -> Result<(), Status>
         .timeout_seconds
         .is_some_and(|seconds| !(1..=3600).contains(&seconds))
     {
-        return wrong("timeout_seconds", "must lie in 1..=3600");
+        return wrong("timeout_seconds", "must be between 1 and 3600");
     }
     Ok(())
 }
 
 /// An endpoint name that no agent of the pool knows would only fail later.
 pub fn check_endpoint(roster: &Roster, pool: &Pool, field: &str, endpoint: &str) -> Result<(), Status> {
-    let cards = roster.of(pool);
-    let known: BTreeSet<&str> = cards
+    let statuses = roster.of(pool);
+    let known: BTreeSet<&str> = statuses
         .iter()
-        .flat_map(|card| card.endpoints.iter().map(String::as_str))
+        .flat_map(|status| status.endpoints.iter().map(String::as_str))
         .collect();
-    if endpoint.is_empty() || cards.is_empty() || known.contains(endpoint) {
+    if endpoint.is_empty() || statuses.is_empty() || known.contains(endpoint) {
         return Ok(());
     }
     let known = known.into_iter().collect::<Vec<_>>().join(", ");
@@ -280,17 +280,22 @@ pub fn check_endpoint(roster: &Roster, pool: &Pool, field: &str, endpoint: &str)
     Err(bad_request("ENDPOINT_UNKNOWN", field, why))
 }
 
-/// What is not wrong about an endpoint, and yet worth saying.
-fn doubts(roster: &Roster, pool: &Pool, endpoint: &str) -> Option<String> {
-    let cards = roster.of(pool);
-    if cards.is_empty() {
+/// A warning about an endpoint that may still work.
+fn warning(roster: &Roster, pool: &Pool, endpoint: &str) -> Option<String> {
+    let statuses = roster.of(pool);
+    if statuses.is_empty() {
         return Some(format!("{}; whether it can use this is not known", nobody(pool)));
     }
-    let lacks = |card: &&pb::AgentStatus| !endpoint.is_empty() && !card.endpoints.iter().any(|name| name == endpoint);
-    let without: Vec<&str> = cards.iter().filter(lacks).map(|card| card.agent.as_str()).collect();
+    let lacks =
+        |status: &&pb::AgentStatus| !endpoint.is_empty() && !status.endpoints.iter().any(|name| name == endpoint);
+    let without: Vec<&str> = statuses
+        .iter()
+        .filter(lacks)
+        .map(|status| status.agent.as_str())
+        .collect();
     (!without.is_empty()).then(|| {
         let names = without.join(", ");
-        format!("{names} does not know the endpoint `{endpoint}`: what it is asked will not be measured")
+        format!("{names} does not know the endpoint `{endpoint}`: its jobs will not be measured")
     })
 }
 
@@ -335,18 +340,18 @@ pub async fn check_run(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use layers::tests::card;
+    use layers::tests::status;
 
     #[test]
     fn a_choice_that_cannot_work_is_refused() {
-        let roster = Roster::new(vec![card("checker", "m")]);
+        let roster = Roster::new(vec![status("checker", "m")]);
         let check = |pool: &str, endpoint| check_endpoint(&roster, &pool.parse().unwrap(), "f", endpoint);
         assert!(check("checker", "").is_ok() && check("checker", "local").is_ok());
         let why = check("checker", "clod").unwrap_err();
         assert!(why.message().contains("`clod`; they know cloud, local"), "{why}");
         assert!(check("checker_a", "clod").is_ok(), "nobody is there to ask");
         assert!(
-            doubts(&roster, &"checker_a".parse().unwrap(), "")
+            warning(&roster, &"checker_a".parse().unwrap(), "")
                 .unwrap()
                 .contains("--pool a")
         );

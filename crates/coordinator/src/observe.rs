@@ -1,5 +1,5 @@
 //! What a coordinator lets be seen of a run: a span for each iteration, which is the root of a trace, one for each published
-//! job, and what the strategy told as events and counts. `docs/telemetry.md` is the specification.
+//! job, and what the strategy emits as events and counts. `docs/telemetry.md` is the specification.
 //!
 //! A trace is an iteration and not a run, because backends suffer from traces of hours. The root's place goes into the
 //! header of every entry of the journal: whoever takes the run over goes on in the same trace.
@@ -50,7 +50,7 @@ impl Observer {
     }
 
     /// What the run has left of its caps.
-    pub fn left(&self, state: &RunState) {
+    pub fn report_budget(&self, state: &RunState) {
         let (cap, spent) = (state.ledger.cap(), state.ledger.spent());
         let seconds = now_ms().saturating_sub(state.summary.created_ms) / 1000;
         let caps = [
@@ -85,7 +85,7 @@ impl Observer {
                 Event::Told(pb::EventRecorded {
                     telling: Some(pb::RunEvent { event: Some(run_event) }),
                     ..
-                }) => self.told(run_event),
+                }) => self.emitted(run_event),
                 Event::Ended(ended) => self.ended(ended),
                 _ => {}
             }
@@ -147,7 +147,7 @@ impl Observer {
             .with(names::OPERATION, operation)
             .with(names::ATTEMPT, i64::from(attempt))
             .with(names::ITERATION, i64::from(self.root.level))
-            .with(names::EPOCH, whole(self.epoch))
+            .with(names::EPOCH, signed(self.epoch))
             .start()
     }
 
@@ -194,7 +194,7 @@ impl Observer {
                 .with(names::ITERATION, i64::from(level))
                 .with(names::PHASE, phase)
                 .with(names::PART, part)
-                .with(names::EPOCH, whole(self.epoch));
+                .with(names::EPOCH, signed(self.epoch));
             place(start).start()
         } else {
             Span::none()
@@ -209,7 +209,7 @@ impl Observer {
         };
     }
 
-    fn told(&self, run_event: &RunEvent) {
+    fn emitted(&self, run_event: &RunEvent) {
         match run_event {
             RunEvent::ExampleJudged(example) => self.example(example),
             RunEvent::CandidateJudged(prompt) => self.candidate(prompt),
@@ -397,7 +397,7 @@ pub(crate) fn created(span: Span, made: &Result<u64, CreateRunError>, took: Dura
 fn boundary(events: &[pb::LogEvent]) -> Option<(&'static str, u32)> {
     events.iter().rev().find_map(|event| match event.event.as_ref()? {
         Event::Concluding(_) => Some((CONCLUSION, 0)),
-        Event::Told(told) => match told.telling.as_ref()?.event.as_ref()? {
+        Event::Told(recorded) => match recorded.telling.as_ref()?.event.as_ref()? {
             RunEvent::LevelBegun(begun) => Some((LEVELS, begun.level)),
             _ => None,
         },
@@ -435,7 +435,7 @@ fn voter(voter: pb::vote::Voter) -> &'static str {
     }
 }
 
-fn whole(number: u64) -> i64 {
+fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 pub enum Command {
     /// Ask one job.
     Ask(Request),
-    /// Tell something.
+    /// Record an event.
     Emit(pb::RunEvent, oneshot::Sender<Result<(), Stop>>),
     /// Go over to the conclusion.
     Conclude(oneshot::Sender<Result<(), Stop>>),
@@ -27,19 +27,19 @@ pub struct BusAgents {
 impl BusAgents {
     /// The port of one run. The channel needs no bound: a strategy waits for its own answers.
     pub fn new(run: &str) -> (Self, mpsc::UnboundedReceiver<Command>) {
-        let (leader, wishes) = mpsc::unbounded_channel();
+        let (leader, commands) = mpsc::unbounded_channel();
         (
             BusAgents {
                 run: run.to_owned(),
                 leader,
             },
-            wishes,
+            commands,
         )
     }
 
-    async fn wish<T>(&self, wish: Command, answer: oneshot::Receiver<Result<T, Stop>>) -> Result<T, Stop> {
+    async fn send<T>(&self, command: Command, answer: oneshot::Receiver<Result<T, Stop>>) -> Result<T, Stop> {
         let gone = || Stop::Halted("the run's leader is gone".into());
-        self.leader.send(wish).map_err(|_| gone())?;
+        self.leader.send(command).map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 }
@@ -50,7 +50,7 @@ impl Agents for BusAgents {
         let ask = pb::Ask::from(ask);
         let job = job_id(&self.run, &ask, sample);
         let (reply, answer) = oneshot::channel::<Answered>();
-        self.wish(
+        self.send(
             Command::Ask(Request {
                 job,
                 pool,
@@ -66,11 +66,11 @@ impl Agents for BusAgents {
 
     async fn emit(&self, run_event: RunEvent) -> Result<(), Stop> {
         let (reply, answer) = oneshot::channel();
-        self.wish(Command::Emit(run_event.into(), reply), answer).await
+        self.send(Command::Emit(run_event.into(), reply), answer).await
     }
 
     async fn conclude(&self) -> Result<(), Stop> {
         let (reply, answer) = oneshot::channel();
-        self.wish(Command::Conclude(reply), answer).await
+        self.send(Command::Conclude(reply), answer).await
     }
 }

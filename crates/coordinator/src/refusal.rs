@@ -45,7 +45,7 @@ pub fn no_room(reason: impl Into<String>) -> Status {
     Status::with_error_details(Code::ResourceExhausted, reason, details)
 }
 
-/// What the bus did not take.
+/// The bus did not store it.
 pub fn not_taken(error: sipdo_bus::BusError) -> Status {
     match error {
         sipdo_bus::BusError::Full { .. } => no_room(error.to_string()),

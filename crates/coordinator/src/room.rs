@@ -24,7 +24,7 @@ const FREE: u64 = 1_000_000_000;
 /// Looks for ever. `store_dir` is where the server keeps its streams, if that is on this machine.
 pub async fn watch(context: Context, store_dir: Option<PathBuf>) {
     loop {
-        let mark = context.storage.tight().map_or(HIGH_WATER, |_| LOW_WATER);
+        let mark = context.storage.no_room().map_or(HIGH_WATER, |_| LOW_WATER);
         let found = find(&context.bus, store_dir.as_deref(), mark).await;
         context.storage.look(found);
         tokio::time::sleep(LOOK).await;
@@ -66,7 +66,7 @@ fn least_free(all: u64, mark: u64) -> u64 {
 /// # Errors
 /// There is none; the bus does not answer.
 pub async fn demand(context: &Context, bytes: u64) -> Result<(), Status> {
-    if let Some(reason) = context.storage.tight() {
+    if let Some(reason) = context.storage.no_room() {
         return Err(no_room(reason));
     }
     let usage = context.bus.usage().await.map_err(unavailable)?;

@@ -14,8 +14,8 @@ const UNSTATED: pb::RequestOverhead = pb::RequestOverhead {
 /// The newest roll call, by pool.
 #[derive(Debug, Default, Clone)]
 pub struct Roster {
-    cards: BTreeMap<Pool, Vec<pb::AgentStatus>>,
-    led: BTreeMap<String, u32>,
+    statuses: BTreeMap<Pool, Vec<pb::AgentStatus>>,
+    runs_led: BTreeMap<String, u32>,
     /// What keeps a coordinator from storing its decisions.
     leader_troubles: BTreeMap<String, String>,
 }
@@ -92,43 +92,50 @@ impl WorstCase {
 }
 
 impl Roster {
-    /// Takes the cards of a roll call. Of coordinators only the number of their runs and their trouble are kept.
-    pub fn new(cards: Vec<pb::AgentStatus>) -> Self {
+    /// Takes the statuses of a roll call. Of coordinators only the number of their runs and their trouble are kept.
+    pub fn new(statuses: Vec<pb::AgentStatus>) -> Self {
         let mut roster = Roster::default();
-        for card in cards {
-            if card.role.parse::<Role>().is_err() {
-                if !card.trouble.is_empty() {
-                    roster.leader_troubles.insert(card.agent.clone(), card.trouble);
+        for status in statuses {
+            if status.role.parse::<Role>().is_err() {
+                if !status.trouble.is_empty() {
+                    roster.leader_troubles.insert(status.agent.clone(), status.trouble);
                 }
-                roster.led.insert(card.agent, card.busy);
+                roster.runs_led.insert(status.agent, status.busy);
                 continue;
             }
-            let pool = card.role.parse::<Role>().and_then(|role| Pool::new(role, &card.pool));
+            let pool = status
+                .role
+                .parse::<Role>()
+                .and_then(|role| Pool::new(role, &status.pool));
             if let Ok(pool) = pool {
-                roster.cards.entry(pool).or_default().push(card);
+                roster.statuses.entry(pool).or_default().push(status);
             }
         }
         roster
     }
 
-    /// The cards of a pool.
+    /// The agents of a pool.
     pub fn of(&self, pool: &Pool) -> &[pb::AgentStatus] {
-        self.cards.get(pool).map(Vec::as_slice).unwrap_or_default()
+        self.statuses.get(pool).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Jobs that the agents of a pool can work on at a time.
     pub fn slots(&self, pool: &Pool) -> usize {
-        self.of(pool).iter().map(|card| card.slots as usize).sum()
+        self.of(pool).iter().map(|status| status.slots as usize).sum()
     }
 
     /// Runs led by other coordinators than this one.
     pub fn led_by_others(&self, own: &str) -> u32 {
-        self.led.iter().filter(|(id, _)| *id != own).map(|(_, runs)| runs).sum()
+        self.runs_led
+            .iter()
+            .filter(|(id, _)| *id != own)
+            .map(|(_, runs)| runs)
+            .sum()
     }
 
     /// Whether somebody of a pool takes suspects from their own queue.
     pub fn takes_suspects(&self, pool: &Pool) -> bool {
-        self.of(pool).iter().any(|card| card.takes_suspects)
+        self.of(pool).iter().any(|status| status.takes_suspects)
     }
 
     /// What keeps this coordinator from storing its decisions, as it says itself.
@@ -138,15 +145,20 @@ impl Roster {
 
     /// The pools that somebody belongs to.
     pub fn pools(&self) -> impl Iterator<Item = &Pool> {
-        self.cards.keys()
+        self.statuses.keys()
     }
 
-    /// These cards, and of the others those whose agents are not among them.
+    /// These agents, and of the others those that are not among them.
     pub fn with(mut self, other: &Roster) -> Self {
-        let known: BTreeSet<String> = self.cards.values().flatten().map(|card| card.agent.clone()).collect();
-        for (pool, cards) in &other.cards {
-            let missed = cards.iter().filter(|card| !known.contains(&card.agent)).cloned();
-            self.cards.entry(pool.clone()).or_default().extend(missed);
+        let known: BTreeSet<String> = self
+            .statuses
+            .values()
+            .flatten()
+            .map(|status| status.agent.clone())
+            .collect();
+        for (pool, statuses) in &other.statuses {
+            let missed = statuses.iter().filter(|status| !known.contains(&status.agent)).cloned();
+            self.statuses.entry(pool.clone()).or_default().extend(missed);
         }
         self
     }
@@ -154,11 +166,11 @@ impl Roster {
     /// The trouble that every agent of a pool has with the model that it will use, if each has one: nobody can work.
     /// `choice` is what registry and run lay over the agents' own models.
     pub fn trouble(&self, pool: &Pool, choice: Option<&pb::ModelChoice>) -> Option<String> {
-        let cards = self.of(pool).iter();
-        let troubles: Option<Vec<String>> = cards
-            .map(|card| {
-                let used = Used::by(card, choice);
-                let why = trouble(card, &used)?;
+        let statuses = self.of(pool).iter();
+        let troubles: Option<Vec<String>> = statuses
+            .map(|status| {
+                let used = Used::by(status, choice);
+                let why = trouble(status, &used)?;
                 Some(format!("{pool} ({}/{}): {why}", used.endpoint, used.model))
             })
             .collect();
@@ -169,13 +181,13 @@ impl Roster {
     /// `choice` is what registry and run lay over the agents' own models.
     ///
     /// A token is at least one byte of text, so bytes bound tokens: dear, but it makes the cap hard.
-    pub fn worst(&self, pool: &Pool, payload_bytes: usize, choice: Option<&pb::ModelChoice>) -> Option<WorstCase> {
-        let cards = self.of(pool);
-        let max_calls = cards.iter().map(|card| card.max_calls.max(1)).max()?;
+    pub fn worst_case(&self, pool: &Pool, payload_bytes: usize, choice: Option<&pb::ModelChoice>) -> Option<WorstCase> {
+        let statuses = self.of(pool);
+        let max_calls = statuses.iter().map(|status| status.max_calls.max(1)).max()?;
         let output = choice
             .and_then(|choice| choice.max_tokens.map(u64::from))
-            .or_else(|| cards.iter().map(|card| u64::from(card.max_tokens)).max())?;
-        let overheads = || cards.iter().map(|card| card.overhead.unwrap_or(UNSTATED));
+            .or_else(|| statuses.iter().map(|status| u64::from(status.max_tokens)).max())?;
+        let overheads = || statuses.iter().map(|status| status.overhead.unwrap_or(UNSTATED));
         let request = |overhead: pb::RequestOverhead| {
             let growth = u64::from(overhead.bytes_per_ask_byte.max(1));
             (payload_bytes as u64)
@@ -184,7 +196,7 @@ impl Roster {
         };
         let input = overheads().map(request).max()?;
         let repair = overheads().map(|overhead| overhead.repair_bytes).max()?;
-        let prices = cards.iter().map(|card| Used::by(card, choice).price);
+        let prices = statuses.iter().map(|status| Used::by(status, choice).price);
         let price = prices.clone().flatten().reduce(Price::max).unwrap_or_default();
         let priced = prices.clone().all(|price| price.is_some());
         Some(WorstCase::of(max_calls, [input, output, repair], price, priced))
@@ -192,7 +204,7 @@ impl Roster {
 
     /// Models that may answer a pool's jobs and whose price nobody knows, as `pool endpoint/model`.
     pub fn unpriced(&self, pool: &Pool, choice: Option<&pb::ModelChoice>) -> BTreeSet<String> {
-        let used = self.of(pool).iter().map(|card| Used::by(card, choice));
+        let used = self.of(pool).iter().map(|status| Used::by(status, choice));
         used.filter(|used| used.price.is_none())
             .map(|used| format!("{pool} {}/{}", used.endpoint, used.model))
             .collect()
@@ -200,22 +212,22 @@ impl Roster {
 
     /// What a million tokens of a pool cost at most, in billionths of a US dollar, 0 where unknown; none while there is no agent.
     pub fn price(&self, pool: &Pool) -> Option<u64> {
-        let dearest = |card: &pb::AgentStatus| card.input_price.max(card.output_price).unwrap_or(0);
+        let dearest = |status: &pb::AgentStatus| status.input_price.max(status.output_price).unwrap_or(0);
         self.of(pool).iter().map(dearest).max()
     }
 }
 
 /// What keeps an agent from using a model: its outage, or what the agent cannot do whatever the model.
-fn trouble<'a>(card: &'a pb::AgentStatus, used: &Used<'_>) -> Option<&'a str> {
+fn trouble<'a>(status: &'a pb::AgentStatus, used: &Used<'_>) -> Option<&'a str> {
     let of = |endpoint: &str, model: &str| {
-        let mut outages = card.outages.iter();
+        let mut outages = status.outages.iter();
         outages.find(|out| (out.endpoint.as_str(), out.model.as_str()) == (endpoint, model))
     };
     match of(used.endpoint, used.model) {
         Some(out) => Some(&out.words),
         // Of its usual model alone.
-        None if of(&card.endpoint, &card.model).is_some() => None,
-        None => Some(card.trouble.as_str()).filter(|words| !words.is_empty()),
+        None if of(&status.endpoint, &status.model).is_some() => None,
+        None => Some(status.trouble.as_str()).filter(|words| !words.is_empty()),
     }
 }
 
@@ -245,19 +257,20 @@ pub struct Used<'a> {
 }
 
 impl<'a> Used<'a> {
-    /// By the agent of this card, with `choice` laid over what the card tells.
-    pub fn by(card: &'a pb::AgentStatus, choice: Option<&'a pb::ModelChoice>) -> Self {
+    /// By the agent of this status, with `choice` over its own model.
+    pub fn by(status: &'a pb::AgentStatus, choice: Option<&'a pb::ModelChoice>) -> Self {
         let or = |chosen: Option<&'a String>, own: &'a str| {
             chosen.filter(|chosen| !chosen.is_empty()).map_or(own, String::as_str)
         };
-        let endpoint = or(choice.map(|choice| &choice.endpoint), &card.endpoint);
-        let model = or(choice.map(|choice| &choice.model), &card.model);
-        let price = if (endpoint, model) == (card.endpoint.as_str(), card.model.as_str()) {
-            card.input_price
-                .zip(card.output_price)
+        let endpoint = or(choice.map(|choice| &choice.endpoint), &status.endpoint);
+        let model = or(choice.map(|choice| &choice.model), &status.model);
+        let price = if (endpoint, model) == (status.endpoint.as_str(), status.model.as_str()) {
+            status
+                .input_price
+                .zip(status.output_price)
                 .map(|(input, output)| Price { input, output })
         } else {
-            let known = card
+            let known = status
                 .prices
                 .iter()
                 .find(|price| (endpoint, model) == (price.endpoint.as_str(), price.model.as_str()));
@@ -293,7 +306,7 @@ mod tests {
     const INSTRUCTIONS: u64 = UNSTATED.request_bytes;
     const REPAIR: u64 = UNSTATED.repair_bytes;
 
-    fn card(max_calls: u32, price: u64) -> pb::AgentStatus {
+    fn status(max_calls: u32, price: u64) -> pb::AgentStatus {
         pb::AgentStatus {
             role: "checker".into(),
             max_tokens: 100,
@@ -306,18 +319,22 @@ mod tests {
 
     #[test]
     fn the_dearest_agent_and_every_repair_are_reserved() {
-        let roster = Roster::new(vec![card(1, 1_000_000_000), card(3, 2_000_000_000)]);
-        let worst = roster.worst(&Role::Checker.into(), 1_000, None).unwrap();
+        let roster = Roster::new(vec![status(1, 1_000_000_000), status(3, 2_000_000_000)]);
+        let worst = roster.worst_case(&Role::Checker.into(), 1_000, None).unwrap();
         let input = 3 * (1_000 + INSTRUCTIONS) + (100 + REPAIR) * (1 + 2);
         assert_eq!(worst.max_calls, 3);
         assert_eq!(worst.amount.tokens, input + 300);
         assert_eq!(worst.amount.nano_usd, input * 2_000 + 300 * 2_000 + 2);
-        let plain = roster.worst(&Role::Checker.into(), 1_000, None).unwrap().within(1);
+        let plain = roster.worst_case(&Role::Checker.into(), 1_000, None).unwrap().within(1);
         assert_eq!((plain.max_calls, plain.amount.calls), (1, 1));
         assert_eq!(plain.amount.tokens, 1_000 + INSTRUCTIONS + 100);
         assert_eq!(plain.amount.nano_usd, plain.amount.tokens * 2_000 + 2);
         assert_eq!((worst.within(9), worst.within(0)), (worst, plain));
-        assert_eq!(roster.worst(&Role::Learner.into(), 1, None), None, "no agent, no price");
+        assert_eq!(
+            roster.worst_case(&Role::Learner.into(), 1, None),
+            None,
+            "no agent, no price"
+        );
     }
 
     #[test]
@@ -328,10 +345,10 @@ mod tests {
                 bytes_per_ask_byte,
                 repair_bytes,
             }),
-            ..card(2, 0)
+            ..status(2, 0)
         };
-        let tokens = |cards: Vec<pb::AgentStatus>| {
-            let worst = Roster::new(cards).worst(&Role::Checker.into(), 1_000, None);
+        let tokens = |statuses: Vec<pb::AgentStatus>| {
+            let worst = Roster::new(statuses).worst_case(&Role::Checker.into(), 1_000, None);
             worst.unwrap().amount.tokens
         };
         assert_eq!(tokens(vec![stated(10, 2, 7)]), 2 * 2_010 + (100 + 7) + 2 * 100);
@@ -343,7 +360,7 @@ mod tests {
         );
         let older = 2 * (1_000 + INSTRUCTIONS) + (100 + REPAIR) + 2 * 100;
         assert_eq!(
-            tokens(vec![stated(10, 2, 7), card(2, 0)]),
+            tokens(vec![stated(10, 2, 7), status(2, 0)]),
             older,
             "one of an older version"
         );
@@ -361,7 +378,7 @@ mod tests {
             endpoint: "cloud".into(),
             model: "cheap".into(),
             prices: vec![dear],
-            ..card(1, 1_000_000_000)
+            ..status(1, 1_000_000_000)
         };
         let roster = Roster::new(vec![at_home]);
         let chosen = |endpoint: &str, model: &str| pb::ModelChoice {
@@ -371,18 +388,18 @@ mod tests {
         };
         let pool = Role::Checker.into();
         let prices = |choice: Option<&pb::ModelChoice>| {
-            let worst = roster.worst(&pool, 0, choice).unwrap();
+            let worst = roster.worst_case(&pool, 0, choice).unwrap();
             worst.priced.then_some((worst.price.input, worst.price.output))
         };
         assert_eq!(prices(None), Some((1_000_000_000, 1_000_000_000)));
         assert_eq!(prices(Some(&chosen("", "dear"))), Some((9_000_000_000, 30_000_000_000)));
-        let worst = roster.worst(&pool, 0, Some(&chosen("", "dear"))).unwrap();
+        let worst = roster.worst_case(&pool, 0, Some(&chosen("", "dear"))).unwrap();
         assert_eq!(worst.amount.nano_usd, INSTRUCTIONS * 9_000 + 100 * 30_000 + 2);
         let elsewhere = chosen("local", "dear");
         assert_eq!(prices(Some(&elsewhere)), None, "another endpoint has other prices");
         let unpriced = roster.unpriced(&pool, Some(&elsewhere));
         assert_eq!(unpriced, ["checker local/dear".to_owned()].into());
-        let worst = roster.worst(&pool, 0, Some(&elsewhere)).unwrap();
+        let worst = roster.worst_case(&pool, 0, Some(&elsewhere)).unwrap();
         assert_eq!(worst.amount.nano_usd, 0, "what is unknown is no amount");
         assert!(roster.unpriced(&pool, None).is_empty());
     }
@@ -393,12 +410,12 @@ mod tests {
             pool: "big".into(),
             max_tokens: 9_000,
             agent: "b".into(),
-            ..card(1, 0)
+            ..status(1, 0)
         };
-        let roster = Roster::new(vec![card(1, 0), big.clone()]);
+        let roster = Roster::new(vec![status(1, 0), big.clone()]);
         let worst = |pool: &str| {
             roster
-                .worst(&pool.parse().unwrap(), 0, None)
+                .worst_case(&pool.parse().unwrap(), 0, None)
                 .map(|worst| worst.amount.tokens)
         };
         assert_eq!(worst("checker"), Some(INSTRUCTIONS + 100));
@@ -417,11 +434,11 @@ mod tests {
     fn one_healthy_agent_is_enough() {
         let broken = pb::AgentStatus {
             trouble: "401".into(),
-            ..card(1, 0)
+            ..status(1, 0)
         };
-        let trouble = |cards: Vec<pb::AgentStatus>| Roster::new(cards).trouble(&Role::Checker.into(), None);
+        let trouble = |statuses: Vec<pb::AgentStatus>| Roster::new(statuses).trouble(&Role::Checker.into(), None);
         assert!(trouble(vec![broken.clone()]).is_some());
-        assert!(trouble(vec![broken, card(1, 0)]).is_none());
+        assert!(trouble(vec![broken, status(1, 0)]).is_none());
     }
 
     #[test]
@@ -431,25 +448,25 @@ mod tests {
             model: model.into(),
             words: format!("no {model}"),
         };
-        let told = |usual: &str, trouble: &str, outages: Vec<pb::Outage>, chosen: &str| {
-            let card = pb::AgentStatus {
+        let trouble = |usual: &str, trouble: &str, outages: Vec<pb::Outage>, chosen: &str| {
+            let status = pb::AgentStatus {
                 endpoint: "e".into(),
                 model: usual.into(),
                 trouble: trouble.into(),
                 outages,
-                ..card(1, 0)
+                ..status(1, 0)
             };
             let choice = pb::ModelChoice {
                 model: chosen.into(),
                 ..Default::default()
             };
-            Roster::new(vec![card]).trouble(&Role::Checker.into(), Some(&choice))
+            Roster::new(vec![status]).trouble(&Role::Checker.into(), Some(&choice))
         };
         let of_run = Some("checker (e/set): no set".to_owned());
-        assert_eq!(told("own", "", vec![out("set")], "set"), of_run);
-        assert_eq!(told("own", "", vec![out("set")], ""), None);
-        assert_eq!(told("own", "no own", vec![out("own")], "set"), None);
+        assert_eq!(trouble("own", "", vec![out("set")], "set"), of_run);
+        assert_eq!(trouble("own", "", vec![out("set")], ""), None);
+        assert_eq!(trouble("own", "no own", vec![out("own")], "set"), None);
         let of_disk = Some("checker (e/set): no space".to_owned());
-        assert_eq!(told("own", "no space", Vec::new(), "set"), of_disk);
+        assert_eq!(trouble("own", "no space", Vec::new(), "set"), of_disk);
     }
 }

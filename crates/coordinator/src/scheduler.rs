@@ -40,7 +40,7 @@ pub struct CachedAnswer {
 impl CachedAnswer {
     /// Answers with the result that was read there.
     pub fn answer(self, result: pb::JobResult) {
-        answer(self.reply, reading(result));
+        answer(self.reply, read_result(result));
     }
 }
 
@@ -54,13 +54,13 @@ pub struct Scheduler {
     issued: HashMap<String, Issued>,
     /// How many of the issued are each pool's: kept, since every decision looks at it.
     in_flight_by_pool: BTreeMap<Pool, usize>,
-    again: Vec<String>,
+    republish: Vec<String>,
     lost: Vec<String>,
     run_events: Vec<pb::RunEvent>,
     emitted: usize,
     concludes: bool,
     phase: usize,
-    held: bool,
+    issuing_paused: bool,
 }
 
 #[derive(Debug)]
@@ -75,7 +75,7 @@ struct Issued {
 }
 
 impl Scheduler {
-    /// A desk that keeps at most `window` jobs of a pool in flight.
+    /// A scheduler that keeps at most `window` jobs of a pool in flight.
     pub fn new(window: usize) -> Self {
         Scheduler {
             window,
@@ -84,13 +84,13 @@ impl Scheduler {
             cached_answers: VecDeque::new(),
             issued: HashMap::new(),
             in_flight_by_pool: BTreeMap::new(),
-            again: Vec::new(),
+            republish: Vec::new(),
             lost: Vec::new(),
             run_events: Vec::new(),
             emitted: 0,
             concludes: false,
             phase: 0,
-            held: false,
+            issuing_paused: false,
         }
     }
 
@@ -106,7 +106,7 @@ impl Scheduler {
             if open.lost {
                 self.lost.push(request.job.clone());
             } else {
-                self.again.push(request.job.clone());
+                self.republish.push(request.job.clone());
             }
             self.issue(request);
         } else if let Some(stop) = self.refusal(state) {
@@ -116,7 +116,7 @@ impl Scheduler {
         }
     }
 
-    /// Takes a telling.
+    /// Takes an event.
     pub fn emit(&mut self, run_event: pb::RunEvent) {
         self.run_events.push(run_event);
     }
@@ -134,8 +134,8 @@ impl Scheduler {
     }
 
     /// Issues nothing new while this holds, as in a pause: there is no room for it. What is in flight comes to its end.
-    pub fn pause_issuing(&mut self, held: bool) {
-        self.held = held;
+    pub fn pause_issuing(&mut self, paused: bool) {
+        self.issuing_paused = paused;
     }
 
     /// The next answer that is to be read from the run's stream.
@@ -143,7 +143,7 @@ impl Scheduler {
         self.cached_answers.pop_front()
     }
 
-    /// A result was folded: answers whoever waits for it.
+    /// A result was applied: answers whoever waits for it.
     pub fn settled(&mut self, result: pb::JobResult) {
         let Some(issued) = self.issued.remove(&result.job) else {
             return;
@@ -151,7 +151,7 @@ impl Scheduler {
         if let Some(in_flight_by_pool) = self.in_flight_by_pool.get_mut(&issued.pool) {
             *in_flight_by_pool = in_flight_by_pool.saturating_sub(1);
         }
-        let read = reading(result);
+        let read = read_result(result);
         for waiter in issued.waiters {
             answer(waiter, read.clone());
         }
@@ -167,7 +167,7 @@ impl Scheduler {
     /// A job's message could not be stored or is overdue: the next plan publishes it again.
     pub fn publish_again(&mut self, job: &str) {
         if self.issued.contains_key(job) {
-            self.again.push(job.to_owned());
+            self.republish.push(job.to_owned());
         }
     }
 
@@ -263,7 +263,7 @@ impl Scheduler {
 }
 
 /// Reads a result as the strategy sees it.
-fn reading(result: pb::JobResult) -> Answered {
+fn read_result(result: pb::JobResult) -> Answered {
     let malformed = |detail: String| NotMeasured::new(Reason::Malformed, detail);
     Ok(match sipdo_protocol::JobOutcome::try_from(result) {
         Ok(outcome) => outcome.finding.map(|value| Signed { value, by: outcome.by }),

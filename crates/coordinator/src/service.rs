@@ -121,7 +121,7 @@ impl Runs {
             return Err(bad_request(
                 "KIND_MISSING",
                 "control.kind",
-                "say what is asked of the run",
+                "name the request: cancel, stop, pause, resume or set budget",
             ));
         }
         let Some(last) = self.context.bus.last_log(&id).await.map_err(unavailable)? else {
@@ -198,7 +198,7 @@ impl RunService for Runs {
                 let first = pb::Entry::decode(first.payload).map_err(internal)?;
                 if !created(first).is_some_and(|first| asks_the_same(&first, &new)) {
                     return Err(exists(
-                        "this request id made a run with another task, strategy, options, budget or models: use a new one",
+                        "the request id was used for a run with another task, strategy, options, budget or models: use a new id",
                     ));
                 }
             }
@@ -225,7 +225,7 @@ impl RunService for Runs {
         let size = match usize::try_from(request.page_size) {
             Ok(0) => PAGE,
             Ok(size) => size.min(LARGEST_PAGE),
-            Err(_) => return Err(bad_request("PAGE_SIZE", "page_size", "at least 0")),
+            Err(_) => return Err(bad_request("PAGE_SIZE", "page_size", "must be at least 0")),
         };
         let mut runs: Vec<pb::Summary> = self
             .context
@@ -269,9 +269,13 @@ impl RunService for Runs {
 
     async fn control_run(&self, request: Request<pb::ControlRunRequest>) -> Answer<pb::ControlRunResponse> {
         let request = request.into_inner();
-        let control = request
-            .control
-            .ok_or_else(|| bad_request("CONTROL_MISSING", "control", "say what is asked of the run"))?;
+        let control = request.control.ok_or_else(|| {
+            bad_request(
+                "CONTROL_MISSING",
+                "control",
+                "name the request: cancel, stop, pause, resume or set budget",
+            )
+        })?;
         self.control(&request.run, control).await
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Nothing new is begun above the high-water mark; what is in flight ends, and its answers have room. Where a limit is met all
 //! the same - one that this process knows nothing of, a disk that something else has filled - the leader that meets it keeps its
-//! run and says so here. None of this can be told through the run's own journal, so it is told live, by whoever is asked.
+//! run and says so here. The run's own journal cannot say so, so each coordinator says it when it is asked.
 
 use sipdo_bus::{BusError, RunId};
 use std::{
@@ -23,7 +23,7 @@ pub struct Storage {
 #[derive(Debug, Default)]
 struct Known {
     /// Why nothing new is begun.
-    tight: Option<String>,
+    no_room: Option<String>,
     /// Why the last decision of a run that is led here could not be stored.
     refused: BTreeMap<RunId, String>,
 }
@@ -35,15 +35,15 @@ impl Storage {
     }
 
     /// Why nothing new is begun, if so. The words stay the same as long as it lasts.
-    pub fn tight(&self) -> Option<String> {
-        self.lock().tight.clone()
+    pub fn no_room(&self) -> Option<String> {
+        self.lock().no_room.clone()
     }
 
     /// What a run waits for, or else this whole process.
     pub fn trouble(&self, run: Option<&RunId>) -> Option<String> {
         let known = self.lock();
         let refused = run.map_or(known.refused.values().next(), |run| known.refused.get(run));
-        refused.or(known.tight.as_ref()).cloned()
+        refused.or(known.no_room.as_ref()).cloned()
     }
 
     /// A decision or a job of this run could not be stored.
@@ -63,17 +63,17 @@ impl Storage {
     /// Takes what was found: why there is too little room, if so.
     pub(crate) fn look(&self, found: Result<Option<String>, BusError>) {
         let mut known = self.lock();
-        match (found, &known.tight) {
+        match (found, &known.no_room) {
             (Ok(Some(reason)), None) => {
-                tracing::warn!(reason, "runs are held back: there is too little room");
-                known.tight = Some(format!("room: {reason}; {REMEDY}"));
+                tracing::warn!(reason, "the server has too little room: runs wait");
+                known.no_room = Some(format!("room: {reason}; {REMEDY}"));
             }
             (Ok(None), Some(_)) => {
-                tracing::info!("there is room again: runs go on");
-                known.tight = None;
+                tracing::info!("the server has room again: runs go on");
+                known.no_room = None;
             }
             (Ok(_), _) => {}
-            (Err(error), _) => tracing::debug!(%error, "the server could not be asked what its streams hold"),
+            (Err(error), _) => tracing::debug!(%error, "cannot ask the server what its streams hold"),
         }
     }
 }
@@ -86,18 +86,18 @@ mod tests {
     fn the_reason_stays_the_same_until_there_is_room() {
         let storage = Storage::default();
         storage.look(Ok(None));
-        assert_eq!(storage.tight(), None);
+        assert_eq!(storage.no_room(), None);
         storage.look(Ok(Some("91 of 100".into())));
-        let first = storage.tight().unwrap();
+        let first = storage.no_room().unwrap();
         assert!(first.contains("91 of 100") && first.contains("runs delete"), "{first}");
         storage.look(Ok(Some("95 of 100".into())));
         assert_eq!(
-            storage.tight(),
+            storage.no_room(),
             Some(first),
             "a run that says it would fill its stream by that"
         );
         storage.look(Ok(None));
-        assert_eq!(storage.tight(), None);
+        assert_eq!(storage.no_room(), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Which runs this process leads: it takes what nobody leads, and what a dead coordinator led.
+//! Which runs this process leads: it takes over runs without a leader, and runs whose coordinator has died.
 //!
 //! Being wrong about a death does no harm: the claim is an append that only one can make, and the loser stops.
 
@@ -38,7 +38,7 @@ const SETTLE: Duration = Duration::from_millis(600);
 pub struct Supervisor {
     context: Context,
     wanted: mpsc::UnboundedReceiver<RunId>,
-    led: JoinSet<anyhow::Result<LeaderExit>>,
+    leaders: JoinSet<anyhow::Result<LeaderExit>>,
     leading: BTreeSet<RunId>,
     tasks: HashMap<tokio::task::Id, RunId>,
     /// Runs that have not ended and are not led here, with the coordinator that leads them.
@@ -53,7 +53,7 @@ impl Supervisor {
         let supervisor = Supervisor {
             context,
             wanted,
-            led: JoinSet::new(),
+            leaders: JoinSet::new(),
             leading: BTreeSet::new(),
             tasks: HashMap::new(),
             others: BTreeMap::new(),
@@ -71,18 +71,18 @@ impl Supervisor {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(run) = self.wanted.recv() => self.lead(run),
-                Some(joined) = self.led.join_next_with_id(), if !self.led.is_empty() => self.let_go(joined),
+                Some(joined) = self.leaders.join_next_with_id(), if !self.leaders.is_empty() => self.leader_ended(joined),
                 _ = look.tick() => {
                     if list_at <= Instant::now() {
                         let runs = self.list(first).await;
                         first &= runs.is_none();
                         list_at = Instant::now() + LIST.max(LIST_EACH * runs.unwrap_or_default());
                     }
-                    self.look_after_others().await;
+                    self.take_over().await;
                 }
             }
         }
-        self.led.shutdown().await;
+        self.leaders.shutdown().await;
     }
 
     fn lead(&mut self, run: RunId) {
@@ -91,23 +91,23 @@ impl Supervisor {
         }
         self.others.remove(&run);
         self.context.leading.fetch_add(1, Ordering::Relaxed);
-        let (context, led) = (self.context.clone(), run.clone());
-        let task = self.led.spawn(async move { lead(&context, &led).await });
+        let (context, id) = (self.context.clone(), run.clone());
+        let task = self.leaders.spawn(async move { lead(&context, &id).await });
         self.tasks.insert(task.id(), run);
     }
 
-    fn let_go(&mut self, joined: Result<(tokio::task::Id, anyhow::Result<LeaderExit>), tokio::task::JoinError>) {
+    fn leader_ended(&mut self, joined: Result<(tokio::task::Id, anyhow::Result<LeaderExit>), tokio::task::JoinError>) {
         self.context.leading.fetch_sub(1, Ordering::Relaxed);
-        let (task, led) = match joined {
+        let (task, exit) = match joined {
             Ok(done) => done,
             Err(error) => (error.id(), Err(error.into())),
         };
         let Some(run) = self.tasks.remove(&task) else { return };
         self.leading.remove(&run);
-        match led {
-            Ok(led) => tracing::debug!(%run, ?led, "no longer leading"),
+        match exit {
+            Ok(exit) => tracing::debug!(%run, ?exit, "no longer leading"),
             Err(error) => {
-                tracing::error!(%run, error = format!("{error:#}"), "leading failed; the run will be taken up again")
+                tracing::error!(%run, error = format!("{error:#}"), "the leader failed; a coordinator will take the run over")
             }
         }
     }
@@ -117,7 +117,7 @@ impl Supervisor {
         let runs = match self.context.bus.list_runs().await {
             Ok(runs) => runs,
             Err(error) => {
-                tracing::warn!(%error, "runs could not be listed");
+                tracing::warn!(%error, "cannot list the runs");
                 return None;
             }
         };
@@ -143,7 +143,7 @@ impl Supervisor {
     }
 
     /// Takes the runs whose leader is gone.
-    async fn look_after_others(&mut self) {
+    async fn take_over(&mut self) {
         let leaders: BTreeSet<String> = self.others.values().cloned().collect();
         let mut gone = BTreeSet::new();
         for leader in leaders {
@@ -179,7 +179,7 @@ impl Supervisor {
                 since.elapsed() > SILENCE
             }
             Err(error) => {
-                tracing::warn!(%error, leader, "a coordinator could not be asked whether it lives");
+                tracing::warn!(%error, leader, "cannot ask the coordinator whether it is alive");
                 false
             }
         }

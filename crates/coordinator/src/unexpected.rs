@@ -37,7 +37,7 @@ pub(crate) async fn keep_new(context: &Context, run: &RunId, unexpected: &[Unexp
     let known: HashSet<String> = match context.bus.dead_letters(Some(run), LOOK_BACK).await {
         Ok((letters, _)) => letters.into_iter().map(|letter| letter.subject).collect(),
         Err(error) => {
-            tracing::warn!(%run, %error, "dead letters cannot be read");
+            tracing::warn!(%run, %error, "cannot read dead letters");
             return;
         }
     };
@@ -61,7 +61,7 @@ pub(crate) async fn keep(context: &Context, run: &RunId, Unexpected { message, r
         .bus
         .keep_dead_letter(&role, run, copy, (&place, message.seq), 1, reason);
     if let Err(error) = kept.await {
-        tracing::error!(%run, place, reason, %error, "a dead letter could not be kept");
+        tracing::error!(%run, place, reason, %error, "cannot store a dead letter");
     }
 }
 
@@ -87,7 +87,7 @@ pub async fn dead_letters(
     most: usize,
 ) -> Result<(Vec<pb::DeadLetter>, u64), Status> {
     let (letters, total) = context.bus.dead_letters(run, most).await.map_err(unavailable)?;
-    let told = |letter: DeadLetter| pb::DeadLetter {
+    let shown = |letter: DeadLetter| pb::DeadLetter {
         sequence: letter.seq,
         role: letter.role.as_str().into(),
         run: letter.run.as_str().into(),
@@ -98,5 +98,5 @@ pub async fn dead_letters(
             .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
         size: letter.payload.len() as u64,
     };
-    Ok((letters.into_iter().rev().map(told).collect(), total))
+    Ok((letters.into_iter().rev().map(shown).collect(), total))
 }

@@ -41,8 +41,8 @@ struct LeaderExit {
 }
 
 impl LeaderExit {
-    fn take(&mut self, wish: Command) {
-        match wish {
+    fn take(&mut self, command: Command) {
+        match command {
             Command::Ask(request) => self.scheduler.ask(request, &self.state),
             Command::Emit(_, done) | Command::Conclude(done) => drop(done.send(Ok(()))),
         }
@@ -118,12 +118,12 @@ fn next_to_nothing_stays_of_a_job_that_is_done() {
         println!("skipped: this system does not tell how much memory a process has");
         return;
     }
-    let card = pb::AgentStatus {
+    let status = pb::AgentStatus {
         role: Role::Learner.name().into(),
         ..Default::default()
     };
-    let (task, options, roster) = (task(), serde_json::Value::Null, Roster::new(vec![card]));
-    let (agents, mut wishes) = BusAgents::new("r");
+    let (task, options, roster) = (task(), serde_json::Value::Null, Roster::new(vec![status]));
+    let (agents, mut commands) = BusAgents::new("r");
     let mut strategy = pin!(sipdo_strategies::run("eval", &options, &task, &agents));
     let mut led = LeaderExit {
         state: RunState::new("r"),
@@ -137,8 +137,8 @@ fn next_to_nothing_stays_of_a_job_that_is_done() {
         .poll(&mut Context::from_waker(Waker::noop()))
         .is_pending()
     {
-        while let Ok(wish) = wishes.try_recv() {
-            led.take(wish);
+        while let Ok(command) = commands.try_recv() {
+            led.take(command);
         }
         led.work(&roster);
         if led.done >= WARM && warm.is_none() {

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 const JOBS: usize = 100_000;
 /// Jobs of an entry.
 const BURST: usize = 50;
-/// A message of the end may take so many times as long as one of the beginning: a fold that looks through all that was before would
+/// A message of the end may take so many times as long as one of the beginning: a state that looks through all that was before would
 /// take a hundred times as long and more.
 const SLOWER: u32 = 5;
 /// Longer than it takes on any machine; a second or two on most.

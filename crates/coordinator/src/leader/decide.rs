@@ -27,9 +27,10 @@ const FOR_CONCLUSION: u64 = 200;
 /// How long it takes until it is tried again to store what there was no room for.
 const NO_ROOM: Duration = Duration::from_secs(1);
 /// What it may mean that a server which is there does not acknowledge.
-const SILENT: &str = "its disk may be full: look into the server's log, make room, and start the server again (it does not recover by itself)";
+const SILENT: &str =
+    "its disk may be full: read the server's log, make room, and restart the server (it does not recover by itself)";
 /// Why a job is given up whose model was out when its run came to its end.
-const STUCK: &str = "nobody could do it when the run was to end; charged at its worst case";
+const STUCK: &str = "no agent could do it before the run ended; charged at its worst case";
 /// A result of no attempt: each one may still be paid somewhere and is charged at its worst case.
 const NO_ATTEMPT: u32 = 0;
 /// A run with so many jobs done makes room for others.
@@ -44,14 +45,14 @@ impl Leader<'_> {
             self.state.ledger.hold(Amount { nano_usd, ..hold });
             self.hold = None;
         }
-        self.share(&roster);
-        let tight = self.context.storage.tight();
-        self.scheduler.pause_issuing(tight.is_some());
+        self.set_windows(&roster);
+        let no_room = self.context.storage.no_room();
+        self.scheduler.pause_issuing(no_room.is_some());
         let choices = in_force(&self.models, &self.registry.borrow(), self.run.as_str());
         let mut plan = self.scheduler.plan(&mut self.state, &roster, &choices);
         self.read_cached_answers();
         self.plan_time(&mut plan);
-        self.plan_waiting(&roster, &choices, tight, &mut plan);
+        self.plan_waiting(&roster, &choices, no_room, &mut plan);
         if !plan.events.is_empty() {
             for events in self.fitting_entries(std::mem::take(&mut plan.events)) {
                 self.observer.deciding(&events, &self.state);
@@ -59,12 +60,12 @@ impl Leader<'_> {
             }
             self.scheduler.refuse_waiting(&self.state);
         }
-        self.observer.left(&self.state);
-        for told in self.told.drain(..) {
-            drop(told.send(Ok(())));
+        self.observer.report_budget(&self.state);
+        for recorded in self.recorded.drain(..) {
+            drop(recorded.send(Ok(())));
         }
-        for publication in plan.publish {
-            self.publish(publication).await?;
+        for job in plan.publish {
+            self.publish(job).await?;
         }
         for (job, role, attempt) in plan.give_up {
             let died = self.state.open.get(&job).map_or(0, |open| open.died);
@@ -81,7 +82,7 @@ impl Leader<'_> {
 
     /// How many jobs of each pool are kept in flight: what its agents can do and half as much again, so that none waits for work.
     /// While other runs ask too, a long run keeps back, so that a short one behind it is soon through.
-    fn share(&mut self, roster: &Roster) {
+    fn set_windows(&mut self, roster: &Roster) {
         self.asking.set(!self.state.paused && self.scheduler.has_in_flight());
         let others = self.asking.others() + roster.led_by_others(self.context.id.as_str());
         let gives_way = others > 0 && self.state.summary.jobs_done > LONG;
@@ -114,9 +115,9 @@ impl Leader<'_> {
 
     /// What the run waits for: room, an operator, an agent, a provider, a price. A run that is to come to its end, stopped or out of
     /// time, waits for none of those: what nobody can do now is given up, in the decision that says so.
-    fn plan_waiting(&mut self, roster: &Roster, choices: &Choices, tight: Option<String>, plan: &mut Plan) {
-        let has_room = tight.is_none();
-        let mut reasons: Vec<String> = tight.into_iter().collect();
+    fn plan_waiting(&mut self, roster: &Roster, choices: &Choices, no_room: Option<String>, plan: &mut Plan) {
+        let has_room = no_room.is_none();
+        let mut reasons: Vec<String> = no_room.into_iter().collect();
         let mut stuck = BTreeSet::new();
         if self.state.paused {
             reasons.push("paused".to_owned());
@@ -137,7 +138,7 @@ impl Leader<'_> {
             plan.stuck.retain(|(job, _)| !self.left_open.contains(job));
         }
         if !plan.stuck.is_empty() {
-            reasons.push("what waits for it is given up, since the run is to end".to_owned());
+            reasons.push("jobs that wait for it are given up because the run is ending".to_owned());
         }
         let reason = reasons.join("; ");
         if reason != self.state.summary.waiting {
@@ -269,11 +270,11 @@ mod tests {
             ("checker_a", 40),
         ];
         let registry = registry.map(|(key, most)| (key.to_owned(), entry(most))).into();
-        let told = in_force(&own, &registry, "r1");
-        let told: Vec<_> = told
+        let choices = in_force(&own, &registry, "r1");
+        let choices: Vec<_> = choices
             .iter()
             .map(|(pool, choice)| (pool.as_str(), choice.max_tokens.unwrap_or(0)))
             .collect();
-        assert_eq!(told, [("checker_a", 40), ("learner", 2), ("verifier", 20)]);
+        assert_eq!(choices, [("checker_a", 40), ("learner", 2), ("verifier", 20)]);
     }
 }

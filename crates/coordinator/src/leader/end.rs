@@ -8,13 +8,13 @@ use sipdo_strategies::Stop;
 use tokio::task::JoinError;
 
 impl Leader<'_> {
-    /// Calls off what is queued and in flight.
+    /// Cancels what is queued and in flight.
     pub(super) async fn cancelled(&mut self) -> pb::Ended {
         if let Err(error) = self.context.bus.purge_jobs(&self.run).await {
-            tracing::warn!(run = %self.run, %error, "queued jobs of the cancelled run could not be removed");
+            tracing::warn!(run = %self.run, %error, "cannot remove the queued jobs of the cancelled run");
         }
         if let Err(error) = self.context.bus.broadcast_cancel(&self.run).await {
-            tracing::warn!(run = %self.run, %error, "agents could not be told that the run is cancelled");
+            tracing::warn!(run = %self.run, %error, "cannot tell the agents that the run is cancelled");
         }
         pb::Ended {
             state: State::Cancelled.into(),
@@ -43,20 +43,20 @@ impl Leader<'_> {
         }
     }
 
-    /// An outcome that fits into one message. Prompts and examples stand in the tellings too; corrections go first.
+    /// An outcome that fits into one message. The recorded events hold prompts and examples too; corrections are left out first.
     fn fitting(&self, mut outcome: pb::Outcome) -> pb::Outcome {
         let limit = self.context.bus.max_message() * 9 / 10;
         if outcome.encoded_len() > limit {
             outcome.corrections.clear();
             outcome
                 .warnings
-                .push("the outcome was too large for one message: corrections stand in the journal only".into());
+                .push("the outcome was too large for one message: only the journal holds the corrections".into());
         }
         if outcome.encoded_len() > limit {
             outcome.synthetic.clear();
-            outcome
-                .warnings
-                .push("the outcome was too large for one message: synthetic examples stand in the journal only".into());
+            outcome.warnings.push(
+                "the outcome was too large for one message: only the journal holds the synthetic examples".into(),
+            );
         }
         outcome
     }

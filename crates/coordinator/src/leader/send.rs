@@ -8,7 +8,7 @@ use sipdo_protocol::{JobOutcome, pb, schema};
 use std::time::Instant;
 
 impl Leader<'_> {
-    pub(super) async fn publish(&mut self, publication: JobToPublish) -> Result<(), Halt> {
+    pub(super) async fn publish(&mut self, to_publish: JobToPublish) -> Result<(), Halt> {
         let JobToPublish {
             job,
             pool,
@@ -19,7 +19,7 @@ impl Leader<'_> {
             at_most,
             ask,
             suspect,
-        } = publication;
+        } = to_publish;
         // Agents of an older version know of no such lane.
         let suspect = suspect && self.context.roster().takes_suspects(&pool);
         let issued_in = self
@@ -43,7 +43,7 @@ impl Leader<'_> {
             max_calls,
             at_most,
         };
-        let whose = pool.role;
+        let role = pool.role;
         let before = self.published.get(&job);
         let (repeat, overdue) = before.map_or((0, 0), |sent| (sent.repeat + 1, sent.overdue));
         let at = Instant::now();
@@ -73,7 +73,7 @@ impl Leader<'_> {
             Err(error @ BusError::TooLarge { .. }) => {
                 let why = NotMeasured::new(Reason::TooLarge, error.to_string());
                 sending.settled(&Err(error));
-                self.give_up(&job, whose, attempt, why).await?;
+                self.give_up(&job, role, attempt, why).await?;
             }
             Err(error) => {
                 let published = Err(error);

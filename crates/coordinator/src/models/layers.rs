@@ -22,7 +22,7 @@ impl ModelOverrides<'_> {
     fn labels(&self, pool: &Pool) -> BTreeSet<String> {
         let choices = resolve_all(self.own, self.registry, self.run);
         let choice = choices.get(&pool.to_string());
-        let used = self.roster.of(pool).iter().map(|card| Used::by(card, choice));
+        let used = self.roster.of(pool).iter().map(|status| Used::by(status, choice));
         used.map(|used| format!("{}/{}", used.endpoint, used.model)).collect()
     }
 
@@ -36,10 +36,11 @@ impl ModelOverrides<'_> {
     pub fn shared(&self, pools: &BTreeSet<Pool>, judged: bool, about: Option<&Pool>) -> Vec<String> {
         let models = pools.iter().map(|pool| (pool.clone(), self.labels(pool))).collect();
         let shared = independence::shared(&models, judged);
-        let told = shared
+        let wanted = shared
             .iter()
             .filter(|(_, pools)| about.is_none_or(|pool| pools.contains(pool)));
-        told.map(|(label, pools)| independence::sentence(label, pools))
+        wanted
+            .map(|(label, pools)| independence::sentence(label, pools))
             .collect()
     }
 }
@@ -49,7 +50,7 @@ pub(super) mod tests {
     use super::*;
     use sipdo_protocol::pb;
 
-    pub fn card(pool: &str, model: &str) -> pb::AgentStatus {
+    pub fn status(pool: &str, model: &str) -> pb::AgentStatus {
         let pool: Pool = pool.parse().unwrap();
         pb::AgentStatus {
             agent: format!("{pool}-1"),
@@ -76,14 +77,14 @@ pub(super) mod tests {
     #[test]
     fn the_last_word_on_a_model_decides_who_shares_it() {
         let roster = Roster::new(vec![
-            card("generator", "m"),
-            card("checker", "m"),
-            card("verifier", "v"),
+            status("generator", "m"),
+            status("checker", "m"),
+            status("verifier", "v"),
         ]);
         let pools = ["generator", "checker", "verifier"]
             .map(|pool| pool.parse().unwrap())
             .into();
-        let told = |registry: &[(&str, &str)], own: &[(&str, &str)], run| {
+        let shared = |registry: &[(&str, &str)], own: &[(&str, &str)], run| {
             let (registry, own) = (choices(registry), choices(own));
             let layers = ModelOverrides {
                 roster: &roster,
@@ -93,26 +94,26 @@ pub(super) mod tests {
             };
             layers.shared(&pools, false, None)
         };
-        let plain = told(&[], &[], None);
+        let plain = shared(&[], &[], None);
         assert!(
             plain.len() == 1 && plain[0].starts_with("generator and checker vote with the same model, cloud/m"),
             "{plain:?}"
         );
         assert!(
-            told(&[], &[("checker", "c")], None).is_empty(),
+            shared(&[], &[("checker", "c")], None).is_empty(),
             "the run's own choice counts"
         );
         assert_eq!(
-            told(&[("checker", "m")], &[("checker", "c")], None).len(),
+            shared(&[("checker", "m")], &[("checker", "c")], None).len(),
             1,
             "the registry goes before it"
         );
-        assert!(told(&[("r1.checker", "c")], &[], Some("r1")).is_empty());
+        assert!(shared(&[("r1.checker", "c")], &[], Some("r1")).is_empty());
         assert_eq!(
-            told(&[("r1.checker", "c")], &[], Some("r2")).len(),
+            shared(&[("r1.checker", "c")], &[], Some("r2")).len(),
             1,
             "another run's entry is not ours"
         );
-        assert_eq!(told(&[("r1.checker", "v")], &[], Some("r1")).len(), 1);
+        assert_eq!(shared(&[("r1.checker", "v")], &[], Some("r1")).len(), 1);
     }
 }

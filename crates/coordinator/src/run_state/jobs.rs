@@ -13,8 +13,8 @@ impl RunState {
         let Ok(role) = Role::try_from(issued.role()) else {
             return;
         };
-        let worst = issued.reserved.map(Amount::from).unwrap_or_default();
-        self.ledger.force(&attempt_key(&issued.job, issued.attempt), worst);
+        let reserved = issued.reserved.map(Amount::from).unwrap_or_default();
+        self.ledger.force(&attempt_key(&issued.job, issued.attempt), reserved);
         let first = self.open.get(&issued.job);
         let died = first.map_or(0, |open| open.died);
         let trace = first.map_or_else(|| self.trace.clone(), |open| open.trace.clone());

@@ -1,4 +1,4 @@
-//! What the desk decides next: what is told, issued, published again and given up, within window and budget.
+//! What the scheduler decides next: what is recorded, issued, published again and given up, within window and budget.
 
 use super::{Issued, Scheduler};
 use crate::{
@@ -65,8 +65,8 @@ impl Scheduler {
         {
             return plan;
         }
-        self.plan_again(state, roster, models, &mut plan);
-        if !state.paused && !self.held {
+        self.plan_republished(state, roster, models, &mut plan);
+        if !state.paused && !self.issuing_paused {
             self.plan_lost(state, roster, models, &mut plan);
             self.plan_issues(state, roster, models, &mut plan);
         }
@@ -96,7 +96,7 @@ impl Scheduler {
         }
     }
 
-    fn plan_again(
+    fn plan_republished(
         &mut self,
         state: &RunState,
         roster: &Roster,
@@ -104,23 +104,23 @@ impl Scheduler {
         plan: &mut Plan,
     ) {
         let mut later = Vec::new();
-        for job in std::mem::take(&mut self.again) {
+        for job in std::mem::take(&mut self.republish) {
             let (Some(issued), Some(open)) = (self.issued.get_mut(&job), state.open.get(&job)) else {
                 continue;
             };
             if issued.max_calls == 0 {
-                let Some(worst) = worst(state, roster, models, &issued.pool, &issued.ask) else {
+                let Some(worst) = worst_case(state, roster, models, &issued.pool, &issued.ask) else {
                     later.push(job);
                     continue;
                 };
                 // Another leader reserved for it, and perhaps less than would be now.
                 let key = attempt_key(&job, open.attempt);
                 let reserved = state.ledger.reserved_for(&key).unwrap_or_default();
-                issued.reserved(&worst.within(reserved.calls), state, &key);
+                issued.record_reservation(&worst.within(reserved.calls), state, &key);
             }
-            plan.publish.push(issued.publication(&job, open.attempt, open.died > 0));
+            plan.publish.push(issued.to_publish(&job, open.attempt, open.died > 0));
         }
-        self.again = later;
+        self.republish = later;
     }
 
     fn plan_lost(
@@ -136,7 +136,7 @@ impl Scheduler {
                 continue;
             };
             let (role, attempt, died) = (issued.pool.role, open.attempt, open.died);
-            let Some(worst) = worst(state, roster, models, &issued.pool, &issued.ask) else {
+            let Some(worst) = worst_case(state, roster, models, &issued.pool, &issued.ask) else {
                 later.push(job);
                 continue;
             };
@@ -144,9 +144,9 @@ impl Scheduler {
             if died >= MAX_ATTEMPTS {
                 plan.give_up.push((job, role, attempt));
             } else if let Ok(worst) = reserve(state, &attempt_key(&job, next), worst) {
-                issued.reserved(&worst, state, &attempt_key(&job, next));
+                issued.record_reservation(&worst, state, &attempt_key(&job, next));
                 plan.events.push(issued.event(&job, next, worst.amount));
-                plan.publish.push(issued.publication(&job, next, died > 0));
+                plan.publish.push(issued.to_publish(&job, next, died > 0));
             } else if state.ledger.in_flight() > 0 {
                 later.push(job);
             } else {
@@ -178,7 +178,7 @@ impl Scheduler {
                     self.ask(request, state);
                     continue;
                 }
-                let Some(worst) = worst(state, roster, models, &pool, &request.ask) else {
+                let Some(worst) = worst_case(state, roster, models, &pool, &request.ask) else {
                     self.queues.entry(pool).or_default().push_front(request);
                     break;
                 };
@@ -187,9 +187,9 @@ impl Scheduler {
                         let job = request.job.clone();
                         self.issue(request);
                         if let Some(issued) = self.issued.get_mut(&job) {
-                            issued.reserved(&worst, state, &attempt_key(&job, 1));
+                            issued.record_reservation(&worst, state, &attempt_key(&job, 1));
                             plan.events.push(issued.event(&job, 1, worst.amount));
-                            plan.publish.push(issued.publication(&job, 1, false));
+                            plan.publish.push(issued.to_publish(&job, 1, false));
                         }
                     }
                     Err(cap) => {
@@ -219,14 +219,14 @@ impl Issued {
         }))
     }
 
-    /// Takes down what the reservation of `key` allows.
-    fn reserved(&mut self, worst: &WorstCase, state: &RunState, key: &str) {
+    /// Records what the reservation of `key` allows.
+    fn record_reservation(&mut self, worst: &WorstCase, state: &RunState, key: &str) {
         self.max_calls = worst.max_calls;
         let reserved = state.ledger.reserved_for(key).unwrap_or_default();
         self.at_most = state.ledger.cap().nano_usd.map(|_| worst.prices(reserved));
     }
 
-    fn publication(&self, job: &str, attempt: u32, suspect: bool) -> JobToPublish {
+    fn to_publish(&self, job: &str, attempt: u32, suspect: bool) -> JobToPublish {
         JobToPublish {
             job: job.to_owned(),
             pool: self.pool.clone(),
@@ -248,14 +248,14 @@ pub fn event(event: Event) -> pb::LogEvent {
 
 /// What is to be reserved for a job. None while no agent answers, and under a cap in USD also while the price of a model is unknown:
 /// nothing is bought that cannot be counted.
-fn worst(
+fn worst_case(
     state: &RunState,
     roster: &Roster,
     models: &BTreeMap<String, pb::ModelChoice>,
     pool: &Pool,
     ask: &pb::Ask,
 ) -> Option<WorstCase> {
-    let worst = roster.worst(pool, size(ask), models.get(&pool.to_string()))?;
+    let worst = roster.worst_case(pool, size(ask), models.get(&pool.to_string()))?;
     (worst.priced || state.ledger.cap().nano_usd.is_none()).then_some(worst)
 }
 

@@ -99,7 +99,7 @@ impl Watcher<'_> {
                 }
                 Next::Nothing => return Ok(Some(())),
                 Next::Over(sequence, progress) => {
-                    self.send(sequence, Update::Progress(progress)).await;
+                    self.send(sequence, Update::Progress(*progress)).await;
                     return Ok(None);
                 }
             }
@@ -157,14 +157,14 @@ enum Next {
     NotKept(u64),
     Nothing,
     /// The run has ended; its last progress.
-    Over(u64, pb::Progress),
+    Over(u64, Box<pb::Progress>),
 }
 
 fn next(view: &RunView, after: u64) -> Next {
     match view.log.after(after, AT_ONCE) {
         Err(newest) => Next::NotKept(newest),
         Ok(entries) if !entries.is_empty() => Next::Entries(entries),
-        Ok(_) if view.state.ended() => Next::Over(view.sequence, view::progress(&view.state)),
+        Ok(_) if view.state.ended() => Next::Over(view.sequence, Box::new(view::progress(&view.state))),
         Ok(_) => Next::Nothing,
     }
 }

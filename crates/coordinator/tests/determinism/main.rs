@@ -1,4 +1,4 @@
-//! Every strategy over the real port, desk and fold, with agents in memory: in whatever order answers come, and after whichever job
+//! Every strategy over the real port, scheduler and run state, with agents in memory: in whatever order answers come, and after whichever job
 //! or decision a leader dies, the next ones come to the same decisions, tell the same story, and buy nothing twice.
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "helpers of a test may fail it")]
@@ -38,7 +38,7 @@ enum Death {
     Never,
     /// After this many results, some of which it has not yet made anything of.
     Results(usize),
-    /// With this many decisions appended, before what they decide is done: no job is published, no telling answered.
+    /// With this many decisions appended, before what they decide is done: no job is published, no event acknowledged.
     Decisions(usize),
 }
 
@@ -115,7 +115,7 @@ impl World {
         };
         self.append(&mut state, vec![event(Event::Claimed(claimed))]);
         let (task, options) = (task(self.seed), options(self.strategy));
-        let (agents, mut wishes) = BusAgents::new(RUN);
+        let (agents, mut commands) = BusAgents::new(RUN);
         let mut strategy = pin!(sipdo_strategies::run(self.strategy, &options, &task, &agents));
         let (mut scheduler, mut told) = (Scheduler::new(WINDOW), Vec::new());
         let (mut cached_answers, mut results, mut decisions) = (Vec::new(), 0, 0);
@@ -125,9 +125,9 @@ impl World {
                 return true;
             }
             let mut busy = false;
-            while let Ok(wish) = wishes.try_recv() {
+            while let Ok(command) = commands.try_recv() {
                 busy = true;
-                take(wish, &mut scheduler, &mut state, &mut told);
+                take(command, &mut scheduler, &mut state, &mut told);
             }
             let plan = scheduler.plan(&mut state, &roster(), &BTreeMap::new());
             assert!(plan.give_up.is_empty(), "no attempt was lost");
@@ -165,9 +165,9 @@ impl World {
     }
 
     /// Answers what was asked before from the stream.
-    fn answer(&self, recall: CachedAnswer) {
-        if let Message::Result(result) = &self.stream[recall.sequence as usize - 1] {
-            recall.answer(result.clone());
+    fn answer(&self, cached: CachedAnswer) {
+        if let Message::Result(result) = &self.stream[cached.sequence as usize - 1] {
+            cached.answer(result.clone());
         }
     }
 
@@ -284,12 +284,12 @@ impl World {
 }
 
 fn take(
-    wish: Command,
+    command: Command,
     scheduler: &mut Scheduler,
     state: &mut RunState,
     told: &mut Vec<oneshot::Sender<Result<(), Stop>>>,
 ) {
-    match wish {
+    match command {
         Command::Ask(request) => scheduler.ask(request, state),
         Command::Emit(run_event, reply) => {
             scheduler.emit(run_event);
@@ -304,13 +304,13 @@ fn take(
 
 /// One agent of each role, so that every job's worst case is known.
 fn roster() -> Roster {
-    let card = |role: &Role| pb::AgentStatus {
+    let status = |role: &Role| pb::AgentStatus {
         role: role.name().into(),
         max_calls: 2,
         max_tokens: 10,
         ..Default::default()
     };
-    Roster::new(Role::ALL.iter().map(card).collect())
+    Roster::new(Role::ALL.iter().map(status).collect())
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! lost, arrive late or are stored without a word, restarts. Whatever happens, the log is one story that is told once.
 //!
 //! The log is in memory; what runs over it is the code of the coordinator: how an append is settled, what a leadership may append and
-//! what ends it, what a message means, and what the desk decides.
+//! what ends it, what a message means, and what the scheduler decides.
 
 #![expect(
     clippy::expect_used,
@@ -145,7 +145,7 @@ impl Life {
                     return self.take_messages(server);
                 }
                 self.strategy();
-                self.recall(server);
+                self.read_cached_answers(server);
                 self.decide();
                 Goes::On
             }
@@ -178,11 +178,11 @@ impl Life {
     fn take_messages(&mut self, server: &Server) -> Goes {
         for message in server.stream.get(self.read..).unwrap_or_default() {
             self.read += 1;
-            let fact = try_apply(&mut self.state, message).expect("all can be decoded");
-            if self.leadership.is_ended_by(&fact) {
+            let applied = try_apply(&mut self.state, message).expect("all can be decoded");
+            if self.leadership.is_ended_by(&applied) {
                 return Goes::Out;
             }
-            if let Applied::Settled(result) = fact {
+            if let Applied::Settled(result) = applied {
                 self.scheduler.settled(*result);
             }
         }
@@ -190,11 +190,11 @@ impl Life {
     }
 
     /// Reads again what an earlier life was answered.
-    fn recall(&mut self, server: &Server) {
-        while let Some(recall) = self.scheduler.next_cached_answer() {
-            let message = server.stream.iter().find(|message| message.seq == recall.sequence);
+    fn read_cached_answers(&mut self, server: &Server) {
+        while let Some(cached) = self.scheduler.next_cached_answer() {
+            let message = server.stream.iter().find(|message| message.seq == cached.sequence);
             let result = pb::JobResult::decode(message.expect("it was read before").payload.clone());
-            recall.answer(result.expect("it was decoded before"));
+            cached.answer(result.expect("it was decoded before"));
         }
     }
 
@@ -240,7 +240,7 @@ impl Life {
     }
 
     fn decide(&mut self) {
-        let card = pb::AgentStatus {
+        let status = pb::AgentStatus {
             role: "learner".into(),
             max_calls: 1,
             max_tokens: 10,
@@ -248,7 +248,7 @@ impl Life {
         };
         let plan = self
             .scheduler
-            .plan(&mut self.state, &Roster::new(vec![card]), &BTreeMap::new());
+            .plan(&mut self.state, &Roster::new(vec![status]), &BTreeMap::new());
         let mut events = plan.events;
         if self.told == QUESTIONS {
             events.push(event(Event::Ended(pb::Ended {

@@ -1,4 +1,4 @@
-//! Random schedules over desk and fold: whatever order asks, results, losses and crashes come in, and whatever becomes of prices and
+//! Random schedules over scheduler and run state: whatever order asks, results, losses and crashes come in, and whatever becomes of prices and
 //! caps meanwhile, no cap is passed, what is reserved is what is open, nothing is granted twice, and every ask is answered or refused.
 
 mod world;

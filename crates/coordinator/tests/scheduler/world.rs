@@ -1,4 +1,4 @@
-//! A leader's desk over a stream in memory, agents that cost and die as they are told to, and clients that raise caps.
+//! A leader's scheduler over a stream in memory, agents that cost and die as they are told to, and clients that raise caps.
 
 use proptest::prelude::*;
 use sipdo_coordinator::{
@@ -183,16 +183,16 @@ impl World {
     }
 
     /// Reads again what was answered before.
-    fn recall(&mut self) {
-        while let Some(recall) = self.scheduler.next_cached_answer() {
-            if let Message::Result(result) = &self.stream[recall.sequence as usize - 1] {
-                recall.answer(result.clone());
+    fn read_cached_answers(&mut self) {
+        while let Some(cached) = self.scheduler.next_cached_answer() {
+            if let Message::Result(result) = &self.stream[cached.sequence as usize - 1] {
+                cached.answer(result.clone());
             }
         }
     }
 
     pub fn decide(&mut self) {
-        self.recall();
+        self.read_cached_answers();
         let plan = self.scheduler.plan(&mut self.state, &self.roster, &BTreeMap::new());
         for event in &plan.events {
             if let Some(Event::Issued(issued)) = &event.event {
@@ -318,7 +318,7 @@ impl World {
         self.state.apply_request(control);
     }
 
-    /// A new leader: the state from the stream, an empty desk, and the strategy from the top.
+    /// A new leader: the state from the stream, an empty scheduler, and the strategy from the top.
     pub fn crash(&mut self) {
         let before = (self.state.ledger.spent(), self.state.ledger.reserved());
         self.state = RunState::new("r");
