@@ -21,7 +21,7 @@ pub struct Accept {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Test {
-    /// The exact test over all test examples (McNemar; by permutations where the objective is macro-F1).
+    /// The exact test over all test examples (McNemar).
     #[default]
     Exact,
 }

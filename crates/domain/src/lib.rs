@@ -12,7 +12,6 @@ pub mod fence;
 pub mod gates;
 pub mod guards;
 pub mod independence;
-pub mod labels;
 pub mod measured;
 pub mod metric;
 pub mod outcome;

@@ -3,6 +3,8 @@
 //! What was accepted is never lost: a revision that breaks what was right is rejected and kept with the names of what it broke, and
 //! a stretch of repairs that comes to nothing leaves the last accepted prompt in force.
 
+mod rejection;
+
 use super::{
     Acceptance, Analysis, Base, Confirmation, Purpose, Run,
     history::right,
@@ -10,6 +12,7 @@ use super::{
 };
 use crate::{Agents, Stop};
 use rand::seq::SliceRandom;
+use rejection::{Rejection, Tally, global_rejection, local_rejection, unconfirmed};
 use sipdo_domain::{
     Ask, Edit, EditRequest, Example, Mark, RunEvent, Signed, Standing, guards::Guards, outcome::Correction,
 };
@@ -55,23 +58,6 @@ enum Confirmed {
         fixed: Vec<String>,
     },
     No(Rejection),
-}
-
-/// Why a revision is not accepted.
-struct Rejection {
-    stage: &'static str,
-    reason: String,
-    /// Examples that it failed or broke, by id.
-    broke: Vec<String>,
-    /// Errors that it makes: E, should it become the base.
-    errors: Vec<String>,
-}
-
-/// Trials of one version by their outcome.
-#[derive(Default)]
-struct Tally {
-    wrong: Vec<String>,
-    lost: Vec<String>,
 }
 
 impl<A: Agents> Run<'_, A> {
@@ -469,55 +455,5 @@ impl Repairs {
             .take(BATCH.min(self.errors.len()))
             .cloned()
             .collect()
-    }
-}
-
-/// The stage of a rejection for errors that were not fixed.
-const LOCAL: &str = "local";
-
-/// The stage of a rejection for something that was broken, or could not be confirmed.
-const GLOBAL: &str = "global";
-
-fn local_rejection(tally: Tally, repairs: &Repairs) -> Rejection {
-    let of = repairs.errors.len().max(tally.wrong.len() + tally.lost.len());
-    let mut reason = match of {
-        0 => "its errors were set aside".to_owned(),
-        of => format!("{} of {of} errors are not fixed", tally.wrong.len()),
-    };
-    if !tally.lost.is_empty() {
-        reason.push_str(&format!(", {} could not be measured", tally.lost.len()));
-    }
-    let mut errors = tally.wrong.clone();
-    errors.extend(tally.lost);
-    Rejection {
-        stage: LOCAL,
-        reason,
-        broke: tally.wrong,
-        errors,
-    }
-}
-
-fn global_rejection(broken: Vec<String>, still: Vec<String>) -> Rejection {
-    let reason = match broken.len() {
-        1 => "1 example that was right before is wrong now".to_owned(),
-        many => format!("{many} examples that were right before are wrong now"),
-    };
-    let mut errors = broken.clone();
-    errors.extend(still.into_iter().filter(|id| !broken.contains(id)));
-    Rejection {
-        stage: GLOBAL,
-        reason,
-        broke: broken,
-        errors,
-    }
-}
-
-/// So much could not be measured that nothing can be said: not accepted, and nothing is named as broken.
-fn unconfirmed(tally: Tally, repairs: &Repairs) -> Rejection {
-    Rejection {
-        stage: GLOBAL,
-        reason: format!("not confirmed: {} examples could not be measured", tally.lost.len()),
-        broke: Vec::new(),
-        errors: repairs.errors.clone(),
     }
 }
