@@ -9,13 +9,13 @@ mod send;
 use crate::{
     admission::conclusion,
     context::Context,
+    dead_letters,
     leadership::Leadership,
     observe::Observer,
     port::{BusAgents, Command},
-    replay::{self, Applied, apply},
+    replay::{self, Applied, Unexpected, apply},
     run_state::{RunState, options},
     scheduler::{Scheduler, plan::event},
-    unexpected::{self, Unexpected},
 };
 use active::ActiveRunGuard;
 use anyhow::{Context as _, Result, anyhow};
@@ -65,7 +65,7 @@ pub async fn lead(context: &Context, run: &RunId) -> Result<LeaderExit> {
     let mut leader = Leader::new(context, run, reader, state, registry);
     let exit = match leader.claim().await? {
         true => {
-            unexpected::keep_new(context, run, &unexpected).await;
+            dead_letters::keep_new(context, run, &unexpected).await;
             leader.run().await
         }
         false => Ok(LeaderExit::Fenced),
@@ -310,7 +310,7 @@ impl<'a> Leader<'a> {
                 }
                 Applied::Entry(_) | Applied::Nothing => {}
                 Applied::Unexpected(reason) => {
-                    unexpected::keep(self.context, &self.run, &Unexpected { message, reason }).await
+                    dead_letters::keep(self.context, &self.run, &Unexpected { message, reason }).await
                 }
             }
         }

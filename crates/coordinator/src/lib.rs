@@ -5,6 +5,7 @@
 mod admission;
 mod archive;
 pub mod context;
+mod dead_letters;
 mod follow;
 mod jobs;
 pub mod leader;
@@ -23,5 +24,4 @@ pub mod scheduler;
 pub mod service;
 mod storage;
 pub mod supervisor;
-mod unexpected;
 mod view;

@@ -1,12 +1,12 @@
 //! Reading a run back: the messages of its stream applied to its state, one after the other.
 
-use crate::{
-    run_state::RunState,
-    unexpected::{self, Unexpected},
-};
+use crate::run_state::RunState;
 use prost::Message as _;
-use sipdo_bus::{BusError, RunId, RunMessage, RunReader, RunSubject};
-use sipdo_protocol::pb;
+use sipdo_bus::{BusError, RunId, RunMessage, RunReader, RunSubject, subjects::header};
+use sipdo_protocol::{pb, schema};
+
+/// Schemas of the messages of a run's stream that this version reads.
+const KNOWN: [&str; 4] = [schema::ENTRY, schema::RESULT, schema::LOST, schema::CONTROL];
 
 /// Reads a run up to where its stream ended when the reader was opened; gives what should not be there, too.
 ///
@@ -42,6 +42,14 @@ pub enum Applied {
     Unexpected(String),
 }
 
+/// A message that counts for nothing.
+pub(crate) struct Unexpected {
+    /// The message.
+    pub message: RunMessage,
+    /// Why.
+    pub reason: String,
+}
+
 /// Applies one message of the run's stream. What cannot be decoded counts for nothing, and is logged.
 pub(crate) fn apply(state: &mut RunState, message: &RunMessage) -> Applied {
     try_apply(state, message).unwrap_or_else(|Undecodable { what, error }| {
@@ -64,7 +72,7 @@ pub struct Undecodable {
 /// # Errors
 /// The message cannot be decoded; the state is what it was.
 pub fn try_apply(state: &mut RunState, message: &RunMessage) -> Result<Applied, Undecodable> {
-    if let Some(reason) = unexpected::unknown_schema(message) {
+    if let Some(reason) = unknown_schema(message) {
         return Ok(Applied::Unexpected(reason));
     }
     let undecodable = |what| move |error| Undecodable { what, error };
@@ -110,4 +118,10 @@ pub fn try_apply(state: &mut RunState, message: &RunMessage) -> Result<Applied, 
         }
         RunSubject::Unknown => Applied::Nothing,
     })
+}
+
+/// Why a message is left alone, where its schema is one that this version does not read.
+fn unknown_schema(message: &RunMessage) -> Option<String> {
+    let schema = message.headers.get(header::SCHEMA)?;
+    (!KNOWN.contains(&schema)).then(|| format!("the schema {schema:?} is unknown to this version"))
 }

@@ -6,13 +6,14 @@ mod watch;
 use crate::{
     admission, archive,
     context::{Context, roll_call},
+    dead_letters,
     follow::Followed,
     jobs, models, observe,
     refusal::{bad_request, exists, internal, not_found, not_taken, precondition, unavailable},
     room,
     run_state::{RunState, created, is_end},
     run_view::RunView,
-    unexpected, view,
+    view,
 };
 use futures::stream::BoxStream;
 use prost::Message as _;
@@ -215,8 +216,7 @@ impl RunService for Runs {
         if shown.outcome.is_none() && !shown.prompts.iter().any(|prompt| prompt.version == 0) {
             shown.prompts.insert(0, self.seed_of(&followed).await?);
         }
-        (shown.dead_letters, shown.dead_letters_total) =
-            unexpected::dead_letters(&self.context, Some(&run), LETTERS).await?;
+        (shown.dead_letters, shown.dead_letters_total) = dead_letters::list(&self.context, Some(&run), LETTERS).await?;
         Ok(Response::new(shown))
     }
 
@@ -376,7 +376,7 @@ impl RunService for Runs {
             "" => None,
             run => Some(parse(run)?),
         };
-        let (dead_letters, total) = unexpected::dead_letters(&self.context, run.as_ref(), most).await?;
+        let (dead_letters, total) = dead_letters::list(&self.context, run.as_ref(), most).await?;
         Ok(Response::new(pb::ListDeadLettersResponse { dead_letters, total }))
     }
 

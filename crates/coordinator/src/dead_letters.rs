@@ -2,9 +2,9 @@
 //!
 //! A leader keeps what it meets. One that takes a run over meets all of it again, and keeps only what is not kept yet.
 
-use crate::{context::Context, refusal::unavailable};
-use sipdo_bus::{DeadLetter, NewMessage, Role, RunId, RunMessage, RunSubject, subjects, subjects::header};
-use sipdo_protocol::{pb, schema};
+use crate::{context::Context, refusal::unavailable, replay::Unexpected};
+use sipdo_bus::{DeadLetter, NewMessage, Role, RunId, RunMessage, RunSubject, subjects};
+use sipdo_protocol::pb;
 use std::{collections::HashSet, time::UNIX_EPOCH};
 use tonic::Status;
 
@@ -12,22 +12,6 @@ use tonic::Status;
 const LEADER: &str = "coordinator";
 /// Dead letters of the run that are looked through for what is kept already.
 const LOOK_BACK: usize = 1_000;
-/// Schemas of the messages of a run's stream that this version reads.
-const KNOWN: [&str; 4] = [schema::ENTRY, schema::RESULT, schema::LOST, schema::CONTROL];
-
-/// A message that counts for nothing.
-pub(crate) struct Unexpected {
-    /// The message.
-    pub message: RunMessage,
-    /// Why.
-    pub reason: String,
-}
-
-/// Why a message is left alone, where its schema is one that this version does not read.
-pub(crate) fn unknown_schema(message: &RunMessage) -> Option<String> {
-    let schema = message.headers.get(header::SCHEMA)?;
-    (!KNOWN.contains(&schema)).then(|| format!("the schema {schema:?} is unknown to this version"))
-}
 
 /// Keeps what is not kept yet. What cannot be kept now is met again by the next leader.
 pub(crate) async fn keep_new(context: &Context, run: &RunId, unexpected: &[Unexpected]) {
@@ -81,11 +65,7 @@ fn place(run: &RunId, message: &RunMessage) -> String {
 ///
 /// # Errors
 /// The bus does not answer.
-pub async fn dead_letters(
-    context: &Context,
-    run: Option<&RunId>,
-    most: usize,
-) -> Result<(Vec<pb::DeadLetter>, u64), Status> {
+pub async fn list(context: &Context, run: Option<&RunId>, most: usize) -> Result<(Vec<pb::DeadLetter>, u64), Status> {
     let (letters, total) = context.bus.dead_letters(run, most).await.map_err(unavailable)?;
     let shown = |letter: DeadLetter| pb::DeadLetter {
         sequence: letter.seq,
