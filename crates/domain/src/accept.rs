@@ -1,6 +1,9 @@
 //! `[accept]`: what the held-out test must show before a found prompt replaces the one that the user has.
 
-use crate::{outcome::Gain, stats};
+use crate::{
+    outcome::{Gain, Shown},
+    stats,
+};
 use serde::{Deserialize, Serialize};
 
 /// The rule of a task. A task without one, as versions before it made them, keeps any prompt whose score is higher.
@@ -37,18 +40,6 @@ pub enum Keep {
     NotWorse,
     /// Any.
     Always,
-}
-
-/// What a comparison shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Shown {
-    /// The second arm is better, and by enough.
-    Better,
-    /// Neither direction is shown, or the gain is too small.
-    Nothing,
-    /// The second arm is worse.
-    Worse,
 }
 
 impl Default for Accept {

@@ -26,7 +26,7 @@ pub mod stats;
 pub mod task;
 pub mod vote;
 
-pub use accept::{Accept, Shown};
+pub use accept::Accept;
 pub use ask::{
     Answer, AnswerRequest, Ask, CheckRequest, CheckResult, Draft, Edit, EditRequest, GenerateRequest, Grade,
     GradeRequest, JudgeRequest, PastExample, Reply, Solution, SolveRequest, TaskBrief, Verdict, VerdictKind,
@@ -35,7 +35,7 @@ pub use budget::{Amount, Budget, Ledger};
 pub use example::{Example, SyntheticExample};
 pub use measured::{Mark, Measured, NotMeasured, Reason, Score};
 pub use metric::{Comparison, Extraction, Metric};
-pub use outcome::{Arm, Ending, Outcome};
+pub use outcome::{Arm, Ending, Outcome, Shown};
 pub use pool::Pool;
 pub use prompt::{Prompt, Standing};
 pub use role::Role;

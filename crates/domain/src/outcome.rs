@@ -1,6 +1,6 @@
 //! What a run comes to: the prompts, the data, and an honest statement of the gain.
 
-use crate::{accept::Shown, example::SyntheticExample, measured::Score, prompt::Prompt};
+use crate::{example::SyntheticExample, measured::Score, prompt::Prompt};
 use serde::{Deserialize, Serialize};
 
 /// The held-out score of the user's prompt.
@@ -78,6 +78,18 @@ pub struct Arm {
     pub score: Score,
     /// 95 % Wilson interval of the accuracy; none where nothing was measured.
     pub interval: Option<(f64, f64)>,
+}
+
+/// What a comparison shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shown {
+    /// The second arm is better, and by enough.
+    Better,
+    /// Neither direction is shown, or the gain is too small.
+    Nothing,
+    /// The second arm is worse.
+    Worse,
 }
 
 /// A paired difference in accuracy, in -1..=1.
