@@ -119,7 +119,7 @@ async fn coordinators_that_could_not_list_the_runs_know_them_as_soon_as_the_serv
     cluster.nats.kill().await?;
     for (coordinator, _) in &cluster.coordinators {
         eventually("a list that fails", || async {
-            Ok(coordinator.output().contains("runs could not be listed").then_some(()))
+            Ok(coordinator.output().contains("cannot list the runs").then_some(()))
         })
         .await?;
     }
