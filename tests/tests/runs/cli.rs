@@ -174,7 +174,7 @@ fn a_stack_that_stays_is_steered_and_taken_down() -> Result<()> {
     );
     let other = "--request-id 6f2c1a50-52a8-4d0e-9a51-54d52f2e3b11 --set strategy.levels=9";
     let other = user.sipdo(&format!("{create} {other}"))?;
-    assert!(other.code == Some(2) && other.err.contains("use a new one"), "{other}");
+    assert!(other.code == Some(2) && other.err.contains("use a new id"), "{other}");
     let state_of = |run: &str| -> Result<String> {
         let run = user.well(&format!("runs show {run} --json"))?.json()?;
         Ok(run["summary"]["state"].as_str().unwrap_or_default().to_owned())
