@@ -435,7 +435,7 @@ async fn one_prompt_is_compared_across_models() -> Result<()> {
     let mut rows = text.lines().map(cells);
     let unmeasured = ["simulator/sim-weak", "prompt", "-", "-", "0", "0", "4"];
     assert!(rows.any(|row| row == unmeasured), "not measured, and not wrong: {text}");
-    assert!(text.contains("simulator/sim-weak: no gain can be told"), "{text}");
+    assert!(text.contains("simulator/sim-weak: the gain is unknown"), "{text}");
     reset(cluster.models).await?;
     let text = said(&sipdo(&cluster, &["eval", &task, "--limit", "4", "--models", models])?);
     assert!(
