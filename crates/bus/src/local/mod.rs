@@ -392,22 +392,3 @@ fn log_tail(folder: &Path) -> String {
     let lines: Vec<_> = log.lines().rev().take(15).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::net::TcpListener;
-
-    #[tokio::test]
-    async fn a_free_port_may_be_listened_at_again_and_again_and_is_given_to_nobody_else() {
-        let (port, _reserved) = free_port().unwrap();
-        let mut others = Vec::new();
-        for _ in 0..100 {
-            let server = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-            drop(server);
-            let other = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-            assert_ne!(other.local_addr().unwrap().port(), port);
-            others.push(other);
-        }
-    }
-}
