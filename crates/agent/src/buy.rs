@@ -14,10 +14,11 @@ use crate::models::Target;
 use crate::observe::{self, Caller};
 use crate::program;
 use crate::publisher::{HEADER_ROOM, Publisher};
+use crate::reuse::run_seed;
 use crate::role::{Plan, Request};
 use crate::settle::Settle;
 use crate::spool::{Reservation, SpooledAnswer};
-use crate::work::{Work, provenance, read};
+use crate::work::{Work, provenance, read, reused};
 use prost::Message as _;
 use sipdo_bus::{AgentId, BusError, Delivery, Liveness, NewMessage};
 use sipdo_domain::{NotMeasured, Provenance, Reason};
@@ -88,7 +89,7 @@ async fn buy(context: &Context, delivery: &Delivery, work: Work, target: &Target
     }
     let key = target
         .model
-        .request_key(&chat, u64::from(work.wire.sample), work.wire.seed)
+        .request_key(&chat, u64::from(work.wire.sample), run_seed(&work, &chat))
         .to_string();
     let attempt = work.wire.attempt;
     let purchase = Purchase {
@@ -200,7 +201,7 @@ impl<'a> Purchase<'a> {
         took: Duration,
         answered: Option<ExistingAnswer>,
     ) -> CallOutcome<SpooledAnswer> {
-        let Called { end, usage, revision } = called;
+        let Called { end, usage, told } = called;
         let paid = usage.calls > 0;
         let (finding, by, usage) = match (end, answered) {
             (End::Finished(finding), _) => (finding, None, usage),
@@ -211,7 +212,7 @@ impl<'a> Purchase<'a> {
                     from_store: true,
                     ..usage
                 };
-                (stored.finding, Some(stored.by), usage)
+                (stored.finding, Some(reused(stored.by, &stored.timing)), usage)
             }
             (End::GivenUp, _) if !paid => return CallOutcome::GivenUp,
             (End::GivenUp, _) => {
@@ -222,7 +223,8 @@ impl<'a> Purchase<'a> {
         // Only a reply of our own is worth finding again; a failure may go better next time.
         let key = (finding.is_ok() && by.is_none()).then(|| self.key.clone());
         let by = by.unwrap_or_else(|| Provenance {
-            revision,
+            revision: told.0,
+            fingerprint: told.1,
             ..provenance(self.target)
         });
         let outcome = self.work.outcome(finding, by, usage, took);
@@ -279,7 +281,9 @@ impl<'a> Port for Purchase<'a> {
             message,
         );
         let created = created.await;
-        self.publisher().gate.recorded(&created);
+        self.publisher()
+            .gate
+            .recorded(&created, self.publisher().bus.is_connected());
         match created {
             Ok(created) if created.is_new() => Ok(ClaimResult::New),
             Ok(_) => Ok(ClaimResult::There),
@@ -330,7 +334,7 @@ impl<'a> Port for Purchase<'a> {
     }
 
     async fn look_up(&self) -> Option<JobOutcome> {
-        self.lookup().look_up(&self.key).await
+        self.lookup().look_up(&self.work, &self.key).await
     }
 
     async fn publish_stored(&self, stored: JobOutcome) {

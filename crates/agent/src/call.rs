@@ -23,7 +23,8 @@ const MAX_DETAIL: usize = 400;
 pub(crate) struct Called {
     pub end: End,
     pub usage: pb::Usage,
-    pub revision: String,
+    /// Revision and fingerprint as the provider told them last.
+    pub told: (String, String),
 }
 
 /// How a call ended.
@@ -106,11 +107,14 @@ pub(crate) async fn call(
 ) -> Called {
     let mut cost_meter = CostMeter::default();
     let end = call_until_answered(target, role, ask, request, chat, &terms, &mut cost_meter).await;
-    let revision = std::mem::take(&mut cost_meter.revision);
+    let told = (
+        std::mem::take(&mut cost_meter.revision),
+        std::mem::take(&mut cost_meter.fingerprint),
+    );
     Called {
         end,
         usage: cost_meter.sum(terms.reserved),
-        revision,
+        told,
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct CostMeter {
     worst: (u64, u64, Option<u64>),
     /// The revision that the provider reported last.
     pub revision: String,
+    /// The mark of the backend that the provider gave last.
+    pub fingerprint: String,
 }
 
 impl CostMeter {
@@ -51,12 +53,16 @@ impl CostMeter {
         self.usage.estimated |= input_tokens.is_none() || output_tokens.is_none();
         self.unpriced |= cost.is_none();
         self.nano_usd = self.nano_usd.saturating_add(cost.unwrap_or(0));
+        let short = |text: &String| text.chars().take(200).collect();
         if let Some(revision) = completion
             .model_reported
             .as_ref()
             .or(completion.system_fingerprint.as_ref())
         {
-            self.revision = revision.chars().take(200).collect();
+            self.revision = short(revision);
+        }
+        if let Some(fingerprint) = &completion.system_fingerprint {
+            self.fingerprint = short(fingerprint);
         }
     }
 

@@ -23,6 +23,7 @@ mod process;
 mod program;
 mod publisher;
 mod purchase_gate;
+mod reuse;
 pub mod role;
 pub mod settings;
 mod settle;

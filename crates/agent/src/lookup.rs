@@ -6,6 +6,7 @@
 //! that was under way when the other's answer came is paid for twice.
 
 use crate::publisher::Publisher;
+use crate::reuse::may_reuse;
 use crate::work::Work;
 use prost::Message as _;
 use sipdo_bus::BusError;
@@ -51,7 +52,7 @@ impl<'a> Lookup<'a> {
             self.publisher
                 .bus
                 .result_for_certain(&work.run, &self.publisher.name, &work.job),
-            self.stored_completion(key)
+            self.stored_completion(work, key)
         );
         if result?.is_some() {
             return Ok(Some(ExistingAnswer::InRun));
@@ -75,21 +76,21 @@ impl<'a> Lookup<'a> {
             )
     }
 
-    /// The stored answer to the same request. Not known is as good as none.
-    pub async fn look_up(&self, key: &str) -> Option<JobOutcome> {
-        self.stored_completion(key).await.unwrap_or_else(|error| {
+    /// The stored answer to the same request, if the run may reuse it. Not known is as good as none.
+    pub async fn look_up(&self, work: &Work, key: &str) -> Option<JobOutcome> {
+        self.stored_completion(work, key).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read the completion store");
             None
         })
     }
 
-    async fn stored_completion(&self, key: &str) -> Result<Option<JobOutcome>, BusError> {
+    async fn stored_completion(&self, work: &Work, key: &str) -> Result<Option<JobOutcome>, BusError> {
         let Some(entry) = self.publisher.bus.completions().get(key).await? else {
             return Ok(None);
         };
         let read = pb::JobResult::decode(entry.value).map_err(|error| error.to_string());
         match read.and_then(|result| JobOutcome::try_from(result).map_err(|error| error.to_string())) {
-            Ok(outcome) => Ok(Some(outcome)),
+            Ok(outcome) => Ok(may_reuse(&outcome, work).then_some(outcome)),
             Err(error) => {
                 tracing::warn!(error, "cannot decode a stored completion; the agent buys it again");
                 Ok(None)

@@ -7,18 +7,22 @@ use crate::purchase_gate::PurchaseGate;
 use crate::settle::Settle;
 use crate::spool::{Reservation, Spool, SpooledAnswer};
 use crate::work::Work;
+use futures::future::{Either, select};
 use prost::Message as _;
 use sipdo_bus::{AgentId, Bus, BusError, JobId, NewMessage, Role, RunId};
 use sipdo_domain::{Measured, NotMeasured, Provenance, Reason};
 use sipdo_protocol::{JobOutcome, pb, schema};
 use sipdo_telemetry::{Trace, metrics, names, propagation};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 /// The first pause before a publish is tried again; each next one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long the completion store is waited for once the result is created.
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
 /// Room for the headers of a result.
 pub(crate) const HEADER_ROOM: usize = 2048;
 
@@ -52,7 +56,7 @@ impl Publisher {
             .bus
             .create_lost(&work.run, &self.name, &work.job, work.wire.attempt, message);
         let created = created.await;
-        self.gate.recorded(&created);
+        self.gate.recorded(&created, self.bus.is_connected());
         created.map(drop)
     }
 
@@ -101,19 +105,31 @@ impl Publisher {
             (Ok(run), Ok(job)) => (run, job),
             (Err(error), _) | (_, Err(error)) => return Settle::DeadLetter(error.to_string()),
         };
-        let store = async {
-            if let Some(key) = key {
-                let (completions, value) = (self.bus.completions(), message.payload.clone());
-                self.persist("storing a completion", || completions.put(key, value.clone()))
-                    .await;
-            }
-        };
-        let create = self.persist("creating a result", || {
+        let store = pin!(self.store_completion(key, &message));
+        let create = pin!(self.persist("creating a result", || {
             self.bus.create_result(&run, &self.name, &job, message.clone())
-        });
-        tokio::join!(store, create);
+        }));
+        match select(create, store).await {
+            // The result is what the run needs. A store that stays silent costs only the reuse of this answer.
+            Either::Left(((), store)) => drop(tokio::time::timeout(STORE_PATIENCE, store).await),
+            Either::Right(((), create)) => create.await,
+        }
         metrics::result_sent(self.name.as_str(), clock.elapsed());
         Settle::Ack
+    }
+
+    /// Puts a completion into the store, trying again until the bus takes it. Nothing waits for it but this answer.
+    async fn store_completion(&self, key: Option<&str>, message: &NewMessage) {
+        let Some(key) = key else { return };
+        let (completions, mut pause) = (self.bus.completions(), FIRST_PAUSE);
+        while let Err(error) = completions.put(key, message.payload.clone()).await {
+            tracing::warn!(%error, "cannot store a completion; trying again");
+            if matches!(error, BusError::TooLarge { .. } | BusError::InvalidName { .. }) {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     /// Tries again until the bus has taken it: what is paid for is never given up while this process lives. While there is no room

@@ -67,13 +67,16 @@ impl PurchaseGate {
         state.spool = lacks;
     }
 
-    /// Whether the bus took the record of an attempt. Without room for it nothing is bought, and no leader would know why.
-    pub fn recorded<T>(&self, taken: &Result<T, BusError>) {
-        let full = taken
-            .as_ref()
-            .err()
-            .filter(|error| matches!(error, BusError::Full { .. }));
-        self.lock().records = full.map(ToString::to_string);
+    /// Whether the bus took the record of an attempt. Without room for it nothing is bought, and no leader would know why. A server that
+    /// is there and does not acknowledge has no room on its disk, most likely.
+    pub fn recorded<T>(&self, taken: &Result<T, BusError>, connected: bool) {
+        self.lock().records = match taken {
+            Err(error @ BusError::Full { .. }) => Some(error.to_string()),
+            Err(error @ BusError::Unsettled { .. }) if connected => Some(format!(
+                "{error}; the disk of the server may be full: read its log, make room, and restart it"
+            )),
+            _ => None,
+        };
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -118,13 +121,32 @@ mod tests {
             doing: "record of an attempt",
             reason: "server full".into(),
         };
-        purchase_gate.recorded(&Err::<(), _>(full));
+        purchase_gate.recorded(&Err::<(), _>(full), true);
         assert!(
             purchase_gate
                 .trouble()
                 .is_some_and(|words| words.contains("server full"))
         );
-        purchase_gate.recorded(&Ok(()));
+        purchase_gate.recorded(&Ok(()), true);
         assert_eq!(purchase_gate.trouble(), None);
+        let silent = || {
+            Err::<(), _>(BusError::Unsettled {
+                doing: "record of an attempt",
+                waited: std::time::Duration::from_secs(30),
+                reason: "no answer".into(),
+            })
+        };
+        purchase_gate.recorded(&silent(), false);
+        assert_eq!(
+            purchase_gate.trouble(),
+            None,
+            "a connection that is lost is another matter"
+        );
+        purchase_gate.recorded(&silent(), true);
+        assert!(
+            purchase_gate
+                .trouble()
+                .is_some_and(|words| words.contains("may be full"))
+        );
     }
 }

@@ -56,15 +56,16 @@ impl Work {
     pub fn answered_before(&self, stored: JobOutcome) -> pb::JobResult {
         let own =
             stored.run == self.run.as_str() && stored.job == self.job.as_str() && stored.attempt == self.wire.attempt;
-        let usage = if own {
-            stored.usage
+        let (by, usage) = if own {
+            (stored.by, stored.usage)
         } else {
-            pb::Usage {
+            let usage = pb::Usage {
                 from_store: true,
                 ..cost_meter::nothing()
-            }
+            };
+            (reused(stored.by, &stored.timing), usage)
         };
-        self.outcome(stored.finding, stored.by, usage, Duration::ZERO).into()
+        self.outcome(stored.finding, by, usage, Duration::ZERO).into()
     }
 }
 
@@ -116,5 +117,13 @@ pub(crate) fn provenance(target: &Target) -> Provenance {
         endpoint: settings.endpoint.clone(),
         model: settings.model.clone(),
         ..Provenance::default()
+    }
+}
+
+/// Who gave an answer that is reused, and when.
+pub(crate) fn reused(by: Provenance, timing: &pb::Timing) -> Provenance {
+    Provenance {
+        bought_ms: timing.started_ms,
+        ..by
     }
 }

@@ -147,7 +147,8 @@ impl Bus {
                     server: self.server().0,
                 })
             }
-            // 503: no leader yet, not enough servers joined yet.
+            // 503: no leader yet. No peers: not enough servers have joined yet, or one that has is not heard of at the moment.
+            ErrorCode::CLUSTER_NO_PEERS => Trouble::Passing(refusal.to_string()),
             _ if refusal.code() == 503 => Trouble::Passing(refusal.to_string()),
             _ => Trouble::Final(unavailable(config, refusal.to_string())),
         }

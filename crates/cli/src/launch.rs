@@ -21,6 +21,7 @@ use crate::{
     operator::{self, StackArgs},
     output,
     report::Report,
+    reuse::Reuse,
     session::{Interrupts, Session, shown},
     stack::{self, Plan},
     words::is_over,
@@ -77,6 +78,8 @@ pub struct NewRun {
     pub detach: bool,
     /// Refuse voters that share a model.
     pub require_independent: bool,
+    /// Which stored answers it may reuse.
+    pub reuse: Reuse,
 }
 
 impl NewRun {
@@ -279,6 +282,8 @@ async fn create_run(session: &mut Session, new_run: &NewRun) -> Result<String, F
         budget: Some(new_run.budget.into()),
         models: new_run.models.clone(),
         require_independent: new_run.require_independent,
+        reuse_within_ms: new_run.reuse.within_ms(),
+        fresh: new_run.reuse.fresh,
     };
     let run = session.api.create_run(request).await.map_err(refused)?.into_inner();
     for warning in &run.warnings {

@@ -20,6 +20,7 @@ pub mod operator;
 pub mod output;
 pub mod progress;
 pub mod report;
+pub mod reuse;
 pub mod session;
 pub mod stack;
 pub mod text;

@@ -16,6 +16,7 @@ use crate::{
     replay::{self, Applied, Unexpected, apply},
     run_state::{RunState, options},
     scheduler::{Scheduler, plan::event},
+    storage::SILENT,
 };
 use active::ActiveRunGuard;
 use anyhow::{Context as _, Result, anyhow};
@@ -341,8 +342,12 @@ impl<'a> Leader<'a> {
             Ok(Published::WindowFull) => self.unpublished.push(job),
             Err(error) => {
                 tracing::warn!(run = %self.run, job, %error, "cannot publish a job now; it will be tried again");
-                if let BusError::Full { .. } = error {
-                    self.context.storage.refused(&self.run, error.to_string());
+                match &error {
+                    BusError::Full { .. } => self.context.storage.refused(&self.run, error.to_string()),
+                    BusError::Unsettled { .. } if self.context.bus.is_connected() => {
+                        self.context.storage.refused(&self.run, format!("{error}; {SILENT}"));
+                    }
+                    _ => {}
                 }
                 self.unpublished.push(job);
             }

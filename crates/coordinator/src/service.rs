@@ -24,7 +24,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
-use request::{asks_the_same, options, page_position, parse, pools, position, resolved, strategy, words};
+use request::{asks_the_same, options, page_position, parse, pools, position, resolved, reuse, strategy, words};
 use watch::watch;
 
 /// Runs on a page, by default and at most.
@@ -165,6 +165,7 @@ impl RunService for Runs {
             room::demand(&self.context, bytes.len() as u64).await?;
         }
         let task_hash = self.context.bus.put_task(&bytes).await.map_err(not_taken)?;
+        let created_ms = now_ms();
         let new = pb::Created {
             task_hash,
             strategy: strategy(&request).to_owned(),
@@ -174,12 +175,13 @@ impl RunService for Runs {
             version: env!("CARGO_PKG_VERSION").into(),
             warnings,
             resolved_options_json: resolved(&request)?,
+            reuse: Some(reuse(&request, created_ms)),
         };
         let mut state = RunState::new(run.as_str());
         state.summary.task.clone_from(&task.name);
         let mut entry = pb::Entry {
             run: run.as_str().into(),
-            at_ms: now_ms(),
+            at_ms: created_ms,
             epoch: 0,
             events: vec![pb::LogEvent {
                 event: Some(Event::Created(new.clone())),

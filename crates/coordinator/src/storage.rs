@@ -14,6 +14,10 @@ use std::{
 pub(crate) const REMEDY: &str =
     "delete runs (`sipdo runs delete`) or raise the limit; `sipdo doctor` shows what each stream holds";
 
+/// What it may mean that a server which is there does not acknowledge.
+pub(crate) const SILENT: &str =
+    "its disk may be full: read the server's log, make room, and restart the server (it does not recover by itself)";
+
 /// What is known of the room on the server. Shared by the parts of a process.
 #[derive(Debug, Default, Clone)]
 pub struct Storage {

@@ -3,6 +3,9 @@
 use crate::{measured::Measured, pool::Pool, role::Role};
 use serde::{Deserialize, Serialize};
 
+/// Samples from this number on are asked anew: no answer that was bought before the run takes their place.
+pub const ANEW: u32 = 1 << 20;
+
 /// What one job asks of one agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -95,9 +95,14 @@ impl EndpointClient {
         (host, self.0.base.port_or_known_default().unwrap_or_default())
     }
 
-    /// Name, provider and address in one: what makes a completion from here one from here. Holds no key.
+    /// Name, provider and address (or what the operator lets stand for it) in one: what makes a completion from here one from here.
+    /// Holds no key.
     pub fn identity(&self) -> String {
-        format!("{} {} {}", self.0.name, self.0.config.provider.as_str(), self.0.base)
+        let (name, provider) = (&self.0.name, self.0.config.provider.as_str());
+        match &self.0.config.identity {
+            Some(identity) => format!("{name} {provider} is {identity}"),
+            None => format!("{name} {provider} {}", self.0.base),
+        }
     }
 
     /// Calls in flight allowed at this moment: the operator's `concurrency`, or less after a 429.
@@ -166,7 +171,7 @@ impl Model {
     }
 
     /// The key under which the answer to `request` may be found again; see [`request_key`].
-    pub fn request_key(&self, request: &ChatRequest, sample: u64, run_seed: u64) -> RequestKey {
+    pub fn request_key(&self, request: &ChatRequest, sample: u64, run_seed: Option<u64>) -> RequestKey {
         request_key(
             &self.endpoint.identity(),
             &self.settings.model,

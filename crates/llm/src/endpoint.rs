@@ -23,6 +23,10 @@ pub struct Endpoint {
     /// Where it is, as `https://host/v1`; the provider's own address if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
+    /// Stands for the address in the identity of stored answers: an endpoint that moves keeps them, and one that is replaced behind its
+    /// address does not. The address if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
     /// Name of the environment variable that holds the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<String>,
@@ -129,6 +133,7 @@ impl Endpoint {
         Self {
             provider,
             base_url: None,
+            identity: None,
             api_key_env: None,
             api_key_file: None,
             api_key_header: None,

@@ -24,9 +24,15 @@ impl fmt::Debug for RequestKey {
 
 /// The key of `request` to `model` at `endpoint` (its name and address: [`crate::EndpointClient::identity`]).
 ///
-/// `sample` tells independent answers to one request apart. `run_seed` counts only where chance does, at a temperature
-/// above zero or left to the provider: there, repeated experiments must not be copies of each other.
-pub fn request_key(endpoint: &str, model: &str, request: &ChatRequest, sample: u64, run_seed: u64) -> RequestKey {
+/// `sample` tells independent answers to one request apart. `run_seed` does so for the answers to runs with different seeds; without it
+/// they share an answer.
+pub fn request_key(
+    endpoint: &str,
+    model: &str,
+    request: &ChatRequest,
+    sample: u64,
+    run_seed: Option<u64>,
+) -> RequestKey {
     // Taken apart in full, so that a new field does not compile until it has its place here.
     let ChatRequest {
         messages,
@@ -61,7 +67,7 @@ pub fn request_key(endpoint: &str, model: &str, request: &ChatRequest, sample: u
         }
     }
     hash.number(sample);
-    hash.option((*temperature != Some(0.0)).then_some(run_seed));
+    hash.option(run_seed);
     RequestKey(hash.0.finalize().into())
 }
 
@@ -124,25 +130,25 @@ mod tests {
             with(&|r| r.output = Output::Json(schema("a"))),
             with(&|r| r.output = Output::Json(schema("b"))),
         ];
-        let mut keys: BTreeSet<_> = requests.iter().map(|r| request_key("e", "m", r, 0, 0)).collect();
-        keys.insert(request_key("em", "", &base, 0, 0));
-        keys.insert(request_key("e", "m2", &base, 0, 0));
-        keys.insert(request_key("e", "m", &base, 1, 0));
+        let mut keys: BTreeSet<_> = requests.iter().map(|r| request_key("e", "m", r, 0, None)).collect();
+        keys.insert(request_key("em", "", &base, 0, None));
+        keys.insert(request_key("e", "m2", &base, 0, None));
+        keys.insert(request_key("e", "m", &base, 1, None));
         assert_eq!(keys.len(), requests.len() + 3);
     }
 
     #[test]
-    fn the_run_counts_only_where_chance_does() {
-        let key = |temperature, run_seed| request_key("e", "m", &request(temperature), 0, run_seed);
-        assert_eq!(key(Some(0.0), 1), key(Some(0.0), 2));
-        assert_ne!(key(Some(0.7), 1), key(Some(0.7), 2));
-        assert_ne!(key(None, 1), key(None, 2));
+    fn the_seed_of_a_run_counts_where_it_is_given() {
+        let key = |run_seed| request_key("e", "m", &request(Some(0.0)), 0, run_seed);
+        assert_eq!(key(None), key(None));
+        assert_ne!(key(None), key(Some(0)));
+        assert_ne!(key(Some(1)), key(Some(2)));
     }
 
     #[test]
     fn a_key_is_64_hex_digits_and_stable() {
         // The store outlives a release: a change of this value throws away what was bought.
-        let shown = request_key("e", "m", &request(Some(0.0)), 0, 0).to_string();
+        let shown = request_key("e", "m", &request(Some(0.0)), 0, None).to_string();
         assert_eq!(shown.len(), 64);
         assert_eq!(
             shown,

@@ -112,12 +112,16 @@ impl From<Provenance> for pb::Provenance {
             model,
             revision,
             agent,
+            fingerprint,
+            bought_ms,
         } = by;
         Self {
             endpoint,
             model,
             revision,
             agent,
+            fingerprint,
+            bought_ms,
         }
     }
 }
@@ -129,12 +133,16 @@ impl From<pb::Provenance> for Provenance {
             model,
             revision,
             agent,
+            fingerprint,
+            bought_ms,
         } = by;
         Self {
             endpoint,
             model,
             revision,
             agent,
+            fingerprint,
+            bought_ms,
         }
     }
 }

@@ -27,7 +27,12 @@ impl From<Vote> for pb::Vote {
             answer,
             supports: Some(supports.into()),
             reason,
-            by: Some(by.into()),
+            // Not told in an event: processes of an older version drop both fields, and would take it for another event.
+            by: Some(pb::Provenance {
+                fingerprint: String::new(),
+                bought_ms: 0,
+                ..by.into()
+            }),
         }
     }
 }

@@ -13,6 +13,7 @@ fn by() -> Provenance {
         model: "small".into(),
         revision: "fp_1".into(),
         agent: "a1".into(),
+        ..Provenance::default()
     }
 }
 

@@ -5,7 +5,7 @@ mod kit;
 
 use proptest::{collection::vec, option, prelude::*};
 use prost::Message;
-use sipdo_domain::{Accept, Amount, Ask, Budget, Outcome, Reply, Role, RunEvent, Task, task::TaskGates};
+use sipdo_domain::{Accept, Amount, Ask, Budget, Outcome, Provenance, Reply, Role, RunEvent, Task, task::TaskGates};
 use sipdo_protocol::{DecodeError, JobOutcome, job_id, pb, role};
 
 /// Encodes to bytes, decodes from them.
@@ -203,4 +203,30 @@ fn a_metric_that_this_version_does_not_know_is_refused() {
         error.contains("Task.metric_json") && error.contains("astrology"),
         "{error}"
     );
+}
+
+/// An older version reads an event without them and would record it a second time with another hash.
+#[test]
+fn where_an_answer_came_from_stays_with_the_result_and_is_not_told_in_an_event() {
+    let by = Provenance {
+        model: "m".into(),
+        fingerprint: "fp_1".into(),
+        bought_ms: 7,
+        ..Provenance::default()
+    };
+    assert_eq!(Provenance::from(pb::Provenance::from(by.clone())), by);
+    let vote = sipdo_domain::Vote {
+        voter: sipdo_domain::Voter::Verifier,
+        answer: String::new(),
+        supports: Ok(true),
+        reason: String::new(),
+        by: by.clone(),
+    };
+    let told = pb::Vote::from(vote).by.map(Provenance::from);
+    let plain = Provenance {
+        fingerprint: String::new(),
+        bought_ms: 0,
+        ..by
+    };
+    assert_eq!(told, Some(plain));
 }

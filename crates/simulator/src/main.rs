@@ -23,6 +23,9 @@ struct Arguments {
     /// Writes the bound address (`127.0.0.1:40123`) to this file.
     #[arg(long)]
     port_file: Option<PathBuf>,
+    /// Writes the mark of what it answers by (`system_fingerprint` in every answer) to this file, before the address.
+    #[arg(long)]
+    fingerprint_file: Option<PathBuf>,
     #[command(flatten)]
     flags: Flags,
 }
@@ -40,6 +43,9 @@ async fn main() -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
     let bound = listener.local_addr()?;
+    if let Some(path) = &arguments.fingerprint_file {
+        write_whole(path, &settings.fingerprint()).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     if let Some(path) = &arguments.port_file {
         write_whole(path, &bound.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
     }

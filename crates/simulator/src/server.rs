@@ -110,6 +110,7 @@ struct Simulator {
     ledger: Arc<Ledger>,
     faults: Faults,
     taken: Mutex<VecDeque<Instant>>,
+    fingerprint: Arc<str>,
 }
 
 impl Simulator {
@@ -118,6 +119,7 @@ impl Simulator {
             ledger: Arc::new(Ledger::new(settings.ledger_calls)),
             faults: Faults::new(settings.faults.clone()),
             taken: Mutex::default(),
+            fingerprint: settings.fingerprint().into(),
             settings,
         }
     }
@@ -273,7 +275,7 @@ async fn complete(
         rates: &settings.rates,
         ability,
     };
-    let mut completion = Completion::new(&request, &turn.draw, roles::reply(&turn));
+    let mut completion = Completion::new(&request, &turn.draw, &simulator.fingerprint, roles::reply(&turn));
     deliver(call, &mut completion, fault.map(|fault| fault.kind), &line, settings)
 }
 

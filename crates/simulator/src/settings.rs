@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::faults::FaultKind;
 
@@ -124,6 +125,20 @@ impl Default for Settings {
             drip_ms: 250,
             ledger_calls: 200_000,
         }
+    }
+}
+
+impl Settings {
+    /// A mark of all that decides what is answered: seed, models, rates, and the program itself. Two servers with one mark answer a
+    /// request alike.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let program = std::env::current_exe().and_then(std::fs::metadata);
+        let program = program.map(|file| (file.len(), file.modified().ok()));
+        let deciding = format!("{:?} {:?} {:?} {program:?}", self.seed, self.models, self.rates);
+        let hash = Sha256::digest(deciding);
+        let short: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        format!("sipdo-simulator-{short}")
     }
 }
 

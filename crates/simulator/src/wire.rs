@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 use crate::draw::Draw;
 use crate::request::{ChatMessage, ChatRequest};
@@ -22,11 +23,12 @@ pub(crate) struct Completion {
     finish_reason: &'static str,
     prompt_tokens: u64,
     stream: bool,
+    fingerprint: Arc<str>,
 }
 
 impl Completion {
     /// The completion of this request by this text, cut where it is longer than the request allows.
-    pub(crate) fn new(request: &ChatRequest, draw: &Draw, content: String) -> Self {
+    pub(crate) fn new(request: &ChatRequest, draw: &Draw, fingerprint: &Arc<str>, content: String) -> Self {
         let characters: usize = request
             .messages
             .iter()
@@ -41,6 +43,7 @@ impl Completion {
             finish_reason: "stop",
             prompt_tokens: tokens_of(characters),
             stream: request.stream == Some(true),
+            fingerprint: fingerprint.clone(),
         };
         if let Some(limit) = request.token_limit().filter(|limit| completion.tokens().1 > *limit) {
             completion.cut(usize::try_from(limit.saturating_mul(4)).unwrap_or(usize::MAX));
@@ -118,7 +121,7 @@ impl Completion {
             "choices": [{"index": 0, "finish_reason": self.finish_reason,
                          "message": {"role": "assistant", "content": self.content, "refusal": self.refusal}}],
             "usage": self.usage(),
-            "system_fingerprint": concat!("sipdo-simulator-", env!("CARGO_PKG_VERSION")),
+            "system_fingerprint": &*self.fingerprint,
         });
         (body.to_string().into_bytes(), "application/json")
     }

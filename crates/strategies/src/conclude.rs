@@ -1,10 +1,15 @@
 //! The end of every strategy: its result judged once on held-out examples, beside the seed prompt and a zero-shot baseline, and
 //! given up for the seed where it is not better.
 
-use crate::{Agents, Stop, examine::examine};
+use crate::{
+    Agents, Stop,
+    examine::{Trial, examine},
+    revisions::{By, Sources, comparable, outdated},
+};
 use futures::{TryStreamExt as _, future::join_all, stream::FuturesOrdered};
 use sipdo_domain::{
     Arm, Ending, Example, Mark, Outcome, Prompt, RunEvent, Score, Shown, SyntheticExample, Task,
+    ask::ANEW,
     outcome::{ARMS, Correction, Gain},
     prompt::PLACEHOLDER,
     stats,
@@ -45,11 +50,11 @@ pub async fn conclude(agents: &impl Agents, task: &Task, ending: Ending, account
     };
     let seed = text(0).unwrap_or_else(|| task.prompt.clone());
     let last = text(account.found).unwrap_or_else(|| seed.clone());
-    let mut arms = measure(agents, task, &[&seed, &last, &zero_shot(task, &seed)])
-        .await?
-        .into_iter();
+    let (arms, renewed) = measure(agents, task, &[&seed, &last, &zero_shot(task, &seed)]).await?;
+    let mut arms = arms.into_iter();
     let [seed, last, zero_shot_arm] = [(); 3].map(|()| arms.next().unwrap_or_default());
 
+    let changed = changed_model(&seed, &last);
     let judged = judge(task, account.found, gain(&seed, &last, task.seed));
     let better_without = zero_shot_is_better(task, &last, &zero_shot_arm);
     let mut outcome = Outcome {
@@ -69,6 +74,9 @@ pub async fn conclude(agents: &impl Agents, task: &Task, ending: Ending, account
     };
     for (name, marks) in ARMS.into_iter().zip([seed, zero_shot_arm, last]) {
         report(agents, task, &mut outcome, name, &marks).await?;
+    }
+    for text in renewed_words(renewed).into_iter().chain(changed) {
+        warn(agents, &mut outcome, &text).await?;
     }
     if let Some(gain) = better_without {
         let text = format!(
@@ -110,23 +118,38 @@ fn judge(task: &Task, found: u32, gain: Option<Gain>) -> Judged {
     }
 }
 
-/// How one prompt did on the test examples, in their order, or what kept one from being asked. The answers are not kept: there may be
-/// many, and nobody looks at them again.
-pub(crate) type Marks = Vec<Result<Mark, Stop>>;
+/// How one prompt did on a test example, and who answered. The answer itself is not kept: there may be many, and nobody looks at them
+/// again.
+#[derive(Debug, Clone)]
+pub(crate) struct Tested {
+    pub mark: Mark,
+    pub by: Box<[By]>,
+}
+
+/// How one prompt did on the test examples, in their order, or what kept one from being asked.
+pub(crate) type Marks = Vec<Result<Tested, Stop>>;
 
 /// Examples of one prompt asked at once: more than agents do at a time, and a bound on what waits in memory.
 const AT_ONCE: usize = 2048;
 
 /// Tries prompts on the test examples, all of them together. A prompt that is given twice is tried once.
-pub(crate) async fn measure(agents: &impl Agents, task: &Task, prompts: &[&str]) -> Result<Vec<Marks>, Stop> {
+/// Gives the marks of each prompt, and how many stored answers were asked anew.
+pub(crate) async fn measure(agents: &impl Agents, task: &Task, prompts: &[&str]) -> Result<(Vec<Marks>, usize), Stop> {
     let mut distinct: Vec<&str> = Vec::new();
     for prompt in prompts {
         if !distinct.contains(prompt) {
             distinct.push(prompt);
         }
     }
-    let arms: Vec<_> = distinct.iter().map(|prompt| try_prompt(agents, task, prompt)).collect();
-    let measured = join_all(arms).await.into_iter().collect::<Result<Vec<Marks>, Stop>>()?;
+    let sources = Sources::default();
+    let test = HeldOut {
+        agents,
+        task,
+        sources: &sources,
+    };
+    let arms: Vec<_> = distinct.iter().map(|prompt| test.try_prompt(prompt)).collect();
+    let mut measured = join_all(arms).await.into_iter().collect::<Result<Vec<Marks>, Stop>>()?;
+    let renewed = test.renew_outdated(&distinct, &mut measured).await?;
     let arm = |prompt: &&str| {
         distinct
             .iter()
@@ -134,31 +157,72 @@ pub(crate) async fn measure(agents: &impl Agents, task: &Task, prompts: &[&str])
             .and_then(|at| measured.get(at))
             .cloned()
     };
-    Ok(prompts.iter().map(|prompt| arm(prompt).unwrap_or_default()).collect())
+    let arms = prompts.iter().map(|prompt| arm(prompt).unwrap_or_default()).collect();
+    Ok((arms, renewed))
 }
 
-async fn try_prompt(agents: &impl Agents, task: &Task, prompt: &str) -> Result<Marks, Stop> {
-    let mut marks = Marks::with_capacity(task.test.len());
-    let mut asked = FuturesOrdered::new();
-    for example in &task.test {
-        if asked.len() == AT_ONCE {
-            marks.extend(asked.try_next().await?);
+/// One held-out test of several prompts.
+struct HeldOut<'a, A> {
+    agents: &'a A,
+    task: &'a Task,
+    sources: &'a Sources,
+}
+
+impl<A: Agents> HeldOut<'_, A> {
+    async fn try_prompt(&self, prompt: &str) -> Result<Marks, Stop> {
+        let mut marks = Marks::with_capacity(self.task.test.len());
+        let mut asked = FuturesOrdered::new();
+        for example in &self.task.test {
+            if asked.len() == AT_ONCE {
+                marks.extend(asked.try_next().await?);
+            }
+            asked.push_back(self.try_example(prompt, example, 0));
         }
-        asked.push_back(try_example(agents, task, prompt, example));
+        marks.extend(asked.try_collect::<Marks>().await?);
+        Ok(marks)
     }
-    marks.extend(asked.try_collect::<Marks>().await?);
-    Ok(marks)
-}
 
-async fn try_example(
-    agents: &impl Agents,
-    task: &Task,
-    prompt: &str,
-    example: &Example,
-) -> Result<Result<Mark, Stop>, Stop> {
-    match examine(agents, task, prompt, example, 0).await {
-        Err(Stop::Halted(why)) => Err(Stop::Halted(why)),
-        tried => Ok(tried.map(|trial| trial.mark)),
+    /// Asks anew what was answered by a revision of the model that does not answer now, and says how many answers that were. New answers
+    /// may show that others are outdated, so it looks again; what was asked anew never is.
+    async fn renew_outdated(&self, prompts: &[&str], arms: &mut [Marks]) -> Result<usize, Stop> {
+        let mut renewed = 0;
+        loop {
+            let places: Vec<(usize, usize)> = (0..)
+                .zip(arms.iter())
+                .flat_map(|(arm, marks)| (0..marks.len()).map(move |at| (arm, at)))
+                .collect();
+            let answered = |(arm, at): &(usize, usize)| Some(arms.get(*arm)?.get(*at)?.as_ref().ok()?.by.as_ref());
+            let by: Vec<&[By]> = places.iter().map(|place| answered(place).unwrap_or_default()).collect();
+            let outdated: Vec<(usize, usize)> = outdated(&by)
+                .into_iter()
+                .filter_map(|at| places.get(at).copied())
+                .collect();
+            if outdated.is_empty() {
+                return Ok(renewed);
+            }
+            renewed += outdated.len();
+            let mut anew = FuturesOrdered::new();
+            for (arm, at) in &outdated {
+                if let (Some(prompt), Some(example)) = (prompts.get(*arm), self.task.test.get(*at)) {
+                    anew.push_back(self.try_example(prompt, example, ANEW));
+                }
+            }
+            for ((arm, at), tested) in outdated.into_iter().zip(anew.try_collect::<Marks>().await?) {
+                if let Some(place) = arms.get_mut(arm).and_then(|marks| marks.get_mut(at)) {
+                    *place = tested;
+                }
+            }
+        }
+    }
+
+    async fn try_example(&self, prompt: &str, example: &Example, sample: u32) -> Result<Result<Tested, Stop>, Stop> {
+        match examine(self.agents, self.task, prompt, example, sample).await {
+            Err(Stop::Halted(why)) => Err(Stop::Halted(why)),
+            tried => Ok(tried.map(|Trial { mark, by, .. }| Tested {
+                mark,
+                by: self.sources.by(by),
+            })),
+        }
     }
 }
 
@@ -169,7 +233,7 @@ pub(crate) async fn report(
     name: &str,
     marks: &Marks,
 ) -> Result<(), Stop> {
-    let score = Score::of(marks.iter().flatten());
+    let score = Score::of(marks.iter().flatten().map(|tested| &tested.mark));
     let asked = marks.iter().flatten().count();
     if asked == 0 {
         return Ok(());
@@ -187,21 +251,24 @@ pub(crate) async fn report(
     agents.emit(RunEvent::ArmMeasured { arm }).await
 }
 
-async fn warn(agents: &impl Agents, outcome: &mut Outcome, text: &str) -> Result<(), Stop> {
+pub(crate) async fn warn(agents: &impl Agents, outcome: &mut Outcome, text: &str) -> Result<(), Stop> {
     outcome.warnings.push(text.to_owned());
     agents.emit(RunEvent::Warning { text: text.to_owned() }).await
 }
 
-/// The paired difference over what both arms measured; none where they share nothing.
+/// The paired difference over what both arms measured with the same revision of the model; none where they share nothing.
 pub(crate) fn gain(seed: &Marks, last: &Marks, random: u64) -> Option<Gain> {
-    let right = |mark: &Result<Mark, Stop>| match mark {
-        Ok(Mark::Right) => Some(true),
-        Ok(Mark::Wrong) => Some(false),
-        _ => None,
+    let right = |tested: &Tested| match tested.mark {
+        Mark::Right => Some(true),
+        Mark::Wrong => Some(false),
+        Mark::NotMeasured(_) => None,
     };
-    let pairs: Vec<(bool, bool)> = seed
-        .iter()
-        .zip(last)
+    let tested = seed.iter().zip(last).filter_map(|pair| match pair {
+        (Ok(seed), Ok(last)) => Some((seed, last)),
+        _ => None,
+    });
+    let pairs: Vec<(bool, bool)> = tested
+        .filter(|(seed, last)| comparable(&seed.by, &last.by))
         .filter_map(|(seed, last)| Some((right(seed)?, right(last)?)))
         .collect();
     let count = |wanted: (bool, bool)| pairs.iter().filter(|pair| **pair == wanted).count() as u32;
@@ -217,6 +284,27 @@ pub(crate) fn gain(seed: &Marks, last: &Marks, random: u64) -> Option<Gain> {
         pairs: pairs.len() as u32,
         gained,
         lost,
+    })
+}
+
+/// What to say where stored answers were asked anew.
+pub(crate) fn renewed_words(renewed: usize) -> Option<String> {
+    (renewed > 0).then(|| {
+        format!("{renewed} stored answers came from another revision of the model: they were asked anew, and only the new ones count")
+    })
+}
+
+/// What to say where the two answers to an example came of different revisions of the model, so that they were not compared.
+pub(crate) fn changed_model(before: &Marks, after: &Marks) -> Option<String> {
+    let both = before.iter().flatten().zip(after.iter().flatten());
+    let apart = both
+        .filter(|(before, after)| !comparable(&before.by, &after.by))
+        .count();
+    (apart > 0).then(|| {
+        format!(
+            "the model changed during the held-out test: on {apart} examples the prompts are not compared, since different revisions \
+             answered; repeat the comparison with `sipdo eval --fresh`"
+        )
     })
 }
 

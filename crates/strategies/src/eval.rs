@@ -2,7 +2,7 @@
 
 use crate::{
     Agents, Forecast, Stop,
-    conclude::{Marks, gain, measure, report},
+    conclude::{changed_model, gain, measure, renewed_words, report, warn},
     forecast::{Calls, add_answers},
 };
 use serde::{Deserialize, Serialize};
@@ -50,7 +50,7 @@ pub async fn optimize(task: &Task, options: &Options, agents: &impl Agents) -> R
     let texts: Vec<&str> = prompts.iter().map(|(_, text)| text.as_str()).collect();
     // There is nothing before the conclusion: what the budget holds back for it is all there is to spend.
     agents.conclude().await?;
-    let arms: Vec<Marks> = measure(agents, task, &texts).await?;
+    let (arms, renewed) = measure(agents, task, &texts).await?;
     let ending = match arms.iter().flatten().find_map(|mark| mark.as_ref().err()) {
         Some(Stop::BudgetExhausted(cap)) => Ending::BudgetExhausted(cap.clone()),
         Some(Stop::StoppedEarly) => Ending::StoppedEarly,
@@ -74,6 +74,9 @@ pub async fn optimize(task: &Task, options: &Options, agents: &impl Agents) -> R
         shown: None,
         more_examples: None,
     };
+    if let Some(text) = renewed_words(renewed) {
+        warn(agents, &mut outcome, &text).await?;
+    }
     for ((name, _), marks) in prompts.iter().zip(&arms) {
         report(agents, task, &mut outcome, name, marks).await?;
     }
@@ -85,6 +88,9 @@ pub async fn optimize(task: &Task, options: &Options, agents: &impl Agents) -> R
             (second, first)
         };
         outcome.gain = gain(before, after, task.seed);
+        if let Some(text) = changed_model(before, after) {
+            warn(agents, &mut outcome, &text).await?;
+        }
         if let (Some(rule), Some(gain)) = (&task.accept, &outcome.gain) {
             (outcome.shown, outcome.more_examples) = (Some(rule.shown(gain)), rule.more_examples(gain));
         }

@@ -2,8 +2,8 @@
 
 use crate::{Agents, Stop};
 use sipdo_domain::{
-    Answer, AnswerRequest, Ask, Example, Grade, GradeRequest, Mark, Measured, NotMeasured, Reason, Task,
-    metric::Comparison,
+    Answer, AnswerRequest, Ask, Example, Grade, GradeRequest, Mark, Measured, NotMeasured, Provenance, Reason, Role,
+    Signed, Task, metric::Comparison,
 };
 
 /// How a prompt did on an example.
@@ -13,6 +13,8 @@ pub struct Trial {
     pub mark: Mark,
     /// The learner's answer; empty where there is none.
     pub answer: String,
+    /// Who answered, and who graded where the metric is a judge; empty where nobody did.
+    pub by: Vec<(Role, Provenance)>,
 }
 
 impl Trial {
@@ -20,6 +22,7 @@ impl Trial {
         Trial {
             mark: Mark::NotMeasured(why),
             answer: String::new(),
+            by: Vec::new(),
         }
     }
 }
@@ -57,19 +60,24 @@ async fn examine_once(
         prompt: prompt.to_owned(),
         input: example.input.clone(),
     };
-    let answer = match agents.ask_for::<Answer>(Ask::Answer(question), sample).await? {
-        Ok(signed) => signed.value.text,
+    let Signed { value: answer, by } = match agents.ask_for::<Answer>(Ask::Answer(question), sample).await? {
+        Ok(signed) => signed,
         Err(why) => return Ok(Trial::not_measured(why)),
     };
+    let answer = answer.text;
+    let mut by = vec![(Role::Learner, by)];
     let mark = if task.metric.needs_judge() {
         match grade(agents, task, example, &answer, sample).await? {
-            Ok(right) => Mark::from_bool(right),
+            Ok(graded) => {
+                by.push((Role::Verifier, graded.by));
+                Mark::from_bool(graded.value)
+            }
             Err(why) => Mark::NotMeasured(why),
         }
     } else {
         task.metric.mark(&answer, example)
     };
-    Ok(Trial { mark, answer })
+    Ok(Trial { mark, answer, by })
 }
 
 /// The verifier's word on whether an answer is right: the metric `judge`.
@@ -79,7 +87,7 @@ pub async fn grade(
     example: &Example,
     answer: &str,
     sample: u32,
-) -> Result<Measured<bool>, Stop> {
+) -> Result<Measured<Signed<bool>>, Stop> {
     let grading = GradeRequest {
         task: task.brief.clone(),
         input: example.input.clone(),
@@ -91,5 +99,8 @@ pub async fn grade(
         },
     };
     let grade = agents.ask_for::<Grade>(Ask::Grade(grading), sample).await?;
-    Ok(grade.map(|signed| signed.value.correct))
+    Ok(grade.map(|Signed { value, by }| Signed {
+        value: value.correct,
+        by,
+    }))
 }

@@ -12,6 +12,7 @@ pub mod examine;
 pub mod forecast;
 pub mod none;
 pub mod port;
+mod revisions;
 pub mod sipdo;
 #[cfg(test)]
 pub(crate) mod testing;

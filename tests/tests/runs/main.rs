@@ -10,6 +10,7 @@ mod metrics;
 mod models;
 mod offline_control;
 mod options;
+mod reuse;
 mod rollout;
 mod secrets;
 mod storage;

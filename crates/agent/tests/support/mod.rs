@@ -148,7 +148,10 @@ async fn complete(State(state): State<Arc<Shared>>, body: axum::Json<Value>) -> 
     };
     axum::Json(json!({
         "id": format!("answer-{number}"),
-        "model": body.0["model"],
+        "model": match body.0["model"].as_str() {
+            Some("dated") => "dated-2026-01-01",
+            other => other.unwrap_or_default(),
+        },
         "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
         "usage": {"prompt_tokens": 20, "completion_tokens": 4},
     }))
@@ -289,6 +292,7 @@ impl World {
             model,
             repeat,
             max_calls,
+            reuse,
         } = job.clone();
         let role = sipdo_bus::Role::new(ask.role().name()).unwrap();
         let id = job.id();
@@ -303,6 +307,7 @@ impl World {
             ask: Some(ask.into()),
             max_calls,
             at_most: None,
+            reuse,
         };
         let message = JobMessage {
             role,
@@ -438,6 +443,7 @@ pub struct Job {
     pub model: Option<pb::ModelChoice>,
     pub repeat: u32,
     pub max_calls: u32,
+    pub reuse: Option<pb::Reuse>,
 }
 
 impl Job {
@@ -451,6 +457,7 @@ impl Job {
             model: None,
             repeat: 0,
             max_calls: 3,
+            reuse: None,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::{
     launch::{EVAL, NewRun, launch},
     operator::{self, StackArgs},
     output,
+    reuse::Reuse,
 };
 
 const AFTER_HELP: &str = "\
@@ -78,6 +79,8 @@ pub struct EvalArgs {
     #[command(flatten)]
     caps: Caps,
     #[command(flatten)]
+    reuse: Reuse,
+    #[command(flatten)]
     stack: StackArgs,
 }
 
@@ -115,6 +118,7 @@ pub async fn run(global: &Global, args: &EvalArgs) -> Outcome {
         out: None,
         detach: false,
         require_independent: false,
+        reuse: args.reuse,
     };
     if args.models.is_empty() {
         return launch(global, &args.stack, config, order).await;

@@ -21,6 +21,7 @@ use crate::{
     launch::{NewRun, launch},
     operator::{self, StackArgs},
     output,
+    reuse::Reuse,
     session::shown,
 };
 
@@ -54,6 +55,8 @@ pub struct OptimizeArgs {
     seed: Option<u64>,
     #[command(flatten)]
     caps: Caps,
+    #[command(flatten)]
+    reuse: Reuse,
     /// Use this model for a role in this run; the operator's file names the endpoints
     #[arg(long, value_name = "ROLE=ENDPOINT/MODEL")]
     model: Vec<String>,
@@ -115,6 +118,7 @@ pub async fn run(global: &Global, args: &OptimizeArgs) -> Outcome {
         out: args.out.clone(),
         detach: args.detach,
         require_independent: args.require_independent,
+        reuse: args.reuse,
     };
     launch(global, &args.stack, config, order).await
 }

@@ -102,6 +102,7 @@ fn standing(run: &pb::Run, report: &Report) -> String {
         lines.push(format!("coordinator: {}", summary.coordinator));
     }
     lines.extend(report.model_changes());
+    lines.extend(report.reused_answers());
     lines.extend(run.warnings.iter().map(|warning| format!("warning: {warning}")));
     lines.iter().map(|line| output::clean_line(line) + "\n").collect()
 }

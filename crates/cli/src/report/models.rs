@@ -7,7 +7,7 @@ use sipdo_protocol::pb;
 
 use super::{Report, Spent};
 use crate::{
-    output::{Table, clean_line, count},
+    output::{Table, clean_line, count, plural, when},
     words::pool_words,
 };
 
@@ -34,6 +34,23 @@ pub struct Stint {
     pub p50_ms: u32,
     /// Their 95th percentile.
     pub p95_ms: u32,
+    /// How many of the results are answers that were bought before, and when; left out where none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reused: Option<Reused>,
+    /// The provider's marks of the backends that answered, at most eight.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fingerprints: Vec<String>,
+}
+
+/// Answers that were bought before the run, or by another run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Reused {
+    /// How many.
+    pub answers: u64,
+    /// When the oldest was bought, as Unix time in milliseconds.
+    pub from_ms: u64,
+    /// When the newest was bought, as Unix time in milliseconds.
+    pub to_ms: u64,
 }
 
 /// Whose work a prompt version is. Empty where it is the user's own, or nobody had tried it.
@@ -59,7 +76,32 @@ impl Stint {
             spent: Spent::of(&stint.spent.unwrap_or_default(), stint.unpriced_calls),
             p50_ms: stint.p50_ms,
             p95_ms: stint.p95_ms,
+            reused: (stint.reused > 0).then_some(Reused {
+                answers: stint.reused,
+                from_ms: stint.reused_from_ms,
+                to_ms: stint.reused_to_ms,
+            }),
+            fingerprints: stint.fingerprints.clone(),
         }
+    }
+}
+
+impl Stint {
+    /// The model with all that its provider told of its revision.
+    fn revision_words(&self) -> String {
+        let mut words = clean_line(&self.model);
+        let mut told = Vec::new();
+        if !self.revision.is_empty() {
+            told.push(format!("revision {}", clean_line(&self.revision)));
+        }
+        if let Some(first) = self.fingerprints.first().filter(|first| **first != self.revision) {
+            told.push(format!("fingerprint {}", clean_line(first)));
+        }
+        match told.is_empty() {
+            true => words.push_str(" (no revision told)"),
+            false => words.push_str(&format!(" ({})", told.join(", "))),
+        }
+        words
     }
 }
 
@@ -84,6 +126,30 @@ impl Report {
         self.stints_by_pool()
             .iter()
             .flat_map(|(pool, stints)| changes(pool, stints))
+            .collect()
+    }
+
+    /// How many answers were bought before, when, and by which revision: one sentence for each model.
+    pub fn reused_answers(&self) -> Vec<String> {
+        let pools = self.stints_by_pool();
+        let stints = pools
+            .iter()
+            .flat_map(|(pool, stints)| stints.iter().map(move |stint| (pool, stint)));
+        stints
+            .filter_map(|(pool, stint)| {
+                let reused = stint.reused?;
+                let (from, to) = (when(reused.from_ms), when(reused.to_ms));
+                let bought = match from == to {
+                    true => from,
+                    false => format!("{from} to {to}"),
+                };
+                Some(format!(
+                    "{} of {} of the {pool} were bought before ({bought}) from {}",
+                    count(reused.answers),
+                    plural(stint.jobs, "answer"),
+                    stint.revision_words()
+                ))
+            })
             .collect()
     }
 
@@ -178,7 +244,7 @@ mod tests {
             unpriced_calls: if model == "tiny" { 2 } else { 0 },
             p50_ms: 310,
             p95_ms: 2_040,
-            pool: String::new(),
+            ..Default::default()
         };
         let checker = pb::RoleUsage {
             stints: vec![
@@ -224,5 +290,40 @@ mod tests {
         ] {
             assert!(table.contains(part), "{part:?} is not in\n{table}");
         }
+    }
+
+    #[test]
+    fn reused_answers_are_told_with_their_revision() {
+        let mut run = crate::report::render::tests::run();
+        let learner = pb::ModelUsage {
+            endpoint: "openai".into(),
+            model: "small".into(),
+            revision: "small-2026-01-01".into(),
+            fingerprints: vec!["fp_1".into()],
+            jobs: 360,
+            reused: 120,
+            reused_from_ms: 1_760_000_000_000,
+            reused_to_ms: 1_760_000_000_000,
+            ..Default::default()
+        };
+        let checker = pb::ModelUsage {
+            jobs: 9,
+            ..learner.clone()
+        };
+        let of = |stint| pb::RoleUsage {
+            stints: vec![stint],
+            ..Default::default()
+        };
+        run.model_use.insert("learner".into(), of(learner));
+        run.model_use
+            .insert("checker".into(), of(pb::ModelUsage { reused: 0, ..checker }));
+        let report = Report::of(&run, false);
+        let when = crate::output::when(1_760_000_000_000);
+        let told = format!(
+            "120 of 360 answers of the learner were bought before ({when}) from openai/small \
+             (revision small-2026-01-01, fingerprint fp_1)"
+        );
+        assert_eq!(report.reused_answers().join("\n"), told);
+        assert!(report.text().contains(&told) && report.eval_text().contains(&told));
     }
 }

@@ -98,6 +98,9 @@ impl Report {
         }
         text.push_str(&self.scores());
         let _ = writeln!(text, "spent {}, run {}", self.spent.words(), self.run);
+        for words in self.reused_answers() {
+            let _ = writeln!(text, "reused: {words}");
+        }
         for (reason, number) in &self.not_measured {
             let _ = writeln!(text, "not measured: {reason} {number}");
         }
@@ -146,6 +149,11 @@ impl Report {
             self.model_changes()
                 .into_iter()
                 .map(|words| ("model change".to_owned(), words)),
+        );
+        facts.extend(
+            self.reused_answers()
+                .into_iter()
+                .map(|words| ("reused".to_owned(), words)),
         );
         facts.extend(
             self.authors()

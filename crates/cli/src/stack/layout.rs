@@ -72,6 +72,11 @@ impl Layout {
         self.root.join("ports").join(name)
     }
 
+    /// Where the simulator tells by what it answers.
+    pub fn simulator_fingerprint(&self) -> PathBuf {
+        self.root.join("ports").join("simulator.fingerprint")
+    }
+
     /// What runs: see [`super::state::State`].
     pub fn state(&self) -> PathBuf {
         self.root.join("stack.json")

@@ -142,7 +142,8 @@ impl Stack {
             let port = wait_for_port(&self.layout, simulator, "simulator").await?;
             self.state.simulator = Some(format!("http://127.0.0.1:{port}/v1"));
             let config = self.layout.simulated_config();
-            fs::write(&config, simulated_config(port))?;
+            let fingerprint = fs::read_to_string(self.layout.simulator_fingerprint())?;
+            fs::write(&config, simulated_config(port, &fingerprint))?;
             self.state.config = Some(config);
         }
         self.children.push(children::start(
@@ -290,11 +291,12 @@ impl Stack {
 
 fn start_simulator(layout: &Layout) -> Result<Running, Failure> {
     let file = layout.port_file("simulator").display().to_string();
-    let args = ["--port", "0", "--port-file", &file].map(str::to_owned).to_vec();
+    let fingerprint = layout.simulator_fingerprint().display().to_string();
+    let args = ["--port", "0", "--port-file", &file, "--fingerprint-file", &fingerprint];
     let start = Start {
         name: "simulator",
         program: "sipdo-simulator",
-        args,
+        args: args.map(str::to_owned).to_vec(),
         without_models: true,
     };
     children::start(layout, &start)
@@ -314,11 +316,13 @@ async fn wait_for_port(layout: &Layout, child: &mut Running, name: &str) -> Resu
     }
 }
 
-/// The operator's file of a simulated stack. Prices are zero because that is what these calls cost.
-fn simulated_config(port: u16) -> String {
+/// The operator's file of a simulated stack. Prices are zero because that is what these calls cost. Stored answers are found again by
+/// what the simulator answers by, since its port is another one at each start.
+fn simulated_config(port: u16, fingerprint: &str) -> String {
     let mut text = format!(
         "# Written by sipdo at each start of a simulated stack; changes are lost.\n\
-         [endpoints.simulator]\nprovider = \"openai\"\nbase_url = \"http://127.0.0.1:{port}/v1\"\nconcurrency = 256\n"
+         [endpoints.simulator]\nprovider = \"openai\"\nbase_url = \"http://127.0.0.1:{port}/v1\"\n\
+         identity = \"{fingerprint}\"\nconcurrency = 256\n"
     );
     for model in ["sim-weak", "sim-teacher", "sim-strong"] {
         text.push_str(&format!(
@@ -339,7 +343,7 @@ mod tests {
 
     #[test]
     fn the_simulated_file_gives_every_role_a_model_that_costs_nothing() {
-        let settings = Settings::parse("simulated.toml".as_ref(), &simulated_config(1234)).unwrap();
+        let settings = Settings::parse("simulated.toml".as_ref(), &simulated_config(1234, "sim-1")).unwrap();
         for role in Role::ALL {
             let model = settings.model(role).unwrap();
             let expected = if role == Role::Learner {

@@ -5,6 +5,7 @@ use crate::{
     leadership::Draft,
     roster::{Roster, nobody, price_unknown},
     scheduler::plan::{MAX_ATTEMPTS, Plan, event},
+    storage::SILENT,
 };
 use prost::Message as _;
 use sipdo_bus::{AppendError, BusError, NewMessage, now_ms};
@@ -26,9 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const FOR_CONCLUSION: u64 = 200;
 /// How long it takes until it is tried again to store what there was no room for.
 const NO_ROOM: Duration = Duration::from_secs(1);
-/// What it may mean that a server which is there does not acknowledge.
-const SILENT: &str =
-    "its disk may be full: read the server's log, make room, and restart the server (it does not recover by itself)";
 /// Why a job is given up whose model was out when its run came to its end.
 const STUCK: &str = "no agent could do it before the run ended; charged at its worst case";
 /// A result of no attempt: each one may still be paid somewhere and is charged at its worst case.

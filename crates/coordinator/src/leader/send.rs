@@ -3,7 +3,7 @@
 use super::{Halt, Leader, Sent};
 use crate::scheduler::plan::JobToPublish;
 use sipdo_bus::{BusError, JobId, JobMessage, NewMessage, Role as BusRole, now_ms};
-use sipdo_domain::{NotMeasured, Provenance, Reason, Role};
+use sipdo_domain::{NotMeasured, Provenance, Reason, Role, ask::ANEW};
 use sipdo_protocol::{JobOutcome, pb, schema};
 use std::time::Instant;
 
@@ -42,6 +42,7 @@ impl Leader<'_> {
             ask: Some(ask),
             max_calls,
             at_most,
+            reuse: self.reuse_for(sample),
         };
         let role = pool.role;
         let before = self.published.get(&job);
@@ -82,6 +83,19 @@ impl Leader<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Which stored answers may take the place of a job's own. What is asked anew takes none from before the run.
+    fn reuse_for(&self, sample: u32) -> Option<pb::Reuse> {
+        let rule = self.state.created.as_ref()?.reuse?;
+        if sample < ANEW {
+            return Some(rule);
+        }
+        let created_ms = self.state.summary.created_ms;
+        Some(pb::Reuse {
+            not_before_ms: created_ms,
+            without_revision_not_before_ms: created_ms,
+        })
     }
 
     /// Gives a job up that nobody can do. The leader itself creates the result, so that the journal knows, and whatever comes later

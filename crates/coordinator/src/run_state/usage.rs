@@ -63,9 +63,28 @@ impl RoleUsage {
 }
 
 impl ModelUsage {
+    fn count_origin(&mut self, by: &pb::Provenance) {
+        let known = &mut self.counts.fingerprints;
+        if !by.fingerprint.is_empty() && known.len() < FINGERPRINTS && !known.contains(&by.fingerprint) {
+            known.push(by.fingerprint.clone());
+        }
+        if by.bought_ms > 0 {
+            let counts = &mut self.counts;
+            counts.reused_from_ms = match counts.reused {
+                0 => by.bought_ms,
+                _ => counts.reused_from_ms.min(by.bought_ms),
+            };
+            counts.reused_to_ms = counts.reused_to_ms.max(by.bought_ms);
+            counts.reused += 1;
+        }
+    }
+
     fn count(&mut self, result: &pb::JobResult, job: u64) {
         self.counts.last_job = job;
         self.counts.jobs += 1;
+        if let Some(by) = &result.by {
+            self.count_origin(by);
+        }
         if let Some(usage) = &result.usage {
             let spent = self.counts.spent.get_or_insert_default();
             let cost = cost_of(usage);
@@ -81,6 +100,9 @@ impl ModelUsage {
         }
     }
 }
+
+/// Most fingerprints that are kept of one model: some providers tell another one with nearly every answer.
+const FINGERPRINTS: usize = 8;
 
 /// What a result cost.
 pub fn cost_of(usage: &pb::Usage) -> Amount {

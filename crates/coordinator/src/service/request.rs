@@ -7,6 +7,9 @@ use sipdo_protocol::pb;
 use std::collections::BTreeSet;
 use tonic::Status;
 
+/// Up to what age stored answers of a model that tells no revision are reused, where the user does not say: one hour.
+const REUSE_WITHIN_MS: u64 = 3_600_000;
+
 /// Whether two creations ask for the same run, whatever program asked.
 pub(super) fn asks_the_same(one: &pb::Created, other: &pb::Created) -> bool {
     let asked = |created: &pb::Created| {
@@ -63,6 +66,19 @@ pub(super) fn resolved(request: &pb::CreateRunRequest) -> Result<String, Status>
     sipdo_strategies::resolve(strategy(request), &options(&request.options_json)?)
         .map(|options| options.to_string())
         .map_err(|error| bad_request("OPTIONS_INVALID", "options_json", error))
+}
+
+/// Which stored answers a run that is created now may reuse.
+pub(super) fn reuse(request: &pb::CreateRunRequest, created_ms: u64) -> pb::Reuse {
+    let within = request.reuse_within_ms.unwrap_or(REUSE_WITHIN_MS);
+    pb::Reuse {
+        not_before_ms: if request.fresh { created_ms } else { 0 },
+        without_revision_not_before_ms: if request.fresh {
+            created_ms
+        } else {
+            created_ms.saturating_sub(within)
+        },
+    }
 }
 
 pub(super) fn position(run: &pb::Summary) -> (u64, String) {

@@ -55,6 +55,7 @@ pub fn provenance() -> impl Strategy<Value = Provenance> {
         model,
         revision,
         agent,
+        ..Provenance::default()
     })
 }
 

@@ -121,7 +121,8 @@ impl<A: Agents> Run<'_, A> {
     /// Whether an answer agrees with an example's target: by the metric, or by the verifier where only a model can tell.
     async fn agrees(&self, example: &Example, answer: &str, sample: u32) -> Result<Measured<bool>, Stop> {
         if self.task.metric.needs_judge() {
-            grade(self.agents, self.task, example, answer, sample).await
+            let graded = grade(self.agents, self.task, example, answer, sample).await?;
+            Ok(graded.map(|signed| signed.value))
         } else {
             Ok(Ok(self.task.metric.agree(answer, &example.target, &example.input)))
         }
