@@ -1,7 +1,12 @@
 //! Which stored answers take the place of a new one: by their age, and by what the provider told of its model. Over a real nats-server and
 //! a real HTTP provider, which counts.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of a test may fail it")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of a test may fail it"
+)]
 
 mod support;
 
