@@ -10,7 +10,7 @@ pub use cluster::simulator::{Ledger, Simulator};
 pub use cluster::{Cluster, Setup, command::User, process::Process};
 pub use cluster::{client, command, families, http, process, proxy, simulator, task, three_node_cluster};
 pub use faults::{chaos, disk, leader, repeater};
-pub use measure::{bench, durability, long_run, overhead, paired, throughput, usage};
+pub use measure::{bench, durability, long_run, overhead, paired, throughput, usage, verdict};
 pub use observe::otlp::Collector;
 pub use observe::{bus_listener, oracle, otlp, runs, spec, watch};
 

@@ -7,3 +7,4 @@ pub mod overhead;
 pub mod paired;
 pub mod throughput;
 pub mod usage;
+pub mod verdict;
