@@ -44,7 +44,6 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Outside crates that only one of ours may use.
 const DOORS: &[(&str, &[&str])] = &[
     ("async-nats", &["bus"]),
-    ("genai", &["llm"]),
     // To models; and to a collector by OTLP over HTTP.
     ("reqwest", &["llm", "telemetry"]),
     ("opentelemetry_sdk", &["telemetry"]),

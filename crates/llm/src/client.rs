@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use genai::adapter::AdapterKind;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
@@ -22,7 +21,7 @@ use crate::limit::Limiter;
 use crate::price::Price;
 use crate::provider::Provider;
 use crate::wire::{Failure, Reply, Shaped};
-use crate::{hosted, openai};
+use crate::{anthropic, gemini, openai};
 
 /// One endpoint, ready for use. Cheap to clone; everything is shared: make one per endpoint and process.
 #[derive(Clone)]
@@ -32,10 +31,9 @@ pub(crate) struct Shared {
     name: String,
     pub(crate) config: Endpoint,
     pub(crate) base: Url,
+    /// Where completions are asked for. Gemini's address holds the model's name as well.
     chat: Url,
     pub(crate) http: reqwest::Client,
-    /// For the providers that go through the library, with the library's name of the provider.
-    hosted: Option<(genai::Client, AdapterKind)>,
     pub(crate) key: KeySource,
     pub(crate) limiter: Limiter,
     /// What this endpoint has rejected, by model; outlives any one [`Model`].
@@ -54,17 +52,12 @@ impl EndpointClient {
         let key = KeySource::new(&name, &config)?;
         let wrong = |problem: String| ConfigError::new(&name, "base_url", &problem);
         let http = http_client(&config, &base).map_err(|error| wrong(format!("no HTTP client: {error}")))?;
-        let kind = match config.provider {
-            Provider::Openai | Provider::Ollama => None,
-            Provider::Anthropic => Some(AdapterKind::Anthropic),
-            Provider::Gemini => Some(AdapterKind::Gemini),
-        };
-        let hosted = match kind {
-            Some(kind) => Some((hosted::client(http.clone()).map_err(wrong)?, kind)),
-            None => None,
-        };
         let limiter = Limiter::new(config.concurrency, config.requests_per_minute, config.tokens_per_minute);
-        let chat = below(&base, "chat/completions");
+        let chat = match config.provider {
+            Provider::Openai | Provider::Ollama => below(&base, "chat/completions"),
+            Provider::Anthropic => below(&base, "messages"),
+            Provider::Gemini => base.clone(),
+        };
         let learned = Mutex::default();
         Ok(Self(Arc::new(Shared {
             name,
@@ -72,7 +65,6 @@ impl EndpointClient {
             base,
             chat,
             http,
-            hosted,
             key,
             limiter,
             learned,
@@ -214,20 +206,11 @@ impl Shared {
         key: Option<&SecretString>,
         begun: &AtomicBool,
     ) -> Result<Reply, Failure> {
-        let limit = self.config.max_response_bytes;
-        match &self.hosted {
-            Some((client, kind)) => {
-                hosted::call(
-                    client,
-                    *kind,
-                    &self.base,
-                    key.map(ExposeSecret::expose_secret),
-                    shaped,
-                    limit,
-                )
-                .await
-            }
-            None => openai::call(&self.http, &self.chat, self.auth(key)?, shaped, (limit, begun)).await,
+        let (http, url, bounds) = (&self.http, &self.chat, (self.config.max_response_bytes, begun));
+        match self.config.provider {
+            Provider::Openai | Provider::Ollama => openai::call(http, url, self.auth(key)?, shaped, bounds).await,
+            Provider::Anthropic => anthropic::call(http, url, secret(key)?, shaped, bounds).await,
+            Provider::Gemini => gemini::call(http, url, secret(key)?, shaped, bounds).await,
         }
     }
 
@@ -247,6 +230,15 @@ impl Shared {
         value.set_sensitive(true);
         Ok(Some((name, value)))
     }
+}
+
+/// A key as the value of a header, never shown.
+fn secret(key: Option<&SecretString>) -> Result<Option<HeaderValue>, Failure> {
+    let Some(key) = key else { return Ok(None) };
+    let wrong = || Failure::Forbidden("the key has characters that no HTTP header takes".to_owned());
+    let mut value = HeaderValue::try_from(key.expose_secret()).map_err(|_| wrong())?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }
 
 /// `base` with `path` below it, its query kept (Azure's `api-version`).

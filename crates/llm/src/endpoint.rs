@@ -53,8 +53,7 @@ pub struct Endpoint {
     /// only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedge_after_seconds: Option<f64>,
-    /// Longest reply taken, in bytes. (Through the library for Anthropic and Gemini it is read whole first, for as long as
-    /// the time limit allows.)
+    /// Longest reply taken, in bytes.
     #[serde(default = "defaults::max_response_bytes")]
     pub max_response_bytes: usize,
     /// Allows plain http to public addresses, keys and prompts in clear text.

@@ -15,13 +15,15 @@
 
 mod abilities;
 mod address;
+mod anthropic;
 mod call;
 mod chat;
 mod client;
 mod completion;
 mod endpoint;
 mod error;
-mod hosted;
+mod gemini;
+mod http;
 mod identity;
 mod json;
 mod key;

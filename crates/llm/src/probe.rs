@@ -12,7 +12,7 @@ use crate::client::below;
 use crate::completion::Completion;
 use crate::endpoint::RetrySettings;
 use crate::error::ModelError;
-use crate::openai;
+use crate::http;
 use crate::provider::Provider;
 use crate::wire::Failure;
 
@@ -97,8 +97,8 @@ impl Model {
         for (name, value) in self.probe_headers(key)? {
             request = request.header(name, value);
         }
-        let response = openai::success(request.send().await.map_err(openai::failure)?).await?;
-        let body = openai::read(response, LIST_BYTES).await?;
+        let response = http::success(request.send().await.map_err(http::failure)?).await?;
+        let body = http::read(response, LIST_BYTES).await?;
         let reply: Value = serde_json::from_slice(&body).map_err(|error| Failure::NotAReply(error.to_string()))?;
         if self.asks_by_name() {
             return Ok((Some(true), Vec::new()));

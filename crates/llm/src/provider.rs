@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum Provider {
     /// `/chat/completions` of any vendor: OpenAI, Azure, vLLM, llama.cpp, LiteLLM, OpenRouter, sipdo's simulator, ...
     Openai,
-    /// Ollama, through its OpenAI-compatible API (its own one ignores schemas in the client library we use).
+    /// Ollama, through its OpenAI-compatible API.
     Ollama,
     /// Anthropic's Messages API.
     Anthropic,

@@ -1,7 +1,6 @@
 //! A JSON schema, prepared once and used for many calls: compiling a validator costs far more than running it.
 
-use genai::chat::{JsonSchemaDialect, sanitize_json_schema};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::text::clip;
 
@@ -10,6 +9,7 @@ pub struct Schema {
     name: String,
     json: Value,
     strict: Value,
+    closed: Value,
     text: String,
     validator: jsonschema::Validator,
 }
@@ -49,12 +49,14 @@ impl Schema {
                 });
             }
         };
-        let strict = sanitize_json_schema(&json, JsonSchemaDialect::OpenAiStrict);
+        let strict = closed(&json, true);
+        let closed = closed(&json, false);
         let text = json.to_string();
         Ok(Self {
             name,
             json,
             strict,
+            closed,
             text,
             validator,
         })
@@ -78,6 +80,11 @@ impl Schema {
     /// The schema in the dialect of strict constrained decoding: every property required, none additional.
     pub(crate) fn strict(&self) -> &Value {
         &self.strict
+    }
+
+    /// The schema with its objects closed: none takes a property that it does not name.
+    pub(crate) fn closed(&self) -> &Value {
+        &self.closed
     }
 
     /// Takes `value` if it satisfies the schema, else says what is wrong (at most five findings, each short).
@@ -115,6 +122,49 @@ impl std::fmt::Debug for Schema {
             .field("json", &self.json)
             .finish_non_exhaustive()
     }
+}
+
+/// Keywords whose members are schemas by name.
+const NAMED: &[&str] = &["properties", "patternProperties", "$defs", "definitions"];
+/// Keywords that hold a list of schemas.
+const LISTS: &[&str] = &["allOf", "anyOf", "oneOf", "prefixItems"];
+/// Keywords that hold one schema.
+const SINGLE: &[&str] = &["items", "not", "if", "then", "else", "contains"];
+
+/// A schema whose objects take no property that they do not name, as constrained decoding wants it; with `all_required` they also
+/// require each one that they name.
+fn closed(schema: &Value, all_required: bool) -> Value {
+    let Value::Object(members) = schema else {
+        return schema.clone();
+    };
+    let inner = |schema: &Value| closed(schema, all_required);
+    let mut closed: Map<String, Value> = Map::new();
+    for (keyword, value) in members {
+        let value = match (keyword.as_str(), value) {
+            (name, Value::Object(named)) if NAMED.contains(&name) => Value::Object(
+                named
+                    .iter()
+                    .map(|(name, schema)| (name.clone(), inner(schema)))
+                    .collect(),
+            ),
+            (name, Value::Array(list)) if LISTS.contains(&name) => list.iter().map(inner).collect(),
+            (name, one) if SINGLE.contains(&name) => inner(one),
+            (_, other) => other.clone(),
+        };
+        closed.insert(keyword.clone(), value);
+    }
+    let is_object = members.get("type").is_some_and(|of| match of {
+        Value::Array(several) => several.iter().any(|one| one == "object"),
+        one => one == "object",
+    });
+    let names = members.get("properties").and_then(Value::as_object);
+    if is_object || names.is_some() {
+        closed.insert("additionalProperties".to_owned(), false.into());
+        if let (true, Some(names)) = (all_required, names) {
+            closed.insert("required".to_owned(), names.keys().cloned().collect());
+        }
+    }
+    Value::Object(closed)
 }
 
 /// Removes members that are `null` though optional, down through `properties` and `items`.
@@ -196,6 +246,28 @@ mod tests {
         let schema = verdict();
         assert_eq!(schema.strict()["required"], json!(["verdict", "note"]));
         assert_eq!(schema.strict()["additionalProperties"], json!(false));
+    }
+
+    #[test]
+    fn objects_are_closed_wherever_they_stand() {
+        let point = json!({"type": "object", "properties": {"x": {"type": "number"}}});
+        let json = json!({"type": "object", "properties": {"list": {"type": "array", "items": point},
+            "either": {"anyOf": [point, {"type": "null"}]}}, "$defs": {"point": point}});
+        let schema = Schema::new("points", json).unwrap();
+        for place in ["/properties/list/items", "/properties/either/anyOf/0", "/$defs/point"] {
+            let strict = schema.strict().pointer(place).unwrap();
+            assert_eq!(
+                (&strict["additionalProperties"], &strict["required"]),
+                (&json!(false), &json!(["x"])),
+                "{place}"
+            );
+            let closed = schema.closed().pointer(place).unwrap();
+            assert_eq!(
+                (&closed["additionalProperties"], closed.get("required")),
+                (&json!(false), None),
+                "{place}"
+            );
+        }
     }
 
     #[test]

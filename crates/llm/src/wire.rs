@@ -9,7 +9,8 @@ use crate::completion::{Completion, Finish, Usage};
 use crate::error::ModelError;
 use crate::price::Price;
 use crate::schema::Schema;
-use crate::text::scrub;
+use crate::text::{clip, scrub};
+use serde_json::Value;
 
 /// What one sending came to, and when it was sent.
 pub(crate) struct Sent {
@@ -83,6 +84,22 @@ fn instruct(messages: &mut Vec<Message>, schema: &Schema) {
         }
         _ => messages.push(Message::user(words)),
     }
+}
+
+/// A field of a reply that is of use as text only.
+pub(crate) fn string(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(clip(&text, 256)),
+        _ => None,
+    }
+}
+
+/// A reply that is not in the shape of the provider's API, with its beginning.
+pub(crate) fn not_a_reply(wanted: &str, error: &serde_json::Error, content_type: &str, body: &[u8]) -> Failure {
+    let start = String::from_utf8_lossy(body.get(..body.len().min(120)).unwrap_or_default());
+    Failure::NotAReply(format!(
+        "not {wanted} ({error}; content type \"{content_type}\"): {start}"
+    ))
 }
 
 /// A reply in a provider's shape, read.
