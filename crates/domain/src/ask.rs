@@ -1,6 +1,6 @@
 //! What a strategy can ask of the agents, and what comes back. Each ask becomes one job.
 
-use crate::{measured::Measured, pool::Pool, role::Role};
+use crate::{form::ChatMessage, measured::Measured, pool::Pool, role::Role};
 use serde::{Deserialize, Serialize};
 
 /// Samples from this number on are asked anew: no answer that was bought before the run takes their place.
@@ -97,12 +97,18 @@ pub struct TaskBrief {
 }
 
 /// An input to be answered with a prompt, which is sent verbatim.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerRequest {
-    /// The prompt's text.
+    /// The prompt's text; empty where there are messages.
     pub prompt: String,
-    /// The example's input.
+    /// The example's input; empty where there are messages.
     pub input: String,
+    /// The whole conversation, filled in; empty where the prompt is one text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<ChatMessage>,
+    /// JSON Schema of the answer, as JSON; empty where the answer is text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub schema: String,
 }
 
 /// The learner's answer, whole and as it came.
@@ -137,6 +143,9 @@ pub struct GenerateRequest {
     pub passage: Option<String>,
     /// Why the last drafts were refused, so that the next avoids it.
     pub refused: Vec<String>,
+    /// The columns of an input, in their order; empty where an input is one text. With columns every input is a record of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
 }
 
 /// A synthetic example as the generator is shown it.

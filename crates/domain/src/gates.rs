@@ -3,7 +3,7 @@
 use crate::{
     ask::Draft,
     example::Example,
-    fence,
+    fence, record,
     similarity::{TextFeatures, words},
     task::Task,
 };
@@ -56,7 +56,7 @@ impl<'a> Gates<'a> {
         let seen = train.iter().map(|example| {
             (
                 example.id.clone(),
-                TextFeatures::of(&example.input),
+                TextFeatures::of(&task.form.readable(&example.input)),
                 example.target.clone(),
             )
         });
@@ -64,11 +64,11 @@ impl<'a> Gates<'a> {
             task,
             input_pattern: pattern("input_pattern", &task.gates.input_pattern)?,
             target_pattern: pattern("target_pattern", &task.gates.target_pattern)?,
-            quotes: train.iter().any(|example| quoted(&example.input, &example.target)),
+            quotes: train.iter().any(|example| quoted(&task.form.readable(&example.input), &example.target)),
             options: !train.is_empty()
                 && train
                     .iter()
-                    .all(|example| lists_option(&example.input, &example.target)),
+                    .all(|example| lists_option(&task.form.readable(&example.input), &example.target)),
             seen: seen.collect(),
         })
     }
@@ -81,12 +81,14 @@ impl<'a> Gates<'a> {
     pub fn admit(&mut self, draft: &Draft, id: &str) -> Result<Example, GateRejection> {
         let input = fence::clean(&draft.input).trim().to_owned();
         let target = fence::clean(&draft.target).trim().to_owned();
-        self.check_schema(&input, &target)?;
+        self.check_columns(&input)?;
+        let readable = self.task.form.readable(&input);
+        self.check_schema(readable.trim(), &target)?;
         let target = self.label(target)?;
-        self.check_pattern("input", &self.input_pattern, &input)?;
+        self.check_pattern("input", &self.input_pattern, &readable)?;
         self.check_pattern("target", &self.target_pattern, &target)?;
-        self.check_leak(&input, &target)?;
-        let shape = TextFeatures::of(&input);
+        self.check_leak(&readable, &target)?;
+        let shape = TextFeatures::of(&readable);
         self.check_duplicate(&shape, &target)?;
         self.seen.push((id.to_owned(), shape, target.clone()));
         Ok(Example {
@@ -95,6 +97,19 @@ impl<'a> Gates<'a> {
             target,
             aliases: Vec::new(),
         })
+    }
+
+    /// The same columns as the user's examples, in the same order: they all become one prompt.
+    fn check_columns(&self, input: &str) -> Result<(), GateRejection> {
+        let columns = self.task.form.columns();
+        if columns.is_empty() {
+            return Ok(());
+        }
+        let found = record::read(input).unwrap_or_default();
+        match found.iter().map(|(name, _)| name).eq(columns.iter()) {
+            true => Ok(()),
+            false => refuse("schema", format!("the question does not have the columns {}", columns.join(", "))),
+        }
     }
 
     fn check_schema(&self, input: &str, target: &str) -> Result<(), GateRejection> {
@@ -205,7 +220,7 @@ fn lists_option(input: &str, target: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ask::TaskBrief, metric::Metric, task::TaskGates};
+    use crate::{ask::TaskBrief, form::PromptForm, metric::Metric, task::TaskGates};
     use proptest::prelude::*;
 
     fn task(labels: &[&str], train: &[(&str, &str)]) -> Task {
@@ -227,6 +242,7 @@ mod tests {
             test: Vec::new(),
             gates: TaskGates::default(),
             corpus: Vec::new(),
+            form: PromptForm::default(),
             seed: 1,
             accept: None,
         }

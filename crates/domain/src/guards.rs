@@ -1,6 +1,7 @@
 //! Guards on candidate prompts: what must hold of a text before a single answer is bought with it.
 
 use crate::{
+    form::PromptForm,
     prompt::PLACEHOLDER,
     similarity::{TextFeatures, runs},
 };
@@ -25,6 +26,8 @@ pub struct Guards<'a> {
     pub inputs: &'a [&'a str],
     /// The longest prompt, in characters.
     pub max_chars: usize,
+    /// The task's messages and protected parts.
+    pub form: &'a PromptForm,
 }
 
 impl Guards<'_> {
@@ -32,6 +35,8 @@ impl Guards<'_> {
     pub fn check(&self, candidate: &str) -> Result<(), String> {
         let length = candidate.chars().count();
         let fences = |text: &str| text.matches("```").count() % 2;
+        // Where there are messages, `{input}` is text like any other.
+        let places = |text: &str| self.form.messages.is_empty() && text.contains(PLACEHOLDER);
         if candidate.trim().is_empty() {
             Err("the prompt is empty".into())
         } else if length > self.max_chars {
@@ -41,9 +46,9 @@ impl Guards<'_> {
             ))
         } else if fences(candidate) > fences(self.parent) {
             Err("the prompt is cut off: a code fence is never closed".into())
-        } else if self.seed.contains(PLACEHOLDER) && !candidate.contains(PLACEHOLDER) {
+        } else if places(self.seed) && !places(candidate) {
             Err(format!("the prompt lost its placeholder {PLACEHOLDER}"))
-        } else if !self.seed.contains(PLACEHOLDER) && candidate.contains(PLACEHOLDER) {
+        } else if !places(self.seed) && places(candidate) {
             Err(format!(
                 "the prompt has a placeholder {PLACEHOLDER} that the seed prompt does not have"
             ))
@@ -52,6 +57,7 @@ impl Guards<'_> {
         } else if self.tried.iter().any(|tried| same(candidate, tried)) {
             Err("the same prompt was tried before".into())
         } else {
+            self.form.check(candidate)?;
             self.check_leak(candidate)
         }
     }
@@ -65,7 +71,7 @@ impl Guards<'_> {
             .collect();
         let mut found: BTreeMap<&[String], u32> = BTreeMap::new();
         for input in self.inputs {
-            let input = runs(input, LEAK_WORDS);
+            let input = runs(&self.form.readable(input), LEAK_WORDS);
             for run in new.iter().filter(|run| input.contains(*run)) {
                 *found.entry(run).or_default() += 1;
             }
@@ -96,6 +102,7 @@ mod tests {
             tried: &["Tried."],
             inputs: &[EXAMPLE],
             max_chars: 300,
+            form: &PromptForm::default(),
         }
         .check(candidate)
     }
@@ -140,6 +147,7 @@ mod tests {
             tried: &[],
             inputs: &inputs,
             max_chars: 1000,
+            form: &PromptForm::default(),
         };
         let candidate =
             "You are asked: if you follow these instructions, do you return to the starting point? Track x and y.";
@@ -150,7 +158,7 @@ mod tests {
         #[test]
         fn a_copied_run_of_words_is_always_found(words in prop::collection::vec("[a-z]{3,7}", 8..20), before in "[a-z ]{0,20}") {
             let input = words.join(" ");
-            let guards = Guards { seed: "S", parent: "P", tried: &[], inputs: &[&input], max_chars: 10_000 };
+            let guards = Guards { seed: "S", parent: "P", tried: &[], inputs: &[&input], max_chars: 10_000, form: &PromptForm::default() };
             let candidate = format!("{before}. {}", words.join(", "));
             prop_assert!(guards.check(&candidate).is_err());
         }

@@ -9,6 +9,7 @@ pub mod consensus;
 pub mod curriculum;
 pub mod example;
 pub mod fence;
+pub mod form;
 pub mod gates;
 pub mod guards;
 pub mod independence;
@@ -18,12 +19,14 @@ pub mod outcome;
 pub mod pool;
 pub mod prior;
 pub mod prompt;
+pub mod record;
 pub mod role;
 pub mod run_event;
 pub mod similarity;
 pub mod stats;
 
 pub mod task;
+pub mod template;
 pub mod vote;
 
 pub use accept::Accept;
@@ -33,6 +36,7 @@ pub use ask::{
 };
 pub use budget::{Amount, Budget, Ledger};
 pub use example::{Example, SyntheticExample};
+pub use form::{ChatMessage, PromptForm, PromptMessage, Speaker};
 pub use measured::{Mark, Measured, NotMeasured, Reason, Score};
 pub use metric::{Comparison, Extraction, Metric};
 pub use outcome::{Arm, Ending, Outcome, Shown};

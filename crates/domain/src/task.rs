@@ -1,6 +1,6 @@
 //! A task: what a user wants solved.
 
-use crate::{accept::Accept, ask::TaskBrief, example::Example, metric::Metric};
+use crate::{accept::Accept, ask::TaskBrief, example::Example, form::PromptForm, metric::Metric};
 use serde::{Deserialize, Serialize};
 
 /// Everything a run needs to know of a task; read from a task file, carried by the run, never changed.
@@ -10,7 +10,7 @@ pub struct Task {
     pub name: String,
     /// What the teaching roles are told of it.
     pub brief: TaskBrief,
-    /// The seed prompt.
+    /// The seed prompt; of a task with messages those that may be optimized, as one text ([`PromptForm::prompt`]).
     pub prompt: String,
     /// How answers are marked.
     pub metric: Metric,
@@ -27,6 +27,9 @@ pub struct Task {
     /// What the held-out test must show. None in a task of a version that had no such rule: any higher score is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept: Option<Accept>,
+    /// Messages, protected parts and form of the answers.
+    #[serde(default, skip_serializing_if = "PromptForm::is_plain")]
+    pub form: PromptForm,
 }
 
 /// The task's own conditions on synthetic examples.
