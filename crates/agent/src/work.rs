@@ -88,7 +88,7 @@ pub(crate) fn read(delivery: &Delivery, role: &sipdo_bus::Role) -> Result<Work, 
     }
     let job = JobId::new(&wire.job).map_err(|error| error.to_string())?;
     let ask = wire.ask.take().ok_or("Job.ask is missing")?;
-    let ask_bytes = ask.encoded_len();
+    let ask_bytes = ask.reserved_bytes();
     let ask = Ask::try_from(ask).map_err(|error| error.to_string())?;
     if ask.role().name() != role.as_str() {
         return Err(format!(

@@ -43,7 +43,7 @@ impl<'a> Estimate<'a> {
             (number + 1, chars + example.input.chars().count() as u64)
         });
         let input = chars.checked_div(number).unwrap_or(0) / CHARS_PER_TOKEN;
-        let prompt = self.task.prompt.chars().count() as u64 / CHARS_PER_TOKEN;
+        let prompt = (self.task.prompt.chars().count() + self.task.form.fixed_chars()) as u64 / CHARS_PER_TOKEN;
         match role {
             Role::Learner => (prompt + input + 20, ANSWER_TOKENS),
             _ => (TEACHING_TOKENS.0 + prompt + SHOWN * input, TEACHING_TOKENS.1),
@@ -193,6 +193,7 @@ mod tests {
             corpus: vec![],
             seed: 0,
             accept: None,
+            form: sipdo_domain::PromptForm::default(),
         }
     }
 

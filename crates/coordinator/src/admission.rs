@@ -142,7 +142,7 @@ fn least(task: &Task, forecast: &Forecast, roster: &Roster, asked: &BTreeSet<Poo
 fn question(task: &Task) -> u64 {
     let chars: usize = task.test.iter().map(|example| example.input.len()).sum();
     let mean = chars / task.test.len().max(1);
-    ((mean + task.prompt.len()) / 4) as u64
+    ((mean + task.prompt.len() + task.form.fixed_chars()) / 4) as u64
 }
 
 fn conclusion_calls(task: &Task, forecast: &Forecast) -> u64 {
@@ -193,6 +193,7 @@ mod tests {
             corpus: Vec::new(),
             seed: 1,
             accept: None,
+            form: sipdo_domain::PromptForm::default(),
         }
     }
 

@@ -109,6 +109,7 @@ fn task() -> Task {
         corpus: Vec::new(),
         seed: 1,
         accept: None,
+        form: sipdo_domain::PromptForm::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a run leaves behind, as JSONL: synthetic examples with their votes, and the log of errors and corrections.
 
 use serde_json::{Value, json};
-use sipdo_domain::{Decision, Outcome, SyntheticExample, Vote, Voter};
+use sipdo_domain::{Decision, Outcome, SyntheticExample, Vote, Voter, record};
 use std::io::{self, Write};
 
 /// Which synthetic examples to write.
@@ -15,7 +15,7 @@ pub enum SyntheticSet {
 
 /// Writes one JSON object a line for each synthetic example. Returns how many.
 ///
-/// `id`, `input` and `target` stand on top, so that such a line is a data row that `[data]` reads as it is; then `level`, `rationale`,
+/// Where the input is a record of columns, each column is a key, too. `id`, `input` and `target` stand on top, so that such a line is a data row that `[data]` reads as it is; then `level`, `rationale`,
 /// `prompt_version`, `decision` (`accepted`, `rejected`, `set_aside`), `decided_by`, `decision_reason`, `quarantined` and `votes`. A
 /// vote has `voter`, `answer`, `supports` (`null` where it is not measured, with the `not_measured` reason), `reason`, and `model`,
 /// `revision` and `agent` behind it.
@@ -40,7 +40,7 @@ fn row(synthetic: &SyntheticExample) -> Value {
         Decision::Rejected { by, reason } => ("rejected", by.as_str(), reason.as_str()),
         Decision::SetAside { reason } => ("set_aside", "", reason.as_str()),
     };
-    json!({
+    let mut row = json!({
         "id": synthetic.example.id,
         "input": synthetic.example.input,
         "target": synthetic.example.target,
@@ -52,7 +52,14 @@ fn row(synthetic: &SyntheticExample) -> Value {
         "decision_reason": reason,
         "quarantined": synthetic.quarantined,
         "votes": synthetic.votes.iter().map(vote).collect::<Vec<_>>(),
-    })
+    });
+    for (name, value) in record::read(&synthetic.example.input).unwrap_or_default() {
+        // A column `input` is what a data row has under that name; of other names the row's own keys go first.
+        if name == "input" || row.get(&name).is_none() {
+            row[name.as_str()] = json!(value);
+        }
+    }
+    row
 }
 
 fn vote(vote: &Vote) -> Value {
@@ -170,6 +177,29 @@ mod tests {
         assert_eq!(write_synthetic(&outcome(), SyntheticSet::All, &mut all).unwrap(), 3);
         let lines = String::from_utf8(all).unwrap();
         assert!(lines.lines().nth(1).unwrap().contains("ambiguous"));
+    }
+
+    #[test]
+    fn the_columns_of_an_input_can_be_read_as_data() {
+        let mut outcome = outcome();
+        outcome.synthetic[0].example.input = r#"{"subject":"s\nt","body":"b","level":"x"}"#.into();
+        let mut lines = Vec::new();
+        write_synthetic(&outcome, SyntheticSet::Accepted, &mut lines).unwrap();
+        let row: Value = serde_json::from_slice(&lines).unwrap();
+        assert_eq!(
+            (&row["subject"], &row["level"]),
+            (&json!("s\nt"), &json!(2)),
+            "own keys go first"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("synthetic.jsonl");
+        std::fs::write(&path, lines).unwrap();
+        let mapping = Mapping {
+            columns: vec!["subject".into(), "body".into()],
+            ..Mapping::default()
+        };
+        let read = load_examples(&path, &mapping).unwrap();
+        assert_eq!(read[0].input, r#"{"subject":"s\nt","body":"b"}"#);
     }
 
     #[test]

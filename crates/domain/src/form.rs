@@ -3,9 +3,16 @@
 //! A strategy knows the prompt as one text. Where a task has messages, that text is the messages that may be optimized: alone as it
 //! stands, several one after the other, each below a line `[[message 2: user]]`. [`PromptForm::split`] reads such a text back.
 
-use crate::{record, template};
+use crate::{example::Example, record, template};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt};
+
+/// Title of the note with the parts that may not change.
+pub const PROTECTED: &str = "Protected text";
+/// Title of the note with the placeholders that must stay.
+pub const PLACEHOLDERS: &str = "Placeholders";
+/// Title of the note with the messages that stay as they are.
+pub const FIXED: &str = "Fixed messages";
 
 /// Who says a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +117,10 @@ impl PromptForm {
             .collect();
         if let [only] = wanted.as_slice() {
             return match prompt.lines().find(|line| is_header(line)) {
-                Some(line) => Err(format!("the line `{}` separates messages, and {only} is the only one", line.trim())),
+                Some(line) => Err(format!(
+                    "the line `{}` separates messages, and {only} is the only one",
+                    line.trim()
+                )),
                 None => Ok(vec![prompt.trim().to_owned()]),
             };
         }
@@ -118,7 +128,11 @@ impl PromptForm {
         for line in prompt.lines() {
             if is_header(line) {
                 if wanted.get(texts.len()).map(String::as_str) != Some(line.trim()) {
-                    return Err(format!("the line `{}` stands where it does not belong; {}", line.trim(), order(&wanted)));
+                    return Err(format!(
+                        "the line `{}` stands where it does not belong; {}",
+                        line.trim(),
+                        order(&wanted)
+                    ));
                 }
                 texts.push(String::new());
             } else if let Some(text) = texts.last_mut() {
@@ -144,7 +158,12 @@ impl PromptForm {
         }
         let mut texts = self.split(prompt)?.into_iter();
         let columns = record::read(input).ok_or("the input is no record of columns")?;
-        let value = |name: &str| columns.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let value = |name: &str| {
+            columns
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| value.as_str())
+        };
         let filled = self.messages.iter().map(|message| {
             let own = if message.optimize { texts.next() } else { None };
             let text = own.as_deref().unwrap_or(&message.text);
@@ -164,7 +183,9 @@ impl PromptForm {
     pub fn check(&self, candidate: &str) -> Result<(), String> {
         let marked = template::MARKS.iter().find(|mark| candidate.contains(**mark));
         if let (Some(mark), true) = (marked, self.protects()) {
-            return Err(format!("the prompt contains the mark {mark}, which belongs to the task file alone"));
+            return Err(format!(
+                "the prompt contains the mark {mark}, which belongs to the task file alone"
+            ));
         }
         if self.messages.is_empty() {
             return keeps(&self.kept, candidate).map_err(|why| format!("the prompt {why}"));
@@ -183,13 +204,30 @@ impl PromptForm {
     /// An example's input as a person would read it: the values of its columns, one below the other. Of a prompt that is one text, and
     /// of an input that is no record, the input itself.
     pub fn readable<'a>(&self, input: &'a str) -> Cow<'a, str> {
-        let columns = if self.messages.is_empty() { None } else { record::read(input) };
+        let columns = if self.messages.is_empty() {
+            None
+        } else {
+            record::read(input)
+        };
         match columns {
             None => Cow::Borrowed(input),
             Some(columns) => {
                 let values = columns.into_iter().map(|(_, value)| value);
-                Cow::Owned(values.filter(|value| !value.trim().is_empty()).collect::<Vec<_>>().join("\n"))
+                Cow::Owned(
+                    values
+                        .filter(|value| !value.trim().is_empty())
+                        .collect::<Vec<_>>()
+                        .join("\n"),
+                )
             }
+        }
+    }
+
+    /// An example with its input as [`PromptForm::readable`] gives it: what a metric looks into, and patterns.
+    pub fn readable_example(&self, example: &Example) -> Example {
+        Example {
+            input: self.readable(&example.input).into_owned(),
+            ..example.clone()
         }
     }
 
@@ -211,18 +249,17 @@ impl PromptForm {
                 fixed.push(format!("{name}\n{}", message.text));
             }
         }
-        let notes = [
-            ("Protected text", kept),
-            ("Placeholders", placeholders),
-            ("Fixed messages", fixed),
-        ];
+        let notes = [(PROTECTED, kept), (PLACEHOLDERS, placeholders), (FIXED, fixed)];
         let said = notes.into_iter().filter(|(_, parts)| !parts.is_empty());
         said.map(|(title, parts)| (title, parts.join("\n\n"))).collect()
     }
 
     /// The lines that separate the optimized messages; empty where there is one, or the prompt is one text.
     pub fn headers(&self) -> Vec<String> {
-        let headers: Vec<String> = self.optimized().map(|(number, message)| header(number, message.role)).collect();
+        let headers: Vec<String> = self
+            .optimized()
+            .map(|(number, message)| header(number, message.role))
+            .collect();
         if headers.len() > 1 { headers } else { Vec::new() }
     }
 
@@ -237,7 +274,10 @@ impl PromptForm {
         if self.messages.is_empty() {
             return text.to_owned();
         }
-        let mut bare: Vec<String> = self.optimized().map(|(_, message)| columns_alone(&message.text)).collect();
+        let mut bare: Vec<String> = self
+            .optimized()
+            .map(|(_, message)| columns_alone(&message.text))
+            .collect();
         if let Some(first) = bare.first_mut() {
             *first = format!("{text}\n\n{first}").trim().to_owned();
         }
@@ -262,7 +302,10 @@ pub fn is_header(line: &str) -> bool {
 }
 
 fn order(wanted: &[String]) -> String {
-    format!("the prompt has these lines, each once and in this order: {}", wanted.join(" "))
+    format!(
+        "the prompt has these lines, each once and in this order: {}",
+        wanted.join(" ")
+    )
 }
 
 fn unique(text: &str) -> Vec<&str> {
@@ -311,7 +354,9 @@ fn columns_alone(text: &str) -> String {
     if let [only] = names.as_slice() {
         return template::placeholder(only);
     }
-    let lines = names.iter().map(|name| format!("{name}: {}", template::placeholder(name)));
+    let lines = names
+        .iter()
+        .map(|name| format!("{name}: {}", template::placeholder(name)));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -333,7 +378,12 @@ mod tests {
     fn form() -> PromptForm {
         PromptForm {
             messages: vec![
-                message(Speaker::System, true, "Route tickets. Never promise a refund.", &["Never promise a refund."]),
+                message(
+                    Speaker::System,
+                    true,
+                    "Route tickets. Never promise a refund.",
+                    &["Never promise a refund."],
+                ),
                 message(Speaker::User, false, "Subject: test", &[]),
                 message(Speaker::Assistant, false, "billing", &[]),
                 message(Speaker::User, true, "Subject: {{subject}}\n{{body}}", &[]),
@@ -376,21 +426,36 @@ mod tests {
                 (Speaker::User, "Subject: Is {{body}} safe?\n{\"a\": {}}"),
             ]
         );
-        assert!(alone().messages("Be brief.", "plain text").unwrap_err().contains("record"));
+        assert!(
+            alone()
+                .messages("Be brief.", "plain text")
+                .unwrap_err()
+                .contains("record")
+        );
         assert_eq!(PromptForm::default().messages("x", "y"), Ok(Vec::new()));
     }
 
     #[test]
     fn the_guard_holds_for_each_message() {
         let candidate = |system: &str, user: &str| {
-            form().check(&format!("[[message 1: system]]\n{system}\n\n[[message 4: user]]\n{user}"))
+            form().check(&format!(
+                "[[message 1: system]]\n{system}\n\n[[message 4: user]]\n{user}"
+            ))
         };
         let (system, user) = ("Think. Never promise a refund.", "{{ subject }}: {{body}}");
         assert_eq!(candidate(system, user), Ok(()));
         for (system, user, why) in [
-            ("Think. Never promise refunds.", user, "message 1 (system) lost or altered protected text"),
+            (
+                "Think. Never promise refunds.",
+                user,
+                "message 1 (system) lost or altered protected text",
+            ),
             (system, "{{body}}", "message 4 (user) lost its placeholder {{subject}}"),
-            ("Think of {{body}}. Never promise a refund.", user, "message 1 (system) has a placeholder {{body}}"),
+            (
+                "Think of {{body}}. Never promise a refund.",
+                user,
+                "message 1 (system) has a placeholder {{body}}",
+            ),
             (system, " ", "message 4 (user) is empty"),
             ("<keep>Never promise a refund.</keep>", user, "the mark <keep>"),
         ] {
@@ -398,14 +463,25 @@ mod tests {
             assert!(refusal.contains(why), "{refusal}");
         }
         for (prompt, why) in [
-            ("Never promise a refund. {{subject}} {{body}}", "before the first message"),
-            ("[[message 1: system]]\nNever promise a refund.", "`[[message 4: user]]` is missing"),
+            (
+                "Never promise a refund. {{subject}} {{body}}",
+                "before the first message",
+            ),
+            (
+                "[[message 1: system]]\nNever promise a refund.",
+                "`[[message 4: user]]` is missing",
+            ),
             ("[[message 4: user]]\n{{subject}} {{body}}", "does not belong"),
         ] {
             let refusal = form().check(prompt).unwrap_err();
             assert!(refusal.contains(why), "{refusal}");
         }
-        assert!(alone().check("A\n[[message 4: user]]\nB").unwrap_err().contains("only one"));
+        assert!(
+            alone()
+                .check("A\n[[message 4: user]]\nB")
+                .unwrap_err()
+                .contains("only one")
+        );
     }
 
     #[test]
@@ -415,7 +491,10 @@ mod tests {
             ..PromptForm::default()
         };
         assert_eq!(form.check("x a b y a b z"), Ok(()));
-        assert!(form.check("x a b y").unwrap_err().contains("protected"), "each part as often as it stands in the seed");
+        assert!(
+            form.check("x a b y").unwrap_err().contains("protected"),
+            "each part as often as it stands in the seed"
+        );
         assert_eq!(PromptForm::default().check("anything <keep>"), Ok(()));
     }
 
@@ -425,14 +504,20 @@ mod tests {
         let titles: Vec<&str> = notes.iter().map(|(title, _)| *title).collect();
         assert_eq!(titles, ["Protected text", "Placeholders", "Fixed messages"]);
         assert!(notes[0].1.contains("Never promise a refund."), "{notes:?}");
-        assert!(notes[1].1.contains("[[message 4: user]]\n{{subject}}\n{{body}}"), "{notes:?}");
+        assert!(
+            notes[1].1.contains("[[message 4: user]]\n{{subject}}\n{{body}}"),
+            "{notes:?}"
+        );
         assert!(PromptForm::default().notes().is_empty());
     }
 
     #[test]
     fn a_bare_prompt_still_shows_the_columns() {
         let bare = form().bare("Route tickets.");
-        assert_eq!(bare, "[[message 1: system]]\nRoute tickets.\n\n[[message 4: user]]\nsubject: {{subject}}\nbody: {{body}}");
+        assert_eq!(
+            bare,
+            "[[message 1: system]]\nRoute tickets.\n\n[[message 4: user]]\nsubject: {{subject}}\nbody: {{body}}"
+        );
         assert_eq!(form().messages(&bare, INPUT).unwrap().len(), 4);
         assert_eq!(alone().bare("Route tickets."), "Route tickets.");
     }
@@ -440,7 +525,10 @@ mod tests {
     #[test]
     fn a_record_is_read_as_its_values() {
         assert_eq!(form().readable(r#"{"subject":"s","body":"b \"c\""}"#), "s\nb \"c\"");
-        assert_eq!(PromptForm::default().readable(r#"{"subject":"s"}"#), r#"{"subject":"s"}"#);
+        assert_eq!(
+            PromptForm::default().readable(r#"{"subject":"s"}"#),
+            r#"{"subject":"s"}"#
+        );
     }
 
     proptest! {

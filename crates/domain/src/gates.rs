@@ -64,7 +64,9 @@ impl<'a> Gates<'a> {
             task,
             input_pattern: pattern("input_pattern", &task.gates.input_pattern)?,
             target_pattern: pattern("target_pattern", &task.gates.target_pattern)?,
-            quotes: train.iter().any(|example| quoted(&task.form.readable(&example.input), &example.target)),
+            quotes: train
+                .iter()
+                .any(|example| quoted(&task.form.readable(&example.input), &example.target)),
             options: !train.is_empty()
                 && train
                     .iter()
@@ -108,7 +110,10 @@ impl<'a> Gates<'a> {
         let found = record::read(input).unwrap_or_default();
         match found.iter().map(|(name, _)| name).eq(columns.iter()) {
             true => Ok(()),
-            false => refuse("schema", format!("the question does not have the columns {}", columns.join(", "))),
+            false => refuse(
+                "schema",
+                format!("the question does not have the columns {}", columns.join(", ")),
+            ),
         }
     }
 

@@ -4,7 +4,9 @@ use serde_json::{Map, Value};
 
 /// The columns as one text. The same columns give the same text.
 pub fn write<'a>(columns: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let fields = columns.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value)));
+    let fields = columns
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), Value::from(value)));
     Value::Object(fields.collect::<Map<String, Value>>()).to_string()
 }
 

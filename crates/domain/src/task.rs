@@ -1,6 +1,6 @@
 //! A task: what a user wants solved.
 
-use crate::{accept::Accept, ask::TaskBrief, example::Example, form::PromptForm, metric::Metric};
+use crate::{accept::Accept, ask::TaskBrief, example::Example, form::PromptForm, measured::Mark, metric::Metric};
 use serde::{Deserialize, Serialize};
 
 /// Everything a run needs to know of a task; read from a task file, carried by the run, never changed.
@@ -30,6 +30,22 @@ pub struct Task {
     /// Messages, protected parts and form of the answers.
     #[serde(default, skip_serializing_if = "PromptForm::is_plain")]
     pub form: PromptForm,
+}
+
+impl Task {
+    /// [`Metric::mark`] by the task's metric; of an input with columns it sees their values.
+    pub fn mark(&self, answer: &str, example: &Example) -> Mark {
+        match self.form.messages.is_empty() {
+            true => self.metric.mark(answer, example),
+            false => self.metric.mark(answer, &self.form.readable_example(example)),
+        }
+    }
+
+    /// [`Metric::agree`] by the task's metric, of an answer and an example's target.
+    pub fn agree(&self, answer: &str, example: &Example) -> bool {
+        let input = self.form.readable(&example.input);
+        self.metric.agree(answer, &example.target, &input)
+    }
 }
 
 /// The task's own conditions on synthetic examples.

@@ -112,7 +112,10 @@ mod tests {
         for (text, expected) in [
             ("{{x}} and {{ x }}", "1 and 1"),
             ("{{two words}}", "{{x}}"),
-            ("{{y}} {x} {{ x | upper }} {{x + 1}}", "{{y}} {x} {{ x | upper }} {{x + 1}}"),
+            (
+                "{{y}} {x} {{ x | upper }} {{x + 1}}",
+                "{{y}} {x} {{ x | upper }} {{x + 1}}",
+            ),
             ("{\"a\": {\"b\": {}}}", "{\"a\": {\"b\": {}}}"),
             ("{{{x}}}", "{1}"),
             ("{{ {{x}}", "{{ 1"),
@@ -121,7 +124,10 @@ mod tests {
         ] {
             assert_eq!(filled(text), expected, "{text}");
         }
-        assert_eq!(names("{{a}} {b} {{ c d }} {{a}}").collect::<Vec<_>>(), ["a", "c d", "a"]);
+        assert_eq!(
+            names("{{a}} {b} {{ c d }} {{a}}").collect::<Vec<_>>(),
+            ["a", "c d", "a"]
+        );
     }
 
     #[test]

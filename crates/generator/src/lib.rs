@@ -3,12 +3,12 @@
 //! The instruction follows the nine guidelines of SIPDO (arXiv 2505.19514 v4, section 4.2) in our own words, with what the paper's
 //! text demands and its template leaves out: the current prompt and what went wrong with it.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use sipdo_agent::role::{
     Form, InvalidReply, Material, ModelOutput, Overhead, Plan, Request, RoleAgent, SECTION_BYTES, explaining, not_mine,
     required, wrong_form,
 };
-use sipdo_domain::{Ask, Draft, GenerateRequest, Measured, Reply, Role, fence};
+use sipdo_domain::{Ask, Draft, GenerateRequest, Measured, NotMeasured, Reason, Reply, Role, fence, record};
 use sipdo_llm::{Message, Schema, SchemaError};
 use std::sync::Arc;
 
@@ -47,6 +47,14 @@ result is not the target that is asked for, change the question until it is.
 Where a target answer is given, write a question whose right answer it is. Where a passage is given, the question must be \
 answered from that passage and say all of it that is needed. Where refused drafts are listed, avoid what was wrong with them.";
 
+/// What is said of inputs where they have columns.
+const COLUMNS: &str = "\n\nAn input of this task consists of columns. Fill in every column: no column says what another one should, and \
+none gives the answer away.";
+
+const COLUMNS_FORM: &str = "Reply with one JSON object and nothing else: {\"input\": an object with the same columns as the inputs of \
+the examples, each a string, \"rationale\": its solution step by step, \"target\": the right answer alone}. Rationale and target are \
+strings.";
+
 const FORM: &str = "Reply with one JSON object and nothing else: {\"input\": the question as the model will see it, \
 \"rationale\": its solution step by step, \"target\": the right answer alone}. All three are strings.";
 
@@ -63,23 +71,44 @@ impl Generator {
     /// Never with the schema that is written here.
     pub fn new() -> Result<Self, SchemaError> {
         // The rationale stands before the target, so that a model that writes in this order reasons before it labels.
-        let schema = Schema::new(
-            "synthetic_example",
-            json!({
-                "type": "object",
-                "properties": {
-                    "input": {"type": "string", "description": "The question as the model will see it"},
-                    "rationale": {"type": "string", "description": "The question's solution, step by step"},
-                    "target": {"type": "string", "description": "The right answer alone"},
-                },
-                "required": ["input", "rationale", "target"],
-                "additionalProperties": false,
-            }),
-        )?;
+        let schema = schema(json!({"type": "string", "description": "The question as the model will see it"}))?;
         Ok(Self {
             schema: Arc::new(schema),
         })
     }
+
+    /// The schema of the answer: the input is one text, or an object of the task's columns.
+    fn schema_for(&self, columns: &[String]) -> Measured<Arc<Schema>> {
+        if columns.is_empty() {
+            return Ok(Arc::clone(&self.schema));
+        }
+        let property = |name: &String| (name.clone(), json!({"type": "string"}));
+        let properties: Map<String, Value> = columns.iter().map(property).collect();
+        let input = json!({
+            "type": "object",
+            "properties": properties,
+            "required": columns,
+            "additionalProperties": false,
+        });
+        let made = schema(input).map_err(|error| NotMeasured::new(Reason::Misconfigured, error.to_string()));
+        made.map(Arc::new)
+    }
+}
+
+fn schema(input: Value) -> Result<Schema, SchemaError> {
+    Schema::new(
+        "synthetic_example",
+        json!({
+            "type": "object",
+            "properties": {
+                "input": input,
+                "rationale": {"type": "string", "description": "The question's solution, step by step"},
+                "target": {"type": "string", "description": "The right answer alone"},
+            },
+            "required": ["input", "rationale", "target"],
+            "additionalProperties": false,
+        }),
+    )
 }
 
 impl RoleAgent for Generator {
@@ -89,6 +118,7 @@ impl RoleAgent for Generator {
 
     fn overhead(&self) -> Overhead {
         let instructions = INSTRUCTION.len() + fence::NOTICE.len() + FORM.len() + SECTIONS * SECTION_BYTES;
+        // What columns add, the ask itself counts (`pb::Ask::reserved_bytes`).
         Overhead::json(instructions + EXAMPLES, [self.schema.as_ref()]).growing(JSON_GROWTH)
     }
 
@@ -96,19 +126,25 @@ impl RoleAgent for Generator {
         let Ask::Synthesize(request) = ask else {
             return Err(not_mine(Role::Generator, ask));
         };
-        let system = format!("{INSTRUCTION}\n\n{}\n\n{FORM}", fence::NOTICE);
+        let system = match request.columns.is_empty() {
+            true => format!("{INSTRUCTION}\n\n{}\n\n{FORM}", fence::NOTICE),
+            false => format!("{INSTRUCTION}{COLUMNS}\n\n{}\n\n{COLUMNS_FORM}", fence::NOTICE),
+        };
         Ok(Plan::Model(Request {
             messages: vec![Message::system(system), Message::user(material(request))],
-            form: Form::Json(Arc::clone(&self.schema)),
+            form: Form::Json(self.schema_for(&request.columns)?),
             temperature: 0.5,
         }))
     }
 
-    fn read(&self, _ask: &Ask, output: ModelOutput) -> Result<Reply, InvalidReply> {
+    fn read(&self, ask: &Ask, output: ModelOutput) -> Result<Reply, InvalidReply> {
         let ModelOutput::Json(value) = output else {
             return Err(wrong_form().into());
         };
-        let input = required(&value, "input", MAX_INPUT)?;
+        let input = match ask {
+            Ask::Synthesize(request) if !request.columns.is_empty() => columns_of(&value, &request.columns)?,
+            _ => required(&value, "input", MAX_INPUT)?,
+        };
         let target = required(&value, "target", MAX_TARGET)?;
         Ok(Draft {
             input,
@@ -119,18 +155,53 @@ impl RoleAgent for Generator {
     }
 }
 
+/// The record of the columns that the model wrote, cleaned. A column may be empty, an input may not.
+fn columns_of(value: &Value, columns: &[String]) -> Measured<String> {
+    let input = value.get("input").unwrap_or(&Value::Null);
+    let texts: Vec<String> = columns
+        .iter()
+        .map(|name| fence::clean(input.get(name).and_then(Value::as_str).unwrap_or_default()))
+        .collect();
+    if texts.iter().all(|text| text.trim().is_empty()) {
+        return Err(NotMeasured::new(
+            Reason::Empty,
+            "the model left every column of `input` empty",
+        ));
+    }
+    let length: usize = texts.iter().map(|text| text.chars().count()).sum();
+    if length > MAX_INPUT {
+        let detail = format!("`input` has {length} characters; the limit is {MAX_INPUT}");
+        return Err(NotMeasured::new(Reason::TooLarge, detail));
+    }
+    Ok(record::write(
+        columns
+            .iter()
+            .zip(&texts)
+            .map(|(name, text)| (name.as_str(), text.trim())),
+    ))
+}
+
+/// An input as the model is shown it: a text, or the object of its columns.
+fn shown_input(request: &GenerateRequest, input: &str) -> Value {
+    let record = match request.columns.is_empty() {
+        true => None,
+        false => serde_json::from_str(input).ok(),
+    };
+    record.unwrap_or_else(|| Value::from(input))
+}
+
 /// What the model is told of the example to write.
 fn material(request: &GenerateRequest) -> String {
     let shown = lines(
         request
             .shown
             .iter()
-            .map(|(input, target)| json!({"input": input, "target": target})),
+            .map(|(input, target)| json!({"input": shown_input(request, input), "target": target})),
     );
     let past = request
         .past
         .iter()
-        .map(|past| json!({"level": past.level, "input": past.input, "target": past.target}));
+        .map(|past| json!({"level": past.level, "input": shown_input(request, &past.input), "target": past.target}));
     let difficulty = if request.extreme {
         "extreme".to_owned()
     } else {
@@ -165,8 +236,7 @@ fn list(texts: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prost::Message as _;
-    use sipdo_domain::{PastExample, Reason, TaskBrief};
+    use sipdo_domain::{PastExample, TaskBrief};
     use sipdo_protocol::pb;
 
     fn request() -> GenerateRequest {
@@ -316,12 +386,65 @@ mod tests {
                 refused: many(50),
                 ..request()
             };
-            let ask = Ask::Synthesize(request);
-            let size = pb::Ask::from(ask.clone()).encoded_len();
-            let Ok(Plan::Model(request)) = generator.plan(&ask) else {
-                panic!("a model is asked")
-            };
-            assert_eq!(generator.overhead().check(&request, size), Ok(()));
+            for columns in [0, 1, 2, 32] {
+                let ask = Ask::Synthesize(GenerateRequest {
+                    columns: (0..columns).map(|n| format!("column {n}")).collect(),
+                    ..request.clone()
+                });
+                let size = pb::Ask::from(ask.clone()).reserved_bytes();
+                let Ok(Plan::Model(request)) = generator.plan(&ask) else {
+                    panic!("a model is asked")
+                };
+                assert_eq!(generator.overhead().check(&request, size), Ok(()), "{columns} columns");
+            }
+        }
+    }
+
+    /// A request of a task whose inputs have the columns `subject` and `body`.
+    fn with_columns() -> GenerateRequest {
+        GenerateRequest {
+            shown: vec![(r#"{"subject":"a","body":"b \"c\""}"#.into(), "billing".into())],
+            columns: vec!["subject".into(), "body".into()],
+            ..request()
+        }
+    }
+
+    #[test]
+    fn columns_become_the_schema_of_the_input() {
+        let Ok(Plan::Model(planned)) = Generator::new().unwrap().plan(&Ask::Synthesize(with_columns())) else {
+            panic!("a model is asked")
+        };
+        let Form::Json(schema) = planned.form else {
+            panic!("a JSON object is asked for")
+        };
+        assert_eq!(schema.name(), "synthetic_example");
+        let input = &schema.json()["properties"]["input"];
+        let names: Vec<_> = input["properties"].as_object().unwrap().keys().collect();
+        assert_eq!(names, ["subject", "body"]);
+        assert_eq!(input["required"], json!(["subject", "body"]));
+        assert_eq!(input["additionalProperties"], json!(false));
+        assert!(
+            planned.messages[0].text.contains(COLUMNS_FORM),
+            "{}",
+            planned.messages[0].text
+        );
+        let shown = "\n{\"input\":{\"subject\":\"a\",\"body\":\"b \\\"c\\\"\"},\"target\":\"billing\"}\n";
+        assert!(planned.messages[1].text.contains(shown), "{}", planned.messages[1].text);
+    }
+
+    #[test]
+    fn a_draft_with_columns_is_their_record_in_the_order_of_the_task() {
+        let generator = Generator::new().unwrap();
+        let read = |input| {
+            let value = json!({"input": input, "rationale": "r", "target": "billing"});
+            generator.read(&Ask::Synthesize(with_columns()), ModelOutput::Json(value))
+        };
+        let Reply::Draft(draft) = read(json!({"body": " b\u{7} ", "subject": "s", "more": "x"})).unwrap() else {
+            panic!("a draft")
+        };
+        assert_eq!(draft.input, r#"{"subject":"s","body":"b"}"#);
+        for empty in [json!({}), json!({"subject": " ", "body": ""}), json!("text")] {
+            assert_eq!(read(empty).unwrap_err().why.reason, Reason::Empty);
         }
     }
 }

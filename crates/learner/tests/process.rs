@@ -86,6 +86,7 @@ async fn publish(bus: &Bus, input: &str) -> (RunId, Role, JobId) {
     let ask = pb::Ask::from(Ask::Answer(AnswerRequest {
         prompt: "Say.".into(),
         input: input.into(),
+        ..AnswerRequest::default()
     }));
     let id = sipdo_protocol::job_id("r1", &ask, 0);
     let (run, role, job) = (

@@ -1,12 +1,12 @@
 //! What a job asks: one payload for each operation.
 
 use crate::{
-    error::{DecodeError, each, required},
+    error::{DecodeError, each, known, required, unspecified},
     pb,
 };
 use sipdo_domain::{
-    AnswerRequest, Ask, CheckRequest, EditRequest, GenerateRequest, GradeRequest, JudgeRequest, PastExample,
-    SolveRequest,
+    AnswerRequest, Ask, ChatMessage, CheckRequest, EditRequest, GenerateRequest, GradeRequest, JudgeRequest,
+    PastExample, SolveRequest, Speaker,
 };
 
 impl From<Ask> for pb::Ask {
@@ -33,7 +33,7 @@ impl TryFrom<pb::Ask> for Ask {
         use pb::ask::Ask as Wire;
         let pb::Ask { ask } = ask;
         Ok(match required(ask, "Ask", "ask")? {
-            Wire::Answer(question) => Ask::Answer(question.into()),
+            Wire::Answer(question) => Ask::Answer(question.try_into()?),
             Wire::Synthesize(brief) => Ask::Synthesize(brief.try_into()?),
             Wire::Solve(riddle) => Ask::Solve(riddle.try_into()?),
             Wire::Check(program) => Ask::Check(program.into()),
@@ -46,17 +46,91 @@ impl TryFrom<pb::Ask> for Ask {
 
 impl From<AnswerRequest> for pb::AnswerRequest {
     fn from(question: AnswerRequest) -> Self {
-        let AnswerRequest { prompt, input } = question;
-        Self { prompt, input }
+        let AnswerRequest {
+            prompt,
+            input,
+            messages,
+            schema,
+        } = question;
+        Self {
+            prompt,
+            input,
+            messages: each(messages),
+            schema,
+        }
     }
 }
 
-impl From<pb::AnswerRequest> for AnswerRequest {
-    fn from(question: pb::AnswerRequest) -> Self {
-        let pb::AnswerRequest { prompt, input } = question;
-        Self { prompt, input }
+impl TryFrom<pb::AnswerRequest> for AnswerRequest {
+    type Error = DecodeError;
+
+    fn try_from(question: pb::AnswerRequest) -> Result<Self, DecodeError> {
+        let pb::AnswerRequest {
+            prompt,
+            input,
+            messages,
+            schema,
+        } = question;
+        Ok(Self {
+            prompt,
+            input,
+            messages: messages.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            schema,
+        })
     }
 }
+
+impl From<ChatMessage> for pb::ChatMessage {
+    fn from(message: ChatMessage) -> Self {
+        let ChatMessage { role, text } = message;
+        let role = match role {
+            Speaker::System => pb::chat_message::Speaker::System,
+            Speaker::User => pb::chat_message::Speaker::User,
+            Speaker::Assistant => pb::chat_message::Speaker::Assistant,
+        };
+        Self {
+            role: role.into(),
+            text,
+        }
+    }
+}
+
+impl TryFrom<pb::ChatMessage> for ChatMessage {
+    type Error = DecodeError;
+
+    fn try_from(message: pb::ChatMessage) -> Result<Self, DecodeError> {
+        use pb::chat_message::Speaker as Wire;
+        let pb::ChatMessage { role, text } = message;
+        let role = match known(role, "ChatMessage", "role")? {
+            Wire::Unspecified => return unspecified("ChatMessage", "role"),
+            Wire::System => Speaker::System,
+            Wire::User => Speaker::User,
+            Wire::Assistant => Speaker::Assistant,
+        };
+        Ok(Self { role, text })
+    }
+}
+
+impl pb::Ask {
+    /// Bytes by which budget is reserved for the ask, and which its request must not exceed (with what the role states beside them):
+    /// its own size, and what it makes the request grow. A schema is sent with words around it or in a stricter dialect, and once more
+    /// with a format repair; columns become the properties of one.
+    pub fn reserved_bytes(&self) -> usize {
+        use pb::ask::Ask as Wire;
+        let more = match &self.ask {
+            Some(Wire::Answer(question)) if !question.schema.is_empty() => 4 * question.schema.len() + SCHEMA_BYTES,
+            Some(Wire::Synthesize(brief)) => brief.columns.iter().map(|name| 8 * name.len() + COLUMN_BYTES).sum(),
+            _ => 0,
+        };
+        prost::Message::encoded_len(self) + more
+    }
+}
+
+/// Words around a schema, and its name.
+const SCHEMA_BYTES: usize = 512;
+
+/// What a column adds to a schema and its second mention beyond its name.
+const COLUMN_BYTES: usize = 256;
 
 impl From<GenerateRequest> for pb::GenerateRequest {
     fn from(brief: GenerateRequest) -> Self {
@@ -72,6 +146,7 @@ impl From<GenerateRequest> for pb::GenerateRequest {
             weaknesses,
             passage,
             refused,
+            columns,
         } = brief;
         let shown = shown.into_iter().map(|(input, target)| pb::Example {
             id: String::new(),
@@ -91,6 +166,7 @@ impl From<GenerateRequest> for pb::GenerateRequest {
             weaknesses,
             passage,
             refused,
+            columns,
         }
     }
 }
@@ -111,6 +187,7 @@ impl TryFrom<pb::GenerateRequest> for GenerateRequest {
             weaknesses,
             passage,
             refused,
+            columns,
         } = brief;
         let shown = shown.into_iter().map(|example| {
             let pb::Example {
@@ -133,6 +210,7 @@ impl TryFrom<pb::GenerateRequest> for GenerateRequest {
             weaknesses,
             passage,
             refused,
+            columns,
         })
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     error::{DecodeError, EncodeError, each, required},
     pb,
 };
-use sipdo_domain::{Task, task::TaskGates};
+use sipdo_domain::{PromptForm, Task, task::TaskGates};
 
 impl TryFrom<Task> for pb::Task {
     type Error = EncodeError;
@@ -21,7 +21,16 @@ impl TryFrom<Task> for pb::Task {
             corpus,
             seed,
             accept,
+            form,
         } = task;
+        let form_json = match form.is_plain() {
+            true => String::new(),
+            false => serde_json::to_string(&form).map_err(|source| EncodeError {
+                message: "Task",
+                field: "form_json",
+                source,
+            })?,
+        };
         let accept_json = accept.map_or_else(|| Ok(String::new()), |accept| serde_json::to_string(&accept));
         let accept_json = accept_json.map_err(|source| EncodeError {
             message: "Task",
@@ -44,6 +53,7 @@ impl TryFrom<Task> for pb::Task {
             corpus,
             seed,
             accept_json,
+            form_json,
         })
     }
 }
@@ -63,7 +73,16 @@ impl TryFrom<pb::Task> for Task {
             corpus,
             seed,
             accept_json,
+            form_json,
         } = task;
+        let form = match form_json.as_str() {
+            "" => PromptForm::default(),
+            json => serde_json::from_str(json).map_err(|source| DecodeError::Json {
+                message: "Task",
+                field: "form_json",
+                source,
+            })?,
+        };
         let accept = match accept_json.as_str() {
             "" => None,
             json => Some(serde_json::from_str(json).map_err(|source| DecodeError::Json {
@@ -88,6 +107,7 @@ impl TryFrom<pb::Task> for Task {
             corpus,
             seed,
             accept,
+            form,
         })
     }
 }

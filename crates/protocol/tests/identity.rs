@@ -21,6 +21,7 @@ fn asks() -> Vec<Ask> {
         Ask::Answer(AnswerRequest {
             prompt: "Answer.".into(),
             input: "I have a cat.".into(),
+            ..AnswerRequest::default()
         }),
         Ask::Synthesize(GenerateRequest {
             task: brief(),
@@ -38,6 +39,7 @@ fn asks() -> Vec<Ask> {
             weaknesses: vec!["forgets plurals".into()],
             passage: Some("Cats are animals.".into()),
             refused: vec!["too short".into()],
+            columns: vec![],
         }),
         Ask::Solve(SolveRequest {
             task: brief(),
@@ -121,6 +123,7 @@ fn run_ask_and_sample_each_tell_jobs_apart() {
         Ask::Answer(AnswerRequest {
             prompt: prompt.into(),
             input: input.into(),
+            ..AnswerRequest::default()
         })
     };
     assert_ne!(id("r", &question("a", "bc"), 0), id("r", &question("ab", "c"), 0));

@@ -5,7 +5,10 @@ mod kit;
 
 use proptest::{collection::vec, option, prelude::*};
 use prost::Message;
-use sipdo_domain::{Accept, Amount, Ask, Budget, Outcome, Provenance, Reply, Role, RunEvent, Task, task::TaskGates};
+use sipdo_domain::{
+    Accept, Amount, AnswerRequest, Ask, Budget, Outcome, PromptForm, PromptMessage, Provenance, Reply, Role, RunEvent, Speaker,
+    Task, task::TaskGates,
+};
 use sipdo_protocol::{DecodeError, JobOutcome, job_id, pb, role};
 
 /// Encodes to bytes, decodes from them.
@@ -93,6 +96,7 @@ proptest! {
             corpus,
             seed: numbers.0,
             accept: Some(Accept { alpha: 0.01, ..Accept::default() }).filter(|_| numbers.0 % 2 == 0),
+            form: form(numbers.1),
         };
         let wire = over_the_wire(pb::Task::try_from(task.clone()).unwrap());
         prop_assert_eq!(Task::try_from(wire).unwrap(), task);
@@ -229,4 +233,39 @@ fn where_an_answer_came_from_stays_with_the_result_and_is_not_told_in_an_event()
         ..by
     };
     assert_eq!(told, Some(plain));
+}
+
+/// A plain prompt, or one with everything that a task can say of it.
+fn form(draw: u32) -> PromptForm {
+    if draw.is_multiple_of(2) {
+        return PromptForm::default();
+    }
+    PromptForm {
+        messages: vec![PromptMessage {
+            role: Speaker::User,
+            text: "Keep {{this}}".into(),
+            optimize: true,
+            kept: vec!["Keep".into()],
+        }],
+        kept: vec!["a".into()],
+        answer_schema: Some("{}".into()),
+    }
+}
+
+#[test]
+fn a_task_without_the_new_form_has_the_bytes_of_before() {
+    assert!(PromptForm::default().is_plain());
+    let plain = pb::Ask::from(Ask::Answer(AnswerRequest {
+        prompt: "p".into(),
+        input: "i".into(),
+        ..AnswerRequest::default()
+    }));
+    assert_eq!(plain.reserved_bytes(), plain.encoded_len());
+    assert_eq!(plain.encode_to_vec(), [10, 6, 10, 1, b'p', 18, 1, b'i']);
+    let with_schema = AnswerRequest {
+        schema: "{}".into(),
+        ..AnswerRequest::default()
+    };
+    let with_schema = pb::Ask::from(Ask::Answer(with_schema));
+    assert!(with_schema.reserved_bytes() > with_schema.encoded_len());
 }

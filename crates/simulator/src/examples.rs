@@ -28,6 +28,8 @@ struct Example {
     like: &'static str,
     /// More lines of the table of strategy options.
     options: &'static str,
+    /// The prompt as messages with the columns `subject` and `body`; empty where it is one text over the column `input`.
+    messages: &'static str,
 }
 
 /// For the demo: the paper's loop, in which every repair comes from a question that the run wrote itself.
@@ -35,6 +37,25 @@ const PAPERS_LOOP: &str = "\
 # Learn from the questions that the run writes itself, as in the paper. Without this line the failed seed examples are repaired first.
 repair_seed_errors = false
 ";
+
+/// A prompt as it is in production: instructions that are optimized but for one sentence, and a user message that stays.
+const TICKET_MESSAGES: &str = r#"[[prompt.messages]]
+role = "system"
+optimize = true
+text = """
+You route support tickets.
+<keep>The queues are account, billing, returns, sales, shipping and technical.</keep>
+"""
+
+[[prompt.messages]]
+role = "user"
+text = """
+Subject: {{subject}}
+
+{{body}}
+"""
+
+"#;
 
 const EXAMPLES: &[Example] = &[
     Example {
@@ -48,6 +69,7 @@ const EXAMPLES: &[Example] = &[
         test: 120,
         like: "",
         options: PAPERS_LOOP,
+        messages: "",
     },
     Example {
         folder: "boolean-expressions",
@@ -60,6 +82,7 @@ const EXAMPLES: &[Example] = &[
         test: 120,
         like: "",
         options: "",
+        messages: "",
     },
     Example {
         folder: "navigate",
@@ -72,6 +95,7 @@ const EXAMPLES: &[Example] = &[
         test: 120,
         like: "",
         options: "",
+        messages: "",
     },
     Example {
         folder: "logical-deduction",
@@ -84,6 +108,7 @@ const EXAMPLES: &[Example] = &[
         test: 120,
         like: "\nOptions:\n(A) a\n(B) b\n(C) c\n(D) d\n(E) e",
         options: "",
+        messages: "",
     },
     Example {
         folder: "term-explanation",
@@ -96,6 +121,20 @@ const EXAMPLES: &[Example] = &[
         test: 20,
         like: "",
         options: "",
+        messages: "",
+    },
+    Example {
+        folder: "support-tickets",
+        family: "ticket_routing",
+        description: "Say which queue a support ticket belongs to.",
+        answer_format: "the name of one queue",
+        labels: &["account", "billing", "returns", "sales", "shipping", "technical"],
+        metric: "choice",
+        train: 36,
+        test: 120,
+        like: "",
+        options: "",
+        messages: TICKET_MESSAGES,
     },
 ];
 
@@ -120,18 +159,22 @@ fn task_file(example: &Example) -> String {
     } else {
         format!("labels = [{}]\n", labels.join(", "))
     };
+    let (prompt, columns) = match example.messages {
+        "" => (
+            "prompt = \"Answer the question.\"\n",
+            "input = \"{{ input }}\"\ntarget = \"{{ target }}\"\n",
+        ),
+        _ => ("", "target = \"queue\"\n"),
+    };
     format!(
         r#"[task]
 name = "{}"
 description = "{}"
-prompt = "Answer the question."
-answer_format = "{}"
+{prompt}answer_format = "{}"
 {labels}
-[data]
+{}[data]
 file = "data.jsonl"
-input = "{{{{ input }}}}"
-target = "{{{{ target }}}}"
-train = {}
+{columns}train = {}
 test = {}
 
 [metric]
@@ -148,11 +191,22 @@ seed = {SEED}
         example.folder,
         example.description,
         example.answer_format,
+        example.messages,
         example.train,
         example.test,
         example.metric,
         example.options
     )
+}
+
+/// A question as a row of data.
+fn row(example: &Example, question: &str, answer: &str) -> String {
+    let columns = question.split_once("\n\n").filter(|_| !example.messages.is_empty());
+    let row = match columns {
+        Some((subject, body)) => json!({"subject": subject, "body": body, "queue": answer}),
+        None => json!({"input": question, "target": answer}),
+    };
+    row.to_string()
 }
 
 /// Distinct questions of all levels, shuffled, each with its answer.
@@ -173,7 +227,7 @@ fn data(example: &Example, known: &Known) -> String {
         let Some(answer) = known.solve(&question).filter(|_| seen.insert(key)) else {
             continue;
         };
-        rows.push(json!({"input": question, "target": answer}).to_string());
+        rows.push(row(example, &question, &answer));
         if rows.len() == wanted {
             break;
         }
@@ -203,13 +257,17 @@ mod tests {
         for example in EXAMPLES {
             let data = data(example, families::family(example.family).unwrap());
             let rows: Vec<serde_json::Value> = data.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-            let distinct: HashSet<&str> = rows.iter().map(|row| row["input"].as_str().unwrap()).collect();
+            let (question, target) = match example.messages {
+                "" => ("input", "target"),
+                _ => ("body", "queue"),
+            };
+            let distinct: HashSet<&str> = rows.iter().map(|row| row[question].as_str().unwrap()).collect();
             assert_eq!(
                 (rows.len(), distinct.len()),
                 (example.train + example.test, example.train + example.test)
             );
             for label in example.labels {
-                let share = rows.iter().filter(|row| row["target"] == *label).count() as f64 / rows.len() as f64;
+                let share = rows.iter().filter(|row| row[target] == *label).count() as f64 / rows.len() as f64;
                 let even = 1.0 / example.labels.len() as f64;
                 assert!(
                     (0.5 * even..1.6 * even).contains(&share),

@@ -287,6 +287,21 @@ impl Sections {
     }
 }
 
+/// An input as a person reads it: of an object of columns their texts, one below the other; else the text itself.
+#[must_use]
+pub fn plain(input: &str) -> String {
+    let columns = match serde_json::from_str(input) {
+        Ok(Value::Object(columns)) => columns,
+        _ => return input.to_owned(),
+    };
+    let texts: Vec<&str> = columns.values().filter_map(Value::as_str).collect();
+    if texts.is_empty() {
+        input.to_owned()
+    } else {
+        texts.join("\n")
+    }
+}
+
 /// The names of a schema's properties.
 #[must_use]
 pub fn property_names(schema: &Value) -> Vec<&str> {
@@ -303,6 +318,7 @@ fn role_of(schema: &str, properties: &[&str]) -> Role {
         "solution" => Role::Checker,
         "verdict" => Role::Verifier,
         "grade" => Role::Judge,
+        "learner_answer" => Role::Learner,
         _ if has("input") && has("target") => Role::Generator,
         _ if has("verdict") => Role::Verifier,
         _ if has("working") && has("answer") => Role::Checker,

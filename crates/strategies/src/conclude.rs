@@ -314,14 +314,14 @@ fn zero_shot_is_better(task: &Task, last: &Marks, zero_shot: &Marks) -> Option<G
     (task.accept.as_ref()?.shown(&gain) == Shown::Better).then_some(gain)
 }
 
-/// A prompt that asks for nothing but the task, step by step (Kojima et al. 2022), with a placeholder where the seed has one.
+/// A prompt that asks for nothing but the task, step by step (Kojima et al. 2022), with placeholders where the seed has them.
 fn zero_shot(task: &Task, seed: &str) -> String {
     let mut parts = vec![task.brief.description.trim()];
-    if seed.contains(PLACEHOLDER) {
+    if task.form.messages.is_empty() && seed.contains(PLACEHOLDER) {
         parts.push(PLACEHOLDER);
     }
     parts.push("Let's think step by step. End with one line: `Answer: ` and the answer alone.");
     parts.push(task.brief.answer_format.trim());
     parts.retain(|part| !part.is_empty());
-    parts.join("\n\n")
+    task.form.bare(&parts.join("\n\n"))
 }

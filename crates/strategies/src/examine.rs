@@ -56,9 +56,9 @@ async fn examine_once(
     example: &Example,
     sample: u32,
 ) -> Result<Trial, Stop> {
-    let question = AnswerRequest {
-        prompt: prompt.to_owned(),
-        input: example.input.clone(),
+    let question = match question(task, prompt, example) {
+        Ok(question) => question,
+        Err(why) => return Ok(Trial::not_measured(NotMeasured::new(Reason::Misconfigured, why))),
     };
     let Signed { value: answer, by } = match agents.ask_for::<Answer>(Ask::Answer(question), sample).await? {
         Ok(signed) => signed,
@@ -75,9 +75,28 @@ async fn examine_once(
             Err(why) => Mark::NotMeasured(why),
         }
     } else {
-        task.metric.mark(&answer, example)
+        task.mark(&answer, example)
     };
     Ok(Trial { mark, answer, by })
+}
+
+/// What the learner is asked: the prompt with the example's input, or the task's messages with its columns filled in.
+fn question(task: &Task, prompt: &str, example: &Example) -> Result<AnswerRequest, String> {
+    let messages = task.form.messages(prompt, &example.input)?;
+    let schema = task.form.answer_schema.clone().unwrap_or_default();
+    if !messages.is_empty() {
+        return Ok(AnswerRequest {
+            messages,
+            schema,
+            ..AnswerRequest::default()
+        });
+    }
+    Ok(AnswerRequest {
+        prompt: prompt.to_owned(),
+        input: example.input.clone(),
+        schema,
+        ..AnswerRequest::default()
+    })
 }
 
 /// The verifier's word on whether an answer is right: the metric `judge`.

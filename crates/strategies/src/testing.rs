@@ -318,6 +318,7 @@ pub fn task() -> Task {
         corpus: Vec::new(),
         seed: 11,
         accept: None,
+        form: sipdo_domain::PromptForm::default(),
     }
 }
 

@@ -51,6 +51,7 @@ pub fn drawn(name: &str, train: usize, test: usize, draw: u64, seed: u64) -> pb:
         corpus: Vec::new(),
         seed,
         accept: None,
+        form: sipdo_domain::PromptForm::default(),
     };
     #[expect(clippy::expect_used, reason = "its metric was JSON a moment ago")]
     task.try_into().expect("a task that can be encoded")

@@ -177,7 +177,7 @@ impl RoleAgent for Plain {
     }
 
     fn plan(&self, ask: &Ask) -> Measured<Plan> {
-        let Ask::Answer(AnswerRequest { prompt, input }) = ask else {
+        let Ask::Answer(AnswerRequest { prompt, input, .. }) = ask else {
             panic!("only answers are asked: {ask:?}")
         };
         let messages = vec![Message::system(prompt), Message::user(input)];
@@ -467,6 +467,7 @@ impl Job {
             Ask::Answer(AnswerRequest {
                 prompt: "Be brief.".to_owned(),
                 input: input.to_owned(),
+                ..AnswerRequest::default()
             }),
         )
     }

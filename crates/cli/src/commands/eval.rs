@@ -91,6 +91,7 @@ pub struct EvalArgs {
 pub async fn run(global: &Global, args: &EvalArgs) -> Outcome {
     let mut file = optimize::load(&args.task)?;
     let (prompts, baseline) = prompts(args, &file.task)?;
+    check_form(&prompts, &file.task)?;
     if let Some(data) = &args.data {
         let examples = sipdo_datasets::load_examples(data, &file.mapping);
         file.task.test = examples.map_err(|error| Failure::usage(output::clean(&error.to_string())))?;
@@ -150,6 +151,21 @@ fn prompts(args: &EvalArgs, task: &Task) -> Result<(Map<String, Value>, Option<S
     }
     let both = [(name.clone(), Value::String(text)), (first.0, Value::String(first.1))];
     Ok((both.into_iter().collect(), Some(name)))
+}
+
+/// A prompt must have the task's messages, each with its placeholders: else the model would not see the example. What the task protects
+/// is not looked at: here a person chooses.
+fn check_form(prompts: &Map<String, Value>, task: &Task) -> Result<(), Failure> {
+    let mut form = task.form.clone();
+    form.kept.clear();
+    form.messages.iter_mut().for_each(|message| message.kept.clear());
+    for (name, text) in prompts {
+        form.check(text.as_str().unwrap_or_default()).map_err(|why| {
+            Failure::usage(format!("the prompt `{name}` does not fit the task: {why}"))
+                .hint("`sipdo prompt` prints a prompt in the form that the task needs")
+        })?;
+    }
+    Ok(())
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
@@ -225,6 +241,7 @@ mod tests {
             corpus: vec![],
             seed: 0,
             accept: None,
+            form: sipdo_domain::PromptForm::default(),
         }
     }
 

@@ -255,7 +255,7 @@ fn worst_case(
     pool: &Pool,
     ask: &pb::Ask,
 ) -> Option<WorstCase> {
-    let worst = roster.worst_case(pool, size(ask), models.get(&pool.to_string()))?;
+    let worst = roster.worst_case(pool, ask.reserved_bytes(), models.get(&pool.to_string()))?;
     (worst.priced || state.ledger.cap().nano_usd.is_none()).then_some(worst)
 }
 
@@ -267,9 +267,4 @@ fn reserve(state: &mut RunState, key: &str, worst: WorstCase) -> Result<WorstCas
         Err(_) if state.ledger.in_flight() == 0 => take(&mut state.ledger, worst.within(1)),
         taken => taken,
     }
-}
-
-/// Bytes of an ask.
-fn size(ask: &pb::Ask) -> usize {
-    prost::Message::encoded_len(ask)
 }

@@ -36,6 +36,7 @@ pub fn task(seed: u64) -> Task {
         corpus: Vec::new(),
         seed,
         accept: None,
+        form: sipdo_domain::PromptForm::default(),
     }
 }
 

@@ -225,6 +225,7 @@ impl Life {
         let ask = pb::Ask::from(Ask::Answer(AnswerRequest {
             prompt: "p".into(),
             input: self.asked.to_string(),
+            ..AnswerRequest::default()
         }));
         let (reply, answer) = oneshot::channel();
         self.answer = Some(answer);

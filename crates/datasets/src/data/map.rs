@@ -6,7 +6,7 @@ use super::{
 };
 use crate::error::{LoadError, shorten, suggestion};
 use minijinja::{Environment, ErrorKind, Value};
-use sipdo_domain::Example;
+use sipdo_domain::{Example, record};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -23,6 +23,8 @@ pub struct Mapping {
     pub header: bool,
     /// Column, or template, of the input.
     pub input: String,
+    /// Columns, or names of `names`, whose record is the input; empty where `input` says what it is.
+    pub columns: Vec<String>,
     /// Column, or template, of the target; none with `targets`: its first element.
     pub target: Option<String>,
     /// Expression for a list of accepted targets.
@@ -44,6 +46,7 @@ impl Default for Mapping {
             pointer: None,
             header: true,
             input: "input".into(),
+            columns: Vec::new(),
             target: None,
             targets: None,
             id: None,
@@ -172,7 +175,10 @@ impl<'a> Context<'a> {
             .id
             .as_ref()
             .map_or(Ok(String::new()), |source| self.text("id", source))?;
-        let input = self.text("input", &mapping.input)?;
+        let input = match mapping.columns.as_slice() {
+            [] => self.text("input", &mapping.input)?,
+            columns => self.record(columns, &mapping.names)?,
+        };
         let mut targets = targets.into_iter();
         let target = targets.next().unwrap_or_default();
         for (key, text) in [("input", &input), ("target", &target)] {
@@ -187,6 +193,33 @@ impl<'a> Context<'a> {
             target,
             aliases: targets.collect(),
         }))
+    }
+
+    /// The record of these columns; empty where they are all empty.
+    fn record(&self, columns: &[String], names: &BTreeMap<String, String>) -> Result<String, LoadError> {
+        let mut texts: Vec<String> = Vec::with_capacity(columns.len());
+        for name in columns {
+            texts.push(match names.get(name) {
+                Some(source) => self
+                    .expression(&format!("let.{name}"), source)?
+                    .to_string()
+                    .trim()
+                    .to_owned(),
+                None if self.row.columns.contains_key(name) => self.column("let", name)?,
+                None => {
+                    let advice = format!("{}. `[data.let]` makes a column out of others", self.suggest(name));
+                    let problem = format!("`[[prompt.messages]]` names {{{{{name}}}}}: there is no column `{name}`");
+                    return Err(self.bad(problem, advice));
+                }
+            });
+        }
+        if texts.iter().all(String::is_empty) {
+            return Ok(String::new());
+        }
+        let columns = columns.iter().zip(&texts);
+        Ok(record::write(
+            columns.map(|(name, text)| (name.as_str(), text.as_str())),
+        ))
     }
 
     /// A column's text, or a template's.

@@ -2,6 +2,8 @@
 
 mod budget;
 mod corpus;
+mod learner;
+mod messages;
 mod metric;
 mod models;
 mod place;
@@ -17,7 +19,7 @@ use place::Source;
 use regex::Regex;
 pub use schema::ModelChoice;
 use schema::{File, OneOrMore};
-use sipdo_domain::{Budget, Comparison, Metric, Pool, Task, TaskBrief, TaskGates};
+use sipdo_domain::{Budget, Comparison, Metric, Pool, PromptForm, Task, TaskBrief, TaskGates};
 use std::{
     collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
@@ -72,7 +74,7 @@ pub fn load_with(path: &Path, options: &LoadOptions) -> Result<TaskFile, LoadErr
     let file: File = toml::from_str(&source.text).map_err(|error| source.refused(&error))?;
     let mut warnings = Vec::new();
 
-    let prompt = prompt::read(&source, &file.task, &mut warnings)?;
+    let (prompt, form) = prompt_and_form(&source, &file, &mut warnings)?;
     let mut metric = metric::read(&source, &file.metric)?;
     let gates = gates(&source, &file)?;
     let budget = budget::read(&source, &file.budget)?;
@@ -94,15 +96,15 @@ pub fn load_with(path: &Path, options: &LoadOptions) -> Result<TaskFile, LoadErr
         ));
     }
 
-    let mapping = mapping(&source, &file)?;
+    let mapping = mapping(&source, &file, &form)?;
     let Sets { train, test, labels } = Sets::read(&source, &file, &mapping, options, &metric, &mut warnings)?;
     if let Comparison::Choice { options } = &mut metric.comparison
         && options.is_empty()
     {
         options.clone_from(&labels);
     }
-    check_metric(&metric, train.iter().chain(&test))?;
-    check_gates(&source, &gates, &train)?;
+    check_metric(&metric, &form, train.iter().chain(&test))?;
+    check_gates(&source, &gates, &form, &train)?;
     if budget == Budget::default() {
         warnings.push("no `[budget]`: calls, tokens, money and time are not capped".into());
     }
@@ -124,6 +126,7 @@ pub fn load_with(path: &Path, options: &LoadOptions) -> Result<TaskFile, LoadErr
         corpus,
         seed,
         accept: Some(accept),
+        form,
     };
     Ok(TaskFile {
         task,
@@ -325,9 +328,13 @@ fn check_ids<'a>(all: impl Iterator<Item = &'a SourcedExample>) -> Result<(), Lo
     Ok(())
 }
 
-fn check_metric<'a>(metric: &Metric, all: impl Iterator<Item = &'a SourcedExample>) -> Result<(), LoadError> {
+fn check_metric<'a>(
+    metric: &Metric,
+    form: &PromptForm,
+    all: impl Iterator<Item = &'a SourcedExample>,
+) -> Result<(), LoadError> {
     for sourced in all {
-        if let Err(problem) = metric.check_example(&sourced.example) {
+        if let Err(problem) = metric.check_example(&form.readable_example(&sourced.example)) {
             let advice = format!(
                 "The target is `{}`: check `[data] target` and `[metric] kind`",
                 shorten(&sourced.example.target)
@@ -361,9 +368,14 @@ fn gates(source: &Source, file: &File) -> Result<TaskGates, LoadError> {
 }
 
 /// A gate that refuses the user's own examples would refuse every synthetic one like them.
-fn check_gates(source: &Source, gates: &TaskGates, train: &[SourcedExample]) -> Result<(), LoadError> {
+fn check_gates(
+    source: &Source,
+    gates: &TaskGates,
+    form: &PromptForm,
+    train: &[SourcedExample],
+) -> Result<(), LoadError> {
     for sourced in train {
-        let example = &sourced.example;
+        let example = &form.readable_example(&sourced.example);
         for (key, pattern, text) in [
             ("input_pattern", &gates.input_pattern, &example.input),
             ("target_pattern", &gates.target_pattern, &example.target),
@@ -389,7 +401,31 @@ fn check_gates(source: &Source, gates: &TaskGates, train: &[SourcedExample]) -> 
     Ok(())
 }
 
-fn mapping(source: &Source, file: &File) -> Result<Mapping, LoadError> {
+/// The seed prompt, and what the task says of its form.
+fn prompt_and_form(
+    source: &Source,
+    file: &File,
+    warnings: &mut Vec<String>,
+) -> Result<(String, PromptForm), LoadError> {
+    let answer_schema = learner::read(source, &file.learner)?;
+    if let Some(messages) = messages::read(source, file, warnings)? {
+        let form = PromptForm {
+            messages,
+            kept: Vec::new(),
+            answer_schema,
+        };
+        return Ok((form.prompt().unwrap_or_default(), form));
+    }
+    let (prompt, kept) = prompt::read(source, &file.task, warnings)?;
+    let form = PromptForm {
+        messages: Vec::new(),
+        kept,
+        answer_schema,
+    };
+    Ok((prompt, form))
+}
+
+fn mapping(source: &Source, file: &File, form: &PromptForm) -> Result<Mapping, LoadError> {
     let data = &file.data;
     let reserved = ["row", "document", "index", "seed"];
     if let Some(name) = data.names.keys().find(|name| reserved.contains(&name.as_str())) {
@@ -404,6 +440,7 @@ fn mapping(source: &Source, file: &File) -> Result<Mapping, LoadError> {
         pointer: data.pointer.clone(),
         header: data.header.unwrap_or(true),
         input: data.input.clone().unwrap_or_else(|| "input".into()),
+        columns: form.columns(),
         target: data.target.clone(),
         targets: data.targets.clone(),
         id: data.id.clone(),

@@ -11,7 +11,8 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// An error at a key, such as `["data", "input"]`; the line is that of the nearest table that exists.
+    /// An error at a key, such as `["data", "input"]` or `["prompt", "messages", "0", "role"]`; the line is that of the nearest table
+    /// that exists.
     pub(super) fn at(&self, keys: &[&str], problem: impl Into<String>, advice: impl Into<String>) -> LoadError {
         LoadError::TaskFile {
             path: self.path.clone(),
@@ -60,12 +61,22 @@ impl Source {
         let root = DeTable::parse(&self.text).ok()?;
         let mut table = root.get_ref();
         let mut line = None;
-        for key in keys {
+        let mut keys = keys.iter();
+        while let Some(key) = keys.next() {
             let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref() == *key) else {
                 break;
             };
             line = Some(self.line_at(name.span().start));
-            match value.get_ref() {
+            let element = match value.get_ref() {
+                // In a list of tables the next key is a number, from 0.
+                DeValue::Array(list) => keys.next().and_then(|at| list.get(at.parse::<usize>().ok()?)),
+                _ => Some(value),
+            };
+            let Some(element) = element else { break };
+            if !std::ptr::eq(element, value) {
+                line = Some(self.line_at(element.span().start));
+            }
+            match element.get_ref() {
                 DeValue::Table(inner) => table = inner,
                 _ => break,
             }

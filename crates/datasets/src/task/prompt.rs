@@ -6,7 +6,7 @@ use crate::{
     error::{LoadError, shorten},
 };
 use regex::Regex;
-use sipdo_domain::prompt::PLACEHOLDER;
+use sipdo_domain::{prompt::PLACEHOLDER, template};
 
 /// Names that stand for the input in other tools' prompts.
 const USUAL: [&str; 12] = [
@@ -24,7 +24,12 @@ const USUAL: [&str; 12] = [
     "prompt",
 ];
 
-pub(super) fn read(source: &Source, table: &TaskTable, warnings: &mut Vec<String>) -> Result<String, LoadError> {
+/// The text without its marks, and the parts that they protect.
+pub(super) fn read(
+    source: &Source,
+    table: &TaskTable,
+    warnings: &mut Vec<String>,
+) -> Result<(String, Vec<String>), LoadError> {
     let (key, text) = match (&table.prompt, &table.prompt_file) {
         (Some(prompt), None) => ("prompt", prompt.clone()),
         (None, Some(file)) => ("prompt_file", text(&source.resolve(file, None))?),
@@ -36,13 +41,18 @@ pub(super) fn read(source: &Source, table: &TaskTable, warnings: &mut Vec<String
             ));
         }
         (None, None) => {
-            let advice = "Add `prompt = \"...\"`: one line such as \"Answer the question.\" is enough to start from";
+            let advice = "Add `prompt = \"...\"`: one line such as \"Answer the question.\" is enough to start from; or add \
+                          `[[prompt.messages]]`";
             return Err(source.at(&["task"], "`[task]` has no prompt", advice));
         }
     };
+    let (text, kept) = template::unmark(text.trim()).map_err(|problem| {
+        let advice = "Protected text is written <keep>..</keep>, and marks are not nested";
+        source.at(&["task", key], problem, advice)
+    })?;
     let text = text.trim().to_owned();
     check(&text, warnings).map_err(|(problem, advice)| source.at(&["task", key], problem, advice))?;
-    Ok(text)
+    Ok((text, kept))
 }
 
 /// The rules of the placeholder: at most one `{input}`, and nothing that looks like another.

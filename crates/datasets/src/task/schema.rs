@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 pub(super) struct File {
     pub task: TaskTable,
     pub data: DataTable,
+    pub prompt: Option<PromptTable>,
+    #[serde(default)]
+    pub learner: LearnerTable,
     #[serde(default)]
     pub split: SplitTable,
     pub metric: toml::Table,
@@ -62,6 +65,27 @@ pub(super) struct DataTable {
     #[serde(default)]
     pub overlap: Resolve,
     pub max_input_chars: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PromptTable {
+    pub messages: Vec<MessageTable>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MessageTable {
+    pub role: String,
+    pub text: String,
+    #[serde(default)]
+    pub optimize: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LearnerTable {
+    pub schema: Option<String>,
 }
 
 /// What to do with examples that must not stay.

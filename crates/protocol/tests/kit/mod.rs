@@ -2,10 +2,10 @@
 
 use proptest::{collection::vec, option, prelude::*};
 use sipdo_domain::{
-    Answer, AnswerRequest, Arm, Ask, CheckRequest, CheckResult, Decision, Draft, Edit, EditRequest, Ending, Example,
-    GenerateRequest, Grade, GradeRequest, JudgeRequest, Mark, Measured, NotMeasured, Outcome, PastExample, Prompt,
-    Provenance, Reason, Reply, RunEvent, Score, Shown, Solution, SolveRequest, Standing, SyntheticExample, TaskBrief,
-    Verdict, VerdictKind, Vote, Voter,
+    Answer, AnswerRequest, Arm, Ask, ChatMessage, CheckRequest, CheckResult, Decision, Draft, Edit, EditRequest,
+    Ending, Example, GenerateRequest, Grade, GradeRequest, JudgeRequest, Mark, Measured, NotMeasured, Outcome,
+    PastExample, Prompt, Provenance, Reason, Reply, RunEvent, Score, Shown, Solution, SolveRequest, Speaker, Standing,
+    SyntheticExample, TaskBrief, Verdict, VerdictKind, Vote, Voter,
     outcome::{Correction, Gain},
 };
 
@@ -240,9 +240,20 @@ fn brief() -> impl Strategy<Value = GenerateRequest> {
     let past = (any::<u32>(), text(), text()).prop_map(|(level, input, target)| PastExample { level, input, target });
     let head = (brief_of_task(), vec((text(), text()), 0..3), vec(past, 0..3));
     let level = any::<(u32, u32, bool)>();
-    let tail = (option::of(text()), text(), texts(), option::of(text()), texts());
+    let tail = (
+        option::of(text()),
+        text(),
+        texts(),
+        option::of(text()),
+        texts(),
+        texts(),
+    );
     (head, level, tail).prop_map(
-        |((task, shown, past), (level, max_level, extreme), (target, prompt, weaknesses, passage, refused))| {
+        |(
+            (task, shown, past),
+            (level, max_level, extreme),
+            (target, prompt, weaknesses, passage, refused, columns),
+        )| {
             GenerateRequest {
                 task,
                 shown,
@@ -255,14 +266,27 @@ fn brief() -> impl Strategy<Value = GenerateRequest> {
                 weaknesses,
                 passage,
                 refused,
+                columns,
             }
         },
     )
 }
 
+fn message() -> impl Strategy<Value = ChatMessage> {
+    let role = prop_oneof![Just(Speaker::System), Just(Speaker::User), Just(Speaker::Assistant)];
+    (role, text()).prop_map(|(role, text)| ChatMessage { role, text })
+}
+
 pub fn ask() -> impl Strategy<Value = Ask> {
     prop_oneof![
-        (text(), text()).prop_map(|(prompt, input)| Ask::Answer(AnswerRequest { prompt, input })),
+        (text(), text(), vec(message(), 0..3), text()).prop_map(|(prompt, input, messages, schema)| {
+            Ask::Answer(AnswerRequest {
+                prompt,
+                input,
+                messages,
+                schema,
+            })
+        }),
         brief().prop_map(Ask::Synthesize),
         (brief_of_task(), text(), text()).prop_map(|(task, input, pool)| Ask::Solve(SolveRequest {
             task,

@@ -11,10 +11,12 @@ mod object_counting;
 mod options;
 pub(crate) mod teaching;
 mod term_explanation;
+mod ticket_routing;
 mod tracking_shuffled_objects;
 mod web_of_lies;
 mod word_sorting;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -39,6 +41,11 @@ pub trait Family: Send + Sync {
     /// The answer of a solver with just these skills; every skill it lacks makes it err on the questions that need it.
     /// With all skills this is the exact rule. `None` when the question cannot be read.
     fn solve_with(&self, question: &str, known: SkillSet) -> Option<String>;
+
+    /// What of a question counts, whatever stands around its parts: the same question has the same essence.
+    fn essence<'a>(&self, question: &'a str) -> Cow<'a, str> {
+        Cow::Borrowed(question)
+    }
 
     /// Writes a question of this level, in the size of the question `like` where the family comes in sizes.
     fn generate(&self, rng: &mut Rng, level: Level, like: &str) -> String;
@@ -118,6 +125,8 @@ pub enum Shape {
     Number,
     /// One word out of a few: `Yes`, `False`.
     Word,
+    /// One of several labels: `billing`.
+    Label,
     /// A row of words.
     Words,
     /// A sentence or two.
@@ -170,7 +179,7 @@ pub struct Known {
 
 /// All families. Those whose questions are told by the clearest words come first.
 pub static ALL: LazyLock<Vec<Known>> = LazyLock::new(|| {
-    let families: [&'static dyn Family; 9] = [
+    let families: [&'static dyn Family; 10] = [
         &object_counting::ObjectCounting,
         &logical_deduction::LogicalDeduction,
         &tracking_shuffled_objects::TrackingShuffledObjects,
@@ -178,6 +187,7 @@ pub static ALL: LazyLock<Vec<Known>> = LazyLock::new(|| {
         &web_of_lies::WebOfLies,
         &word_sorting::WordSorting,
         &term_explanation::TermExplanation,
+        &ticket_routing::TicketRouting,
         &multistep_arithmetic::MultistepArithmetic,
         &boolean_expressions::BooleanExpressions,
     ];
@@ -243,13 +253,29 @@ impl Known {
     #[must_use]
     pub fn weak_solve(&self, question: &str, taught: SkillSet) -> Option<String> {
         let mut known = taught;
+        let essence = self.family.essence(question);
         for (index, skill) in self.skills().iter().enumerate() {
-            let roll = mix(fnv([skill.name.as_bytes(), question.as_bytes()])) % 100;
+            let roll = mix(fnv([skill.name.as_bytes(), essence.as_bytes()])) % 100;
             if roll >= u64::from(skill.slip) {
                 known = known.with(index);
             }
         }
         self.family.solve_with(question, known)
+    }
+
+    /// A label of the family other than this one; nothing where its answers are no labels.
+    #[must_use]
+    pub fn other_label(&self, right: &str) -> &'static str {
+        let labels = if self.shape() == Shape::Label {
+            ticket_routing::LABELS.as_slice()
+        } else {
+            &[]
+        };
+        labels
+            .iter()
+            .find(|label| **label != right)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Writes a question of this level, in the size of `like`.

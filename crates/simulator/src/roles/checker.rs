@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Turn, fallback, wrong_answer};
 use crate::families;
+use crate::request::plain;
 
 /// The reply: `working`, `answer`.
 pub(super) fn solution(turn: &Turn<'_>) -> Map<String, Value> {
@@ -19,7 +20,7 @@ fn solve(turn: &Turn<'_>) -> (String, String) {
     let whole = if asked.is_empty() {
         turn.request.said_by(&["user"])
     } else {
-        asked.to_owned()
+        plain(asked)
     };
     let errs = turn.draw.chance("checker error", turn.rates.checker_error);
     if let Some((known, range)) = families::find(&whole) {

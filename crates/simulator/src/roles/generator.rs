@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Turn, fallback, wrong_answer};
 use crate::draw::Rng;
 use crate::families::{self, Known, Level, SkillSet};
+use crate::request::plain;
 
 /// How many questions are drafted at most before the best of them is taken.
 const DRAFTS: usize = 80;
@@ -45,16 +46,46 @@ pub(super) fn example(turn: &Turn<'_>) -> Map<String, Value> {
             (made, "The words of the text decide.".to_owned())
         }
     };
-    [("input", input), ("target", target), ("rationale", rationale)]
+    let input = match columns(turn) {
+        Some(columns) => in_columns(&columns, &input),
+        None => json!(input),
+    };
+    [
+        ("input", input),
+        ("target", json!(target)),
+        ("rationale", json!(rationale)),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
+}
+
+/// The columns of the first example, where inputs have columns.
+fn columns(turn: &Turn<'_>) -> Option<Map<String, Value>> {
+    let shown = turn.sections.json_lines("examples");
+    shown.first()?.get("input")?.as_object().cloned()
+}
+
+/// A question in the columns of an example: paragraph by paragraph, the last column takes the rest.
+fn in_columns(like: &Map<String, Value>, question: &str) -> Value {
+    let mut parts = question
+        .splitn(like.len().max(1), "\n\n")
+        .collect::<Vec<_>>()
         .into_iter()
-        .map(|(k, v)| (k.to_owned(), json!(v)))
-        .collect()
+        .rev();
+    let mut filled: Vec<(String, Value)> = like
+        .keys()
+        .rev()
+        .map(|name| (name.clone(), json!(parts.next().unwrap_or(""))))
+        .collect();
+    filled.reverse();
+    Value::Object(filled.into_iter().collect())
 }
 
 fn pairs(turn: &Turn<'_>, title: &str) -> Vec<Pair> {
     let text = |value: &Value, key: &str| match value.get(key) {
         Some(Value::String(text)) => Some(text.clone()),
-        Some(other) => Some(other.to_string()),
+        Some(other) => Some(plain(&other.to_string())),
         None => None,
     };
     turn.sections

@@ -112,7 +112,7 @@ pub(crate) fn wrong_answer(known: &Known, question: &str, right: &str, draw: &Dr
         .weak_solve(question, SkillSet::NONE)
         .filter(|answer| answer != right);
     match (naive, known.shape()) {
-        (Some(naive), Shape::Words | Shape::Text) => naive,
+        (Some(naive), Shape::Words | Shape::Text | Shape::Label) => naive,
         (Some(naive), Shape::Number) if draw.chance(topic, 0.5) && naive.parse::<i64>().is_ok() => naive,
         (_, Shape::Number) => {
             let shift = 1 + draw.below(topic, 3) as i64;
@@ -142,6 +142,7 @@ pub(crate) fn wrong_answer(known: &Known, question: &str, right: &str, draw: &Dr
             }
             words.join(" ")
         }
+        (None, Shape::Label) => known.other_label(right).to_owned(),
         (None, Shape::Text) => "I cannot explain that.".to_owned(),
     }
 }

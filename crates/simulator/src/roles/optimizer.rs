@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{Turn, rewrite};
 use crate::families::{self, Known, SkillSet};
+use crate::request::plain;
 
 /// Sections that hold material and no advice.
 const MATERIAL: &[&str] = &[
@@ -14,6 +15,9 @@ const MATERIAL: &[&str] = &[
     "answer format",
     "labels",
     "current prompt",
+    "protected text",
+    "placeholders",
+    "fixed messages",
     "failed examples",
     "tried before",
 ];
@@ -197,7 +201,7 @@ fn failures(turn: &Turn<'_>) -> Vec<Failure> {
     all.iter()
         .filter_map(|value| {
             Some(Failure {
-                question: text(value, "question")?,
+                question: plain(&text(value, "question")?),
                 correct: text(value, "correct_answer")?,
             })
         })

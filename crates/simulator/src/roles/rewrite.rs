@@ -25,6 +25,10 @@ struct Parts {
     format: String,
     /// The line with the placeholder and what follows it.
     tail: String,
+    /// In a prompt of several messages the line above the first of them, which is the one that is taken apart.
+    header: String,
+    /// The other messages, with the lines above them.
+    messages: String,
 }
 
 /// The current prompt with these skills' rules added; a harmful refinement loses one of the earlier rules.
@@ -109,6 +113,9 @@ pub(super) fn family_of_rules(prompt: &str) -> Option<&'static Known> {
 impl Parts {
     fn read(prompt: &str) -> Self {
         let mut parts = Self::default();
+        let (header, prompt, messages) = first_message(prompt.trim());
+        header.clone_into(&mut parts.header);
+        messages.clone_into(&mut parts.messages);
         let (body, tail) = split_placeholder(prompt.trim());
         tail.trim().clone_into(&mut parts.tail);
         if !HEADINGS.iter().all(|heading| body.contains(heading)) {
@@ -169,8 +176,25 @@ impl Parts {
         if !self.tail.is_empty() {
             prompt.push(self.tail.clone());
         }
-        prompt.join("\n\n")
+        let message = prompt.join("\n\n");
+        if self.header.is_empty() {
+            return message;
+        }
+        format!("{}\n{message}\n\n{}", self.header, self.messages)
+            .trim_end()
+            .to_owned()
     }
+}
+
+/// The line above the first message, that message, and the others; no line and no others in a prompt that is one text.
+fn first_message(prompt: &str) -> (&str, &str, &str) {
+    const LINE: &str = "[[message ";
+    let Some((header, rest)) = prompt.split_once('\n').filter(|(line, _)| line.starts_with(LINE)) else {
+        return ("", prompt, "");
+    };
+    let next = rest.find(&format!("\n{LINE}")).map_or(rest.len(), |at| at + 1);
+    let (message, others) = rest.split_at_checked(next).unwrap_or((rest, ""));
+    (header, message, others)
 }
 
 /// What stands before the line with the placeholder, and that line with the rest.
@@ -193,6 +217,7 @@ fn output_format(shape: Shape) -> &'static str {
         Shape::Choice => "End with a line `Answer: (X)`, where X is the letter of the right option.",
         Shape::Number => "End with a line `Answer: N`, where N is the result.",
         Shape::Word => "End with a line `Answer: X`, where X is the word asked for.",
+        Shape::Label => "End with a line `Answer: X`, where X is one of the labels.",
         Shape::Words => "End with a line `Answer: ...` that holds the sorted list.",
         Shape::Text => "Write plain text without headings.",
     }
@@ -223,6 +248,24 @@ mod tests {
                 assert!(taught.is_empty(), "{}: {taught:?}", known.name());
             }
         }
+    }
+
+    #[test]
+    fn of_several_messages_the_first_is_rewritten_and_the_others_stay() {
+        let mut parts =
+            Parts::read("[[message 1: system]]\nRoute tickets.\n\n[[message 2: user]]\n{{subject}}\n{{body}}");
+        assert_eq!(parts.requirements, "Route tickets.");
+        parts.rules.push("The body decides.".into());
+        let written = parts.write(0);
+        assert!(
+            written.starts_with("[[message 1: system]]\n## Task requirements\nRoute tickets."),
+            "{written}"
+        );
+        assert!(
+            written.ends_with("\n\n[[message 2: user]]\n{{subject}}\n{{body}}"),
+            "{written}"
+        );
+        assert_eq!(Parts::read(&written).rules, ["The body decides."]);
     }
 
     #[test]

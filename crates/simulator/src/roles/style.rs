@@ -1,6 +1,6 @@
 //! How the learner words its answers: as variously as real models do, unless the prompt asks for a form.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Turn, fill};
 use crate::families::Shape;
@@ -47,7 +47,18 @@ pub(super) fn plain(answer: &str, turn: &Turn<'_>) -> String {
 }
 
 fn as_json(answer: &str, turn: &Turn<'_>) -> String {
-    let said = json!({"answer": answer});
+    let mut said = json!({"answer": answer});
+    if let Form::Json(schema) = &turn.form {
+        // A schema of the task's own may have another name for the answer: the property that can hold it.
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let holds = |schema: &Value| {
+            let options = schema.get("enum").and_then(Value::as_array);
+            options.is_some_and(|options| options.iter().any(|option| option == answer))
+        };
+        for (name, _) in properties.into_iter().flatten().filter(|(_, schema)| holds(schema)) {
+            said[name.as_str()] = json!(answer);
+        }
+    }
     match &turn.form {
         Form::Json(schema) => fill(schema, &said, "", turn).to_string(),
         _ => said.to_string(),
@@ -67,6 +78,7 @@ fn thought(shape: Shape) -> &'static str {
     match shape {
         Shape::Choice => "I went through the statements in their order.\n",
         Shape::Number => "I worked through the parts one after the other.\n",
+        Shape::Label => "I read the message to its end.\n",
         Shape::Word => "I followed the parts of the question in their order.\n",
         Shape::Words => "I put the words in their order.\n",
         Shape::Text => "",

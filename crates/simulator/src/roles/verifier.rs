@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Turn, checker, wrong_answer};
 use crate::answers;
 use crate::families::{self, Shape};
+use crate::request::plain;
 
 /// The reply: `verdict`, `answer`, `reasons`.
 pub(super) fn verdict(turn: &Turn<'_>) -> Map<String, Value> {
@@ -17,7 +18,8 @@ pub(super) fn verdict(turn: &Turn<'_>) -> Map<String, Value> {
 }
 
 fn judge(turn: &Turn<'_>) -> (&'static str, String, String) {
-    let question = turn.sections.get("question");
+    let question = plain(turn.sections.get("question"));
+    let question = question.as_str();
     let claim = turn.sections.get("claimed answer");
     let errs = turn.draw.chance("verifier error", turn.rates.verifier_error);
     let Some((known, range)) = families::find(question) else {

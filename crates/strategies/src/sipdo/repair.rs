@@ -236,6 +236,7 @@ impl<A: Agents> Run<'_, A> {
             tried: &tried,
             inputs: &inputs,
             max_chars: self.options.max_prompt_chars as usize,
+            form: &self.task.form,
         };
         guards.check(text)
     }

@@ -158,6 +158,7 @@ impl<A: Agents> Run<'_, A> {
                 .nth(turn % self.task.corpus.len().max(1))
                 .cloned(),
             refused: work.refused.iter().rev().take(REFUSALS).rev().cloned().collect(),
+            columns: self.task.form.columns(),
         }
     }
 

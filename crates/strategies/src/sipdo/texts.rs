@@ -3,7 +3,7 @@
 use crate::Stop;
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde::Serialize;
-use sipdo_domain::{EditRequest, Task, fence, prompt::PLACEHOLDER};
+use sipdo_domain::{EditRequest, Task, fence, form, prompt::PLACEHOLDER};
 
 /// Longest analysis and recommendation, in characters.
 const MAX_ADVICE_CHARS: u32 = 6000;
@@ -120,7 +120,10 @@ pub fn request(
         step.template(),
         context! {
             notice => fence::NOTICE,
-            placeholder => prompt.contains(PLACEHOLDER).then_some(PLACEHOLDER),
+            placeholder => (task.form.messages.is_empty() && prompt.contains(PLACEHOLDER)).then_some(PLACEHOLDER),
+            columns => !task.form.messages.is_empty(),
+            headers => task.form.headers(),
+            protected => task.form.protects(),
             max_chars => max_prompt_chars,
         },
     )?;
@@ -151,10 +154,21 @@ fn sections(task: &Task, prompt: &str, material: &Material<'_>) -> String {
     if !task.brief.labels.is_empty() {
         format = format!("{format}\nOne of: {}", task.brief.labels.join(", "));
     }
+    let notes = task.form.notes();
+    let note = |title: &'static str| {
+        let text = notes
+            .iter()
+            .find(|(known, _)| *known == title)
+            .map(|(_, text)| text.clone());
+        (title, text.unwrap_or_default())
+    };
     let sections = [
         ("Task", task.brief.description.clone()),
         ("Answer format", format),
         ("Current prompt", prompt.to_owned()),
+        note(form::PROTECTED),
+        note(form::PLACEHOLDERS),
+        note(form::FIXED),
         ("Failed examples", json_lines(material.failures)),
         ("Error analysis", material.analysis.to_owned()),
         ("Recommendation", material.recommendation.to_owned()),

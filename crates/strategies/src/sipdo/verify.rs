@@ -100,9 +100,8 @@ impl<A: Agents> Run<'_, A> {
         let judged = self.ask_firmly::<Verdict>(case, 2 * review).await?;
         Ok(vote(Voter::Verifier, judged, |opinion| {
             let answer = opinion.answer.trim();
-            let contradicts = !answer.is_empty()
-                && !self.task.metric.needs_judge()
-                && !self.task.metric.agree(answer, &example.target, &example.input);
+            let contradicts =
+                !answer.is_empty() && !self.task.metric.needs_judge() && !self.task.agree(answer, example);
             let verdict = match opinion.verdict {
                 VerdictKind::Valid => "valid",
                 VerdictKind::WrongLabel => "wrong label",
@@ -124,7 +123,7 @@ impl<A: Agents> Run<'_, A> {
             let graded = grade(self.agents, self.task, example, answer, sample).await?;
             Ok(graded.map(|signed| signed.value))
         } else {
-            Ok(Ok(self.task.metric.agree(answer, &example.target, &example.input)))
+            Ok(Ok(self.task.agree(answer, example)))
         }
     }
 
