@@ -92,6 +92,9 @@ pub struct Arm {
     pub wrong: u32,
     /// Not answered.
     pub not_measured: u32,
+    /// Mean credit of the measured answers, in 0..=1, where the metric gives one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credit: Option<f64>,
 }
 
 /// A paired difference in accuracy.
@@ -262,6 +265,7 @@ impl Arm {
             right: score.right,
             wrong: score.wrong,
             not_measured: score.not_measured,
+            credit: arm.credit,
         }
     }
 }

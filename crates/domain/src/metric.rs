@@ -8,6 +8,7 @@
 mod choice;
 mod extract;
 mod number;
+mod partial;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -18,7 +19,7 @@ use crate::{
 };
 use choice::Options;
 pub use extract::Extraction;
-use extract::{Span, json, one_answer};
+use extract::{Span, found_json, json, one_answer};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -71,7 +72,14 @@ pub enum Comparison {
         pattern: Option<String>,
     },
     /// The same JSON value: order of keys and form of numbers aside.
-    Json,
+    Json {
+        /// Whether an answer also has a credit in 0..=1: the share of its fields that are right.
+        #[serde(default, skip_serializing_if = "is_false")]
+        partial: bool,
+        /// The credit from which on an answer is right, in 0..=1, above 0. Needs `partial`.
+        #[serde(default = "whole", skip_serializing_if = "is_whole")]
+        right_from: f64,
+    },
     /// The target's words stand in the answer, one after the other.
     Contains,
     /// A model decides, in the role of the verifier.
@@ -125,7 +133,7 @@ impl Metric {
             Comparison::Numeric { .. } => "numeric",
             Comparison::TokenF1 { .. } => "token_f1",
             Comparison::Regex { .. } => "regex",
-            Comparison::Json => "json",
+            Comparison::Json { .. } => "json",
             Comparison::Contains => "contains",
             Comparison::Judge { .. } => "judge",
         }
@@ -155,6 +163,16 @@ impl Metric {
         )
     }
 
+    /// The credit of a model's answer in 0..=1, the best over all targets; none where the metric gives none. An answer in which nothing
+    /// can be found has no credit at all: 0.
+    pub fn credit(&self, answer: &str, example: &Example) -> Option<f64> {
+        if !matches!(self.comparison, Comparison::Json { partial: true, .. }) {
+            return None;
+        }
+        let of = |target: &str| json_credit(&self.span(answer)?, answer, target);
+        Some(example.targets().filter_map(of).fold(0.0, f64::max))
+    }
+
     /// Whether two answers to one input mean the same, whatever their form: the claims and solutions of voters. Symmetric, and
     /// more lenient than [`Metric::mark`] about form (one of the two may be a whole sentence). For `judge` and free text it can
     /// only compare words; a caller that needs more asks the verifier.
@@ -180,7 +198,7 @@ impl Metric {
                 (None, None) => same_words(&left.text, &right.text),
                 _ => false,
             },
-            Comparison::Json => match (json(a), json(b)) {
+            Comparison::Json { .. } => match (json(a), json(b)) {
                 (Some(left), Some(right)) => same_json(&left, &right),
                 (None, None) => same_words(a, b),
                 _ => false,
@@ -236,7 +254,7 @@ impl Metric {
             Comparison::Numeric { .. } => number::target(target).map(drop).map_err(|why| {
                 format!("the metric `numeric` cannot mark this target: {why}. Cut the number out in `[data] target`, or use another metric")
             }),
-            Comparison::Json => serde_json::from_str::<Value>(target).map(drop).map_err(|error| {
+            Comparison::Json { .. } => serde_json::from_str::<Value>(target).map(drop).map_err(|error| {
                 format!("the metric `json` cannot mark this target: it is not JSON ({error})")
             }),
             Comparison::Regex { pattern: None } => Regex::new(target).map(drop).map_err(|error| {
@@ -286,6 +304,16 @@ impl Metric {
                 in_range("relative", *relative, 1.0)
             }
             Comparison::TokenF1 { threshold } => in_range("threshold", *threshold, 1.0),
+            Comparison::Json { partial, right_from } => {
+                in_range("right_from", *right_from, 1.0)?;
+                if *right_from <= 0.0 {
+                    Err("`right_from` is 0: every answer would be right".into())
+                } else if !partial && !is_whole(right_from) {
+                    Err("`right_from` needs `partial = true`".into())
+                } else {
+                    Ok(())
+                }
+            }
             Comparison::Regex { pattern: Some(source) } if !source.contains("{target}") => {
                 Err("`pattern` must hold `{target}`, or every target would be marked alike".into())
             }
@@ -353,14 +381,12 @@ impl Metric {
                 );
                 Regex::new(&source).is_ok_and(|regex| regex.is_match(&span.text))
             }
-            Comparison::Json => {
-                let found = if span.stated {
-                    json(&span.text).or_else(|| json(answer))
-                } else {
-                    json(answer)
-                };
-                found.is_some_and(|found| serde_json::from_str(target).is_ok_and(|wanted| same_json(&found, &wanted)))
-            }
+            Comparison::Json {
+                partial: true,
+                right_from,
+            } => json_credit(span, answer, target).is_some_and(|credit| credit + SLACK >= *right_from),
+            Comparison::Json { .. } => found_json(span, answer)
+                .is_some_and(|found| serde_json::from_str(target).is_ok_and(|wanted| same_json(&found, &wanted))),
             Comparison::Contains => text::contains_words(&span.text, target),
             Comparison::Judge { .. } => false,
         }
@@ -379,6 +405,27 @@ impl Metric {
 
 fn is_auto(extract: &Extraction) -> bool {
     *extract == Extraction::Auto
+}
+
+/// What a share of fields may lose in binary.
+const SLACK: f64 = 1e-9;
+
+/// The credit of the JSON in an answer against one target; none without JSON.
+fn json_credit(span: &Span, answer: &str, target: &str) -> Option<f64> {
+    let (found, wanted) = (found_json(span, answer)?, serde_json::from_str(target).ok()?);
+    Some(partial::credit(&found, &wanted, same_json))
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn whole() -> f64 {
+    1.0
+}
+
+fn is_whole(value: &f64) -> bool {
+    (*value - 1.0).abs() < f64::EPSILON
 }
 
 fn half() -> f64 {

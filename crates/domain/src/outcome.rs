@@ -78,6 +78,9 @@ pub struct Arm {
     pub score: Score,
     /// 95 % Wilson interval of the accuracy; none where nothing was measured.
     pub interval: Option<(f64, f64)>,
+    /// Mean credit of the measured answers, in 0..=1; none where the metric gives none, or nothing was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credit: Option<f64>,
 }
 
 /// What a comparison shows.

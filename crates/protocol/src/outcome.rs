@@ -121,11 +121,17 @@ impl From<pb::Interval> for (f64, f64) {
 
 impl From<Arm> for pb::Arm {
     fn from(arm: Arm) -> Self {
-        let Arm { name, score, interval } = arm;
+        let Arm {
+            name,
+            score,
+            interval,
+            credit,
+        } = arm;
         Self {
             name,
             score: Some(score.into()),
             interval: interval.map(Into::into),
+            credit,
         }
     }
 }
@@ -134,11 +140,17 @@ impl TryFrom<pb::Arm> for Arm {
     type Error = DecodeError;
 
     fn try_from(arm: pb::Arm) -> Result<Self, DecodeError> {
-        let pb::Arm { name, score, interval } = arm;
+        let pb::Arm {
+            name,
+            score,
+            interval,
+            credit,
+        } = arm;
         Ok(Self {
             name,
             score: required(score, "Arm", "score")?.into(),
             interval: interval.map(Into::into),
+            credit,
         })
     }
 }

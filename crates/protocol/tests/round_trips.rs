@@ -6,8 +6,8 @@ mod kit;
 use proptest::{collection::vec, option, prelude::*};
 use prost::Message;
 use sipdo_domain::{
-    Accept, Amount, AnswerRequest, Ask, Budget, Outcome, PromptForm, PromptMessage, Provenance, Reply, Role, RunEvent, Speaker,
-    Task, task::TaskGates,
+    Accept, Amount, AnswerRequest, Ask, Budget, Outcome, PromptForm, PromptMessage, Provenance, Reply, Role, RunEvent,
+    Speaker, Task, task::TaskGates,
 };
 use sipdo_protocol::{DecodeError, JobOutcome, job_id, pb, role};
 

@@ -124,6 +124,7 @@ fn judge(task: &Task, found: u32, gain: Option<Gain>) -> Judged {
 pub(crate) struct Tested {
     pub mark: Mark,
     pub by: Box<[By]>,
+    pub credit: Option<f64>,
 }
 
 /// How one prompt did on the test examples, in their order, or what kept one from being asked.
@@ -218,9 +219,10 @@ impl<A: Agents> HeldOut<'_, A> {
     async fn try_example(&self, prompt: &str, example: &Example, sample: u32) -> Result<Result<Tested, Stop>, Stop> {
         match examine(self.agents, self.task, prompt, example, sample).await {
             Err(Stop::Halted(why)) => Err(Stop::Halted(why)),
-            tried => Ok(tried.map(|Trial { mark, by, .. }| Tested {
+            tried => Ok(tried.map(|Trial { mark, by, credit, .. }| Tested {
                 mark,
                 by: self.sources.by(by),
+                credit,
             })),
         }
     }
@@ -246,6 +248,7 @@ pub(crate) async fn report(
         name: name.to_owned(),
         score,
         interval: stats::wilson(score.right, score.measured()),
+        credit: mean_credit(marks),
     };
     outcome.arms.push(arm.clone());
     agents.emit(RunEvent::ArmMeasured { arm }).await
@@ -254,6 +257,12 @@ pub(crate) async fn report(
 pub(crate) async fn warn(agents: &impl Agents, outcome: &mut Outcome, text: &str) -> Result<(), Stop> {
     outcome.warnings.push(text.to_owned());
     agents.emit(RunEvent::Warning { text: text.to_owned() }).await
+}
+
+/// Mean credit of what was measured; none where nothing has one.
+fn mean_credit(marks: &Marks) -> Option<f64> {
+    let credits: Vec<f64> = marks.iter().flatten().filter_map(|tested| tested.credit).collect();
+    (!credits.is_empty()).then(|| credits.iter().sum::<f64>() / credits.len() as f64)
 }
 
 /// The paired difference over what both arms measured with the same revision of the model; none where they share nothing.

@@ -7,7 +7,7 @@ use sipdo_domain::{
 };
 
 /// How a prompt did on an example.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Trial {
     /// Right, wrong or not measured.
     pub mark: Mark,
@@ -15,6 +15,8 @@ pub struct Trial {
     pub answer: String,
     /// Who answered, and who graded where the metric is a judge; empty where nobody did.
     pub by: Vec<(Role, Provenance)>,
+    /// What of the answer is right, in 0..=1; none where the metric does not say, or nothing was measured.
+    pub credit: Option<f64>,
 }
 
 impl Trial {
@@ -23,6 +25,7 @@ impl Trial {
             mark: Mark::NotMeasured(why),
             answer: String::new(),
             by: Vec::new(),
+            credit: None,
         }
     }
 }
@@ -77,7 +80,13 @@ async fn examine_once(
     } else {
         task.mark(&answer, example)
     };
-    Ok(Trial { mark, answer, by })
+    let credit = task.metric.credit(&answer, example);
+    Ok(Trial {
+        mark,
+        answer,
+        by,
+        credit,
+    })
 }
 
 /// What the learner is asked: the prompt with the example's input, or the task's messages with its columns filled in.

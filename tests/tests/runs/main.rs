@@ -6,6 +6,7 @@ mod cli;
 mod closed_output;
 mod collector;
 mod hedging;
+mod messages;
 mod metrics;
 mod models;
 mod offline_control;

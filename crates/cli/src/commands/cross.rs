@@ -165,6 +165,7 @@ mod tests {
                 not_measured: 5,
             }),
             interval: None,
+            credit: None,
         };
         let run = pb::Run {
             outcome: Some(pb::Outcome {
@@ -193,6 +194,7 @@ mod tests {
                 not_measured: 0,
             }),
             interval: Some(pb::Interval { low: 0.25, high: 0.75 }),
+            credit: None,
         };
         let run = |arms: Vec<pb::Arm>| pb::Run {
             outcome: Some(pb::Outcome {

@@ -128,11 +128,24 @@ impl Report {
             table.row(arm.cells());
         }
         let mut text = table.render(output::stdout_color());
+        if let Some(credits) = self.credits() {
+            let _ = writeln!(text, "{credits}");
+        }
         if let Some(gain) = &self.gain {
             let _ = writeln!(text, "{}", gain.words());
         }
         text.push('\n');
         text
+    }
+
+    /// The mean credit of each arm, where the metric gives one.
+    fn credits(&self) -> Option<String> {
+        let credits = self.arms.iter().filter_map(|arm| {
+            let credit = arm.credit?;
+            Some(format!("{} {credit:.3}", prompt_name(&arm.name)))
+        });
+        let credits: Vec<String> = credits.collect();
+        (!credits.is_empty()).then(|| format!("mean credit of an answer, 0 to 1: {}", credits.join(", ")))
     }
 
     fn facts(&self) -> Vec<(String, String)> {
@@ -220,6 +233,9 @@ impl Report {
             page.push_str("| held-out test | accuracy | 95 % interval | right | wrong | not measured |\n|---|--:|--:|--:|--:|--:|\n");
             for arm in &self.arms {
                 let _ = writeln!(page, "| {} |", arm.cells().join(" | "));
+            }
+            if let Some(credits) = self.credits() {
+                let _ = writeln!(page, "\n{credits}");
             }
             if let Some(gain) = &self.gain {
                 let _ = writeln!(page, "\n{}", gain.words());

@@ -77,6 +77,7 @@ static ASKS: LazyLock<Vec<(String, pb::Ask)>> = LazyLock::new(|| {
         let ask = pb::Ask::from(Ask::Answer(AnswerRequest {
             prompt: "p".into(),
             input: number.to_string(),
+            ..AnswerRequest::default()
         }));
         (job_id("r", &ask, 0), ask)
     };

@@ -12,7 +12,7 @@ const KINDS: [(&str, &[&str]); 9] = [
     ("numeric", &["absolute", "relative"]),
     ("token_f1", &["threshold"]),
     ("regex", &["pattern"]),
-    ("json", &[]),
+    ("json", &["partial", "right_from"]),
     ("contains", &[]),
     ("judge", &["criteria"]),
 ];

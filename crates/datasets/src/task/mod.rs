@@ -2,6 +2,7 @@
 
 mod budget;
 mod corpus;
+mod form;
 mod learner;
 mod messages;
 mod metric;
@@ -53,7 +54,7 @@ pub struct TaskFile {
     pub warnings: Vec<String>,
 }
 
-/// What a caller can set for the reading.
+/// What a caller can set.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
     /// Folder to which `[data]` files are relative, instead of the task file's own.
@@ -74,7 +75,7 @@ pub fn load_with(path: &Path, options: &LoadOptions) -> Result<TaskFile, LoadErr
     let file: File = toml::from_str(&source.text).map_err(|error| source.refused(&error))?;
     let mut warnings = Vec::new();
 
-    let (prompt, form) = prompt_and_form(&source, &file, &mut warnings)?;
+    let (prompt, form) = form::read(&source, &file, &mut warnings)?;
     let mut metric = metric::read(&source, &file.metric)?;
     let gates = gates(&source, &file)?;
     let budget = budget::read(&source, &file.budget)?;
@@ -401,30 +402,6 @@ fn check_gates(
     Ok(())
 }
 
-/// The seed prompt, and what the task says of its form.
-fn prompt_and_form(
-    source: &Source,
-    file: &File,
-    warnings: &mut Vec<String>,
-) -> Result<(String, PromptForm), LoadError> {
-    let answer_schema = learner::read(source, &file.learner)?;
-    if let Some(messages) = messages::read(source, file, warnings)? {
-        let form = PromptForm {
-            messages,
-            kept: Vec::new(),
-            answer_schema,
-        };
-        return Ok((form.prompt().unwrap_or_default(), form));
-    }
-    let (prompt, kept) = prompt::read(source, &file.task, warnings)?;
-    let form = PromptForm {
-        messages: Vec::new(),
-        kept,
-        answer_schema,
-    };
-    Ok((prompt, form))
-}
-
 fn mapping(source: &Source, file: &File, form: &PromptForm) -> Result<Mapping, LoadError> {
     let data = &file.data;
     let reserved = ["row", "document", "index", "seed"];
@@ -498,8 +475,7 @@ fn name(source: &Source, given: Option<&str>) -> Result<String, LoadError> {
             Err(source.at(&["task", "name"], format!("`{name}` is not a valid task name"), advice))
         };
     }
-    let text =
-        |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned()).unwrap_or_default();
+    let text = |part: Option<&std::ffi::OsStr>| part.map_or_else(String::new, |part| part.to_string_lossy().into());
     let stem = text(source.path.file_stem());
     let folder = text(source.path.parent().and_then(Path::file_name));
     let found = if stem == "task" && !folder.is_empty() {

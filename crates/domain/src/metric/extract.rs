@@ -346,3 +346,12 @@ pub(super) fn one_answer(span: &Span) -> &str {
         .find(|line| !line.is_empty())
         .unwrap_or(text)
 }
+
+/// The JSON in an answer, preferably in its stated part.
+pub(super) fn found_json(span: &Span, answer: &str) -> Option<Value> {
+    if span.stated {
+        json(&span.text).or_else(|| json(answer))
+    } else {
+        json(answer)
+    }
+}

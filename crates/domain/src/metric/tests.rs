@@ -367,7 +367,7 @@ fn the_other_comparisons_do_what_they_say() {
     assert!(right(&contains, "It was built in Paris, in 1889.", "", "paris"));
     assert!(!right(&contains, "It was built in Parisian style.", "", "paris"));
 
-    let json: Metric = Comparison::Json.into();
+    let json: Metric = whole_json().into();
     let target = r#"{"name": "Ada", "tags": [1, 2]}"#;
     assert!(right(
         &json,
@@ -450,7 +450,7 @@ fn voters_agree_whatever_the_form() {
         (Metric::exact(), "", "a b c", "a c b", false),
         (Metric::normalized(), "", "Yes", "yes.", true),
         (Metric::normalized(), "", "Yes", "No", false),
-        (Comparison::Json.into(), "", r#"{"a":1}"#, r#"{ "a": 1.0 }"#, true),
+        (whole_json().into(), "", r#"{"a":1}"#, r#"{ "a": 1.0 }"#, true),
         (
             Comparison::Judge {
                 criteria: String::new(),
@@ -511,7 +511,7 @@ fn metrics_refuse_targets_they_cannot_mark() {
     assert!(Metric::numeric().check_target("(A)").is_err());
     assert!(Metric::numeric().check_target("2 + 2 = 4").is_err());
     assert!(Metric::numeric().check_target("$1,234").is_ok());
-    assert!(Metric::from(Comparison::Json).check_target("{").is_err());
+    assert!(Metric::from(whole_json()).check_target("{").is_err());
     assert!(
         Metric::from(Comparison::Regex { pattern: None })
             .check_target("(")
@@ -567,7 +567,7 @@ fn every_metric() -> Vec<Metric> {
         },
         Comparison::TokenF1 { threshold: 0.5 },
         Comparison::Regex { pattern: None },
-        Comparison::Json,
+        whole_json(),
         Comparison::Contains,
         Comparison::Judge {
             criteria: String::new(),
@@ -653,5 +653,12 @@ proptest! {
             prop_assert!(right(&metric, &answer, "", &target), "{:?}", answer);
             prop_assert!(metric.agree(&target, &target, ""));
         }
+    }
+}
+
+fn whole_json() -> Comparison {
+    Comparison::Json {
+        partial: false,
+        right_from: 1.0,
     }
 }

@@ -177,7 +177,13 @@ fn correction() -> impl Strategy<Value = Correction> {
 }
 
 fn arm() -> impl Strategy<Value = Arm> {
-    (text(), score(), option::of(interval())).prop_map(|(name, score, interval)| Arm { name, score, interval })
+    let credit = option::of(number());
+    (text(), score(), option::of(interval()), credit).prop_map(|(name, score, interval, credit)| Arm {
+        name,
+        score,
+        interval,
+        credit,
+    })
 }
 
 fn gain() -> impl Strategy<Value = Gain> {

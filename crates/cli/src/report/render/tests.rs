@@ -13,6 +13,7 @@ fn arm(name: &str, right: u32, wrong: u32, not_measured: u32) -> pb::Arm {
             not_measured,
         }),
         interval: Some(pb::Interval { low: 0.5, high: 0.75 }),
+        credit: None,
     }
 }
 
