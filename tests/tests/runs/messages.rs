@@ -32,7 +32,7 @@ async fn a_prompt_of_messages_is_improved_and_its_examples_keep_their_columns() 
     let done = user.sipdo("optimize task.toml --simulated --set strategy.levels=4 --json --out out")?;
     anyhow::ensure!(done.code == Some(0), "{done}");
     let report = done.json_lines()?.pop().context("no line")?["report"].take();
-    let right = |name| Ok::<_, anyhow::Error>(arm(&report, name)?["right"].as_u64().context("right")?);
+    let right = |name| arm(&report, name)?["right"].as_u64().context("right");
     assert!(right("final")? > right("seed")?, "{}", report["arms"]);
 
     let prompt = user.read("out/prompt.txt")?;
