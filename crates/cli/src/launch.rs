@@ -22,7 +22,7 @@ use crate::{
     output,
     report::Report,
     reuse::Reuse,
-    session::{Interrupts, Session, shown},
+    session::{EVAL, Interrupts, Session, shown},
     stack::{self, Plan},
     words::is_over,
 };
@@ -51,9 +51,6 @@ impl Goal {
         }
     }
 }
-
-/// The strategy of [`Goal::Eval`].
-pub const EVAL: &str = "eval";
 
 /// A run to be created, checked as far as this machine can.
 #[derive(Debug, Clone)]

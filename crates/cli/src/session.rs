@@ -1,11 +1,12 @@
 //! A coordinator to speak to, found or started: named by a flag, of the local stack, or of a stack started to read what is kept.
 
-use std::{cmp::Reverse, path::Path};
+use std::path::Path;
 
 use sipdo_protocol::pb;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
+    ask::newest,
     client::{self, Api, Bearer},
     failure::{Exit, Failure, Outcome},
     global::Global,
@@ -13,8 +14,12 @@ use crate::{
     stack::{self, Plan, Stack, layout::Layout},
 };
 
-/// Names the newest run.
+/// Names the newest run; for `prompt`, `diff` and `runs export` the newest optimization.
 pub const LATEST: &str = "latest";
+/// The strategy that only measures.
+pub const EVAL: &str = "eval";
+/// Runs looked through for an optimization, at most.
+const LOOKED_THROUGH: u32 = 2_000;
 
 /// A connected coordinator, and the stack behind it where this command started one.
 pub struct Session {
@@ -66,14 +71,34 @@ impl Global {
         Ok(vec![self.layout(false)?, self.layout(true)?])
     }
 
-    /// The folders to look for a run in, the one that keeps it first, else the one that was used last.
+    /// The folders to look for a run in: the one that keeps it first, then one with runs. Of two with runs the one with real models
+    /// comes first: `--simulated` chooses the other, and not what was used last.
     ///
     /// # Errors
     /// There is no home folder.
     pub fn layouts_for(&self, run: &str) -> Result<Vec<Layout>, Failure> {
         let mut layouts = self.layouts()?;
-        layouts.sort_by_key(|layout| (!layout.remembers(run), Reverse(layout.last_run()), !layout.has_data()));
+        let has_runs = |layout: &Layout| layout.last_run().is_some() || stack::running(layout).is_some();
+        layouts.sort_by_cached_key(|layout| (!layout.remembers(run), !has_runs(layout), !layout.has_data()));
         Ok(layouts)
+    }
+
+    /// Says whose runs these are where no flag and no run's id did: simulated scores must never be taken for real ones. A warning,
+    /// since it matters also to those who want only data.
+    fn tell_kind(&self, layout: &Layout, run: Option<&str>) -> Result<(), Failure> {
+        if self.simulated || run.is_some_and(|run| run != LATEST) {
+            return Ok(());
+        }
+        let other = self.layout(!layout.simulated)?;
+        if layout.simulated {
+            output::warning(&format!(
+                "simulated models: no run with real models is in use in {}; --simulated chooses these runs without this warning",
+                other.root.display()
+            ));
+        } else if other.last_run() > layout.last_run() {
+            output::warning("real models: the newest run has simulated models; --simulated chooses it");
+        }
+        Ok(())
     }
 
     /// A coordinator that runs: the named one, or the local stack's that keeps `run`. None where nothing runs.
@@ -96,6 +121,7 @@ impl Global {
         };
         for layout in layouts {
             if let Some(state) = stack::running(&layout) {
+                self.tell_kind(&layout, run)?;
                 return self.connect_local(&state.coordinator, layout, None).await.map(Some);
             }
             let keeps = |run: &str| layout.remembers(run) || (run == LATEST && layout.last_run().is_some());
@@ -133,14 +159,7 @@ impl Global {
             ))
             .hint("`sipdo optimize TASK.toml --simulated` starts a first run; --coordinator URL connects to a stack elsewhere"));
         };
-        if self.layouts()?.iter().filter(|layout| layout.has_data()).count() > 1 && run.is_none() {
-            let kind = if layout.simulated {
-                "simulated models"
-            } else {
-                "real models"
-            };
-            output::note(&format!("from {} ({kind})", layout.root.display()));
-        }
+        self.tell_kind(&layout, run)?;
         self.start(&Plan::reading(layout)).await
     }
 
@@ -170,11 +189,19 @@ impl Global {
     /// # Errors
     /// What reaching or the work fails with.
     pub async fn with_api(&self, run: Option<&str>, work: impl AsyncFnOnce(&mut Api) -> Outcome) -> Outcome {
+        self.with_session(run, async |session| work(&mut session.api).await).await
+    }
+
+    /// As [`Global::with_api`], for work that asks whose models these are.
+    ///
+    /// # Errors
+    /// What reaching or the work fails with.
+    pub async fn with_session(&self, run: Option<&str>, work: impl AsyncFnOnce(&mut Session) -> Outcome) -> Outcome {
         let mut interrupts = Interrupts::new()?;
         // A stack that is being started must be seen to its end, so that there is something to take down.
         let mut session = self.reach(run).await?;
         let outcome = tokio::select! {
-            outcome = work(&mut session.api) => outcome,
+            outcome = work(&mut session) => outcome,
             () = interrupts.next() => Ok(Exit::Interrupted),
         };
         session.close().await;
@@ -232,6 +259,27 @@ pub async fn run_named(api: &mut Api, name: &str) -> Result<String, Failure> {
     newest.ok_or_else(|| Failure::new(Exit::NotFound, "there is no run yet"))
 }
 
+/// The run that `name` means to those who want a prompt: itself, or with `latest` the newest optimization. An eval only measures.
+///
+/// # Errors
+/// There is no optimization; the coordinator does not answer.
+pub async fn optimization_named(api: &mut Api, name: &str) -> Result<String, Failure> {
+    if name != LATEST {
+        return Ok(name.to_owned());
+    }
+    let runs = newest(api, LOOKED_THROUGH).await?;
+    let evals = runs.len() as u64;
+    let newest = runs.into_iter().find(|run| run.strategy != EVAL);
+    newest.map(|summary| summary.run).ok_or_else(|| match evals {
+        0 => Failure::new(Exit::NotFound, "there is no run yet"),
+        evals => Failure::new(
+            Exit::NotFound,
+            format!("there is no optimization yet, only {}", output::plural(evals, "eval")),
+        )
+        .hint("`sipdo runs list` lists them: name one by its id"),
+    })
+}
+
 /// A run, whole.
 ///
 /// # Errors
@@ -256,7 +304,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_looked_for_where_it_is_kept_or_where_the_last_one_is() {
+    fn a_run_is_looked_for_where_it_is_kept_and_latest_is_real_unless_simulated_is_asked_for() {
         let dir = tempfile::tempdir().unwrap();
         let global = Global {
             data_dir: Some(dir.path().to_owned()),
@@ -272,14 +320,14 @@ mod tests {
         real.make().unwrap();
         simulated.make().unwrap();
         simulated.remember("r-sim");
-        assert_eq!(first(LATEST), Some(true));
+        assert_eq!(first(LATEST), Some(true), "a folder without runs has no latest one");
         real.remember("r-real");
         std::fs::File::options()
             .append(true)
-            .open(real.root.join("runs.txt"))
+            .open(simulated.root.join("runs.txt"))
             .and_then(|file| file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(60)))
             .unwrap();
-        assert_eq!(first(LATEST), Some(false));
+        assert_eq!(first(LATEST), Some(false), "whatever was used last");
         assert_eq!((first("r-sim"), first("r-real")), (Some(true), Some(false)));
         let only_simulated = Global {
             simulated: true,

@@ -112,7 +112,7 @@ pub async fn read(global: &Global, file: &Path) -> Outcome {
     global
         .with_api(None, async |api| {
             let run = api.read_archive(futures::stream::iter(records)).await?.into_inner();
-            show::print(&run)?;
+            show::print(&run, false)?;
             Ok(Exit::Ok)
         })
         .await

@@ -9,14 +9,14 @@ use crate::{
     failure::{Exit, Failure, Outcome},
     global::Global,
     output::{self, Color},
-    session::get_run,
+    session::{get_run, optimization_named},
 };
 
 /// Flags of `sipdo diff`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: sipdo diff latest 0 3 --unified")]
 pub struct DiffArgs {
-    /// The run, or `latest`
+    /// The run, or `latest`: the newest optimization
     run: String,
     /// The first version [default: the seed prompt, 0]
     from: Option<u32>,
@@ -37,7 +37,8 @@ pub struct DiffArgs {
 pub async fn run(global: &Global, args: &DiffArgs) -> Outcome {
     global
         .with_api(Some(&args.run), async |api| {
-            let run = get_run(api, &args.run).await?;
+            let run = optimization_named(api, &args.run).await?;
+            let run = get_run(api, &run).await?;
             let best = run.outcome.as_ref().map(|outcome| outcome.best);
             let best = best
                 .or(run.summary.as_ref().map(|summary| summary.prompt_version))

@@ -15,10 +15,11 @@ use crate::{
     caps::Caps,
     failure::{Failure, Outcome},
     global::Global,
-    launch::{EVAL, NewRun, launch},
+    launch::{NewRun, launch},
     operator::{self, StackArgs},
     output,
     reuse::Reuse,
+    session::EVAL,
 };
 
 const AFTER_HELP: &str = "\

@@ -9,14 +9,14 @@ use crate::{
     failure::{Exit, Outcome},
     global::Global,
     json, output,
-    session::run_named,
+    session::optimization_named,
 };
 
 /// Flags of `sipdo prompt`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: sipdo prompt latest > prompt.txt")]
 pub struct PromptArgs {
-    /// The run, or `latest`
+    /// The run, or `latest`: the newest optimization
     run: String,
     /// The version [default: the best]
     #[arg(long, value_name = "N")]
@@ -30,7 +30,7 @@ pub struct PromptArgs {
 pub async fn run(global: &Global, args: &PromptArgs) -> Outcome {
     global
         .with_api(Some(&args.run), async |api| {
-            let run = run_named(api, &args.run).await?;
+            let run = optimization_named(api, &args.run).await?;
             let request = pb::GetPromptRequest {
                 run,
                 version: args.version,

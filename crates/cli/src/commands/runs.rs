@@ -22,7 +22,7 @@ use crate::{
     operator::StackArgs,
     output::{self, Table},
     report::Report,
-    session::{get_run, run_named, shown},
+    session::{get_run, optimization_named, run_named, shown},
     words::{is_over, level_words, state_name, summary_gain},
 };
 
@@ -105,7 +105,7 @@ pub struct BudgetArgs {
 /// Flags of `sipdo runs export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// The run, or `latest`
+    /// The run, or `latest`: the newest optimization
     run: String,
     /// The folder [default: ./sipdo-out/RUN]
     #[arg(long, value_name = "DIR")]
@@ -293,9 +293,11 @@ async fn resume_with(session: &mut crate::session::Session, args: &ResumeArgs) -
 
 async fn export(global: &Global, args: &ExportArgs) -> Outcome {
     global
-        .with_api(Some(&args.run), async |api| {
-            let run = get_run(api, &args.run).await?;
-            let report = Report::of(&run, false);
+        .with_session(Some(&args.run), async |session| {
+            let simulated = session.simulated();
+            let run = optimization_named(&mut session.api, &args.run).await?;
+            let run = get_run(&mut session.api, &run).await?;
+            let report = Report::of(&run, simulated);
             let folder = args.out.clone().unwrap_or_else(|| launch::default_out(&report.run));
             let files = files::write_files(&run, &report, &folder)?;
             if output::json() {

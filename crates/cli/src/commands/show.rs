@@ -19,23 +19,23 @@ use crate::{
 /// The coordinator does not answer, or there is no such run.
 pub async fn run(global: &Global, name: &str) -> Outcome {
     global
-        .with_api(Some(name), async |api| {
-            let run = get_run(api, name).await?;
-            print(&run)?;
+        .with_session(Some(name), async |session| {
+            let run = get_run(&mut session.api, name).await?;
+            print(&run, session.simulated())?;
             Ok(Exit::Ok)
         })
         .await
 }
 
-/// Prints a run.
+/// Prints a run. `simulated`: this machine knows that its models were.
 ///
 /// # Errors
 /// The output is closed.
-pub fn print(run: &pb::Run) -> Result<(), Failure> {
+pub fn print(run: &pb::Run, simulated: bool) -> Result<(), Failure> {
     if output::json() {
         return output::json_line(&json::message("Run", run)?);
     }
-    let report = Report::of(run, false);
+    let report = Report::of(run, simulated);
     let models = report.model_table().map_or_else(String::new, |table| {
         format!("\n{}", table.render(output::stdout_color()))
     });
