@@ -16,14 +16,14 @@ use crate::{
     client::Api,
     failure::{Exit, Failure, Outcome},
     files,
-    follow::{End, FirstInterrupt, follow},
+    follow::{End, FirstInterrupt, control, follow},
     global::Global,
     operator::{self, StackArgs},
     output,
     report::Report,
     reuse::Reuse,
     session::{EVAL, Interrupts, Session, shown},
-    stack::{self, Plan},
+    stack::{self, Plan, kept::Kept},
     words::is_over,
 };
 
@@ -175,7 +175,16 @@ fn print_run_id(run: &str) -> Outcome {
 /// # Errors
 /// No model for a role; an endpoint that does not answer; a process that is not ready in time.
 pub async fn reach_with_agents(global: &Global, stack: &StackArgs, run: Option<&str>) -> Result<Session, Failure> {
-    let config = operator::operator_file(stack, None)?;
+    // The file that the run was begun with goes before what lies in this folder: resuming works from any.
+    let began = run.and_then(|run| {
+        let layouts = global.layouts_for(run).ok()?;
+        let layout = layouts.first().filter(|layout| !layout.simulated)?;
+        Kept::load(layout, &layout.meant(run)?).config.filter(|file| file.is_file())
+    });
+    let config = match (&stack.config, began) {
+        (None, Some(began)) => Some(began),
+        _ => operator::operator_file(stack, None)?,
+    };
     let pools = operator::pools(config.as_deref())?;
     reach(global, stack, config, &pools, &BTreeMap::new(), run).await
 }
@@ -206,32 +215,62 @@ async fn reach(
         ..global.clone()
     };
     let layout = here.layout(here.simulated)?;
-    let local = stack::running(&layout).filter(|_| here.coordinator.is_none());
-    if let Some(owner) = local.as_ref().and_then(|state| state.owner.as_ref()) {
-        return Err(Failure::unavailable(format!(
-            "the stack in {} belongs to a running command (process {}) and ends with it",
-            layout.root.display(),
-            owner.pid
-        ))
-        .hint(
-            "wait until it ends, then start one stack for both with `sipdo up`; or name another folder with --data-dir",
-        ));
+    let local = stack::running(&layout).filter(|state| here.coordinator.is_none() && state.agents);
+    if here.coordinator.is_some() || local.is_some() {
+        tell_unused(config.as_deref(), here.coordinator.as_deref(), local.as_ref());
     }
-    if (here.coordinator.is_some() || local.is_some())
+    if (here.coordinator.is_some() || local.as_ref().is_some_and(|state| state.owner.is_none()))
         && let Some(session) = here.running(run).await?
     {
-        if stack.config.is_some() {
-            output::warning("--config is ignored: the running stack has its own models");
-        }
         return Ok(session);
     }
+    // Agents that a private stack lacks have the models that its others have.
+    let config = local.map_or(config, |state| state.config);
     if !here.simulated {
         let settings = operator::check_models(config.as_deref(), pools.iter().cloned(), own)?;
         if !stack.no_probe {
             operator::require_answers(&operator::probe(&settings).await)?;
         }
     }
-    here.start(&Plan::whole(layout, config, pools, true)).await
+    let plan = Plan {
+        with_leftovers: stack.with_leftovers,
+        ..Plan::whole(layout, config, pools, true)
+    };
+    here.start(&plan).await
+}
+
+/// Names the operator's file that this command found and that the running stack does not use.
+fn tell_unused(found: Option<&Path>, coordinator: Option<&str>, local: Option<&stack::state::State>) {
+    if let Some(words) = unused(found, coordinator, local) {
+        output::warning(&words);
+    }
+}
+
+/// Why the models of the operator's file `found` are not used, in words; none where they are, or where there is no file.
+pub fn unused(
+    found: Option<&Path>,
+    coordinator: Option<&str>,
+    local: Option<&stack::state::State>,
+) -> Option<String> {
+    let found = found?;
+    match (coordinator, local) {
+        (Some(url), _) => Some(format!(
+            "the models in {} are not used: the coordinator at {url} has its own agents",
+            shown(found)
+        )),
+        (None, Some(state)) if state.config.as_deref() != Some(found) => {
+            let its = match &state.config {
+                _ if state.simulated => "simulated models".to_owned(),
+                Some(config) => format!("those of {}", shown(config)),
+                None => "those that its environment names".to_owned(),
+            };
+            Some(format!(
+                "the models in {} are not used: the running stack has {its}",
+                shown(found)
+            ))
+        }
+        _ => None,
+    }
 }
 
 /// Has agents try the run's own models, where nobody has done so on the way here, and creates the run.
@@ -291,6 +330,11 @@ async fn create_run(session: &mut Session, new_run: &NewRun) -> Result<String, F
     let run = run.summary.map(|summary| summary.run).unwrap_or_default();
     if let Some(layout) = &session.layout {
         layout.remember(&run);
+        let found = Kept {
+            config: session.stack.as_ref().and_then(|stack| stack.state.config.clone()),
+            out: new_run.out.clone().or_else(|| Some(default_out(&run))),
+        };
+        found.save(layout, &run);
     }
     Ok(run)
 }
@@ -306,22 +350,24 @@ fn refused(status: tonic::Status) -> Failure {
     }
 }
 
-/// A private stack takes up what earlier ones left unfinished: nobody should wonder who spends there.
+/// Says what earlier stacks left unfinished, and whether the stack that was started here goes on with it: nobody should wonder who
+/// spends there.
 async fn note_older_runs(session: &mut Session) {
-    if session.stack.is_none() {
+    if !session.stack.as_ref().is_some_and(stack::Stack::is_ours) {
         return;
     }
     let Ok(runs) = newest(&mut session.api, OLDER_RUNS).await else {
         return;
     };
-    for run in runs
-        .iter()
-        .filter(|run| !is_over(run.state()) && run.state() != pb::State::Paused)
-    {
-        output::note(&format!(
-            "run {} (task {}) is unfinished and continues as well; `sipdo runs cancel {}` ends it",
-            run.run, run.task, run.run
-        ));
+    let unfinished = |run: &&pb::Summary| !is_over(run.state()) && run.state() != pb::State::Paused;
+    for run in runs.iter().filter(unfinished) {
+        let (name, task) = (&run.run, output::clean_line(&run.task));
+        output::note(&match run.left {
+            true => format!("run {name} (task {task}) is left unfinished; `sipdo runs resume {name}` continues it"),
+            false => format!(
+                "run {name} (task {task}) is unfinished and continues as well; `sipdo runs cancel {name}` ends it"
+            ),
+        });
     }
 }
 
@@ -368,10 +414,13 @@ pub async fn watch_to_end(session: &mut Session, run: &str, out: Option<&Path>) 
             print_end(&ended, simulated, Some(&folder))
         }
         End::Left if private => {
-            let simulated = if simulated { " --simulated" } else { "" };
+            let what = match leave(session, run).await {
+                true => "is paused, since other commands use its stack",
+                false => "is left unfinished and its stack is stopped",
+            };
             output::note(&format!(
-                "run {run} is left unfinished and its stack is stopped; everything bought is kept.\n\
-                 `sipdo runs resume {run}{simulated}` continues it{}",
+                "run {run} {what}; everything bought is kept.\n`sipdo runs resume {run}{}` continues it{}",
+                if simulated { " --simulated" } else { "" },
                 data_dir
                     .map(|layout| format!(" (data in {})", layout.root.display()))
                     .unwrap_or_default()
@@ -383,6 +432,16 @@ pub async fn watch_to_end(session: &mut Session, run: &str, out: Option<&Path>) 
             Ok(Exit::Interrupted)
         }
     }
+}
+
+/// Leaves a run of a private stack. Where others keep the stack, its coordinator would go on with the run: there it is paused. Whether
+/// it was.
+async fn leave(session: &mut Session, run: &str) -> bool {
+    if !session.stack.as_ref().is_some_and(stack::Stack::is_shared) {
+        return false;
+    }
+    let paused = control(&mut session.api, run, pb::control::Kind::Pause, None).await;
+    paused.is_ok()
 }
 
 /// The folder for a run's results unless another is named.

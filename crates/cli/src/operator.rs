@@ -29,6 +29,9 @@ pub struct StackArgs {
     /// Do not check before the start that the endpoints answer and have the models
     #[arg(long, help_heading = "Where")]
     pub no_probe: bool,
+    /// Also go on with every run that an earlier command left unfinished, where this command starts a local stack
+    #[arg(long, help_heading = "Where")]
+    pub with_leftovers: bool,
 }
 
 /// What an operator must write, at the least.

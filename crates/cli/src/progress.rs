@@ -104,8 +104,9 @@ impl RunView {
             )),
             Kind::Controlled(controlled) => {
                 let control = controlled.control.as_ref()?;
-                // More budget takes a run up again that had met its cap.
-                self.concluding &= control.kind() != pb::control::Kind::SetBudget;
+                // More budget takes a run up again that had met its cap, and a stop may be taken back.
+                let back = matches!(control.kind(), pb::control::Kind::SetBudget | pb::control::Kind::Continue);
+                self.concluding &= !back;
                 Some(asked(control))
             }
             Kind::Concluding(_) => {

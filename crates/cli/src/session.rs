@@ -25,7 +25,7 @@ const LOOKED_THROUGH: u32 = 2_000;
 pub struct Session {
     /// The run service.
     pub api: Api,
-    /// What this command started and must take down.
+    /// The private stack that this command started or shares, and must leave or take down.
     pub stack: Option<Stack>,
     /// The local stack's folder; none for a coordinator named by its URL.
     pub layout: Option<Layout>,
@@ -39,7 +39,12 @@ impl Session {
         self.layout.as_ref().is_some_and(|layout| layout.simulated)
     }
 
-    /// Takes down what this command started.
+    /// Whether a run can make progress, as far as this machine knows.
+    pub fn has_agents(&self) -> bool {
+        self.stack.as_ref().is_none_or(Stack::has_agents)
+    }
+
+    /// Takes down what this command started, or leaves it to the others that use it.
     pub async fn close(self) {
         if let Some(stack) = self.stack {
             stack.stop().await;
@@ -122,7 +127,13 @@ impl Global {
         for layout in layouts {
             if let Some(state) = stack::running(&layout) {
                 self.tell_kind(&layout, run)?;
-                return self.connect_local(&state.coordinator, layout, None).await.map(Some);
+                let stack = Stack::join(&layout).await?;
+                if stack.is_none() && stack::running(&layout).is_none() {
+                    // It ended while we waited for the right to use it.
+                    return Ok(None);
+                }
+                let url = stack.as_ref().map_or(state.coordinator, |stack| stack.state.coordinator.clone());
+                return self.connect_local(&url, layout, stack).await.map(Some);
             }
             let keeps = |run: &str| layout.remembers(run) || (run == LATEST && layout.last_run().is_some());
             if run.is_some_and(keeps) {
@@ -134,12 +145,24 @@ impl Global {
     }
 
     async fn connect_local(&self, url: &str, layout: Layout, stack: Option<Stack>) -> Result<Session, Failure> {
-        Ok(Session {
-            api: client::connect(url, self.token()?).await?,
-            stack,
-            layout: Some(layout),
-            warned: Vec::new(),
-        })
+        let connected = match self.token() {
+            Ok(token) => client::connect(url, token).await,
+            Err(failure) => Err(failure),
+        };
+        match connected {
+            Ok(api) => Ok(Session {
+                api,
+                stack,
+                layout: Some(layout),
+                warned: Vec::new(),
+            }),
+            Err(failure) => {
+                if let Some(stack) = stack {
+                    stack.stop().await;
+                }
+                Err(failure)
+            }
+        }
     }
 
     /// A coordinator that runs, or else one started for this command over what is kept in the data folder.
@@ -170,18 +193,7 @@ impl Global {
     pub async fn start(&self, plan: &Plan) -> Result<Session, Failure> {
         let stack = Stack::start(plan).await?;
         let url = stack.state.coordinator.clone();
-        match client::connect(&url, self.token()?).await {
-            Ok(api) => Ok(Session {
-                api,
-                stack: Some(stack),
-                layout: Some(plan.layout.clone()),
-                warned: Vec::new(),
-            }),
-            Err(failure) => {
-                stack.stop().await;
-                Err(failure)
-            }
-        }
+        self.connect_local(&url, plan.layout.clone(), Some(stack)).await
     }
 
     /// Reaches a coordinator, does `work` with it, and takes down what was started for it, also when interrupted.

@@ -23,6 +23,14 @@ pub fn state_name(state: pb::State) -> &'static str {
     }
 }
 
+/// A run's state in words; `left` where nobody goes on with it before it is resumed.
+pub fn standing_name(summary: &Summary) -> &'static str {
+    match (summary.left, summary.state()) {
+        (true, pb::State::Pending | pb::State::Running) => "left",
+        (_, state) => state_name(state),
+    }
+}
+
 /// `ROLE`, or `ROLE_POOL` of a named pool.
 pub fn pool_words(role: &str, pool: &str) -> String {
     match pool {
@@ -103,6 +111,7 @@ pub fn asked(control: &pb::Control) -> String {
         control::Kind::Pause => "pause",
         control::Kind::Resume => "resume",
         control::Kind::SetBudget => "a new budget",
+        control::Kind::Continue => "take back the stop and continue",
     };
     if control.by.is_empty() {
         format!("requested: {what}")

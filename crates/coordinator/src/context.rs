@@ -1,12 +1,13 @@
 //! What every part of a coordinator's process shares.
 
-use crate::{follow::Followers, jobs::Jobs, roster::Roster, run_view::RunView, storage::Storage};
+use crate::{follow::Followers, jobs::Jobs, roster::Roster, run_state::is_end, run_view::RunView, storage::Storage};
 use prost::Message as _;
-use sipdo_bus::{AgentId, Bus};
+use sipdo_bus::{AgentId, Bus, RunId};
 use sipdo_protocol::pb;
 use std::{
+    collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -32,6 +33,10 @@ pub struct Context {
     pub window: usize,
     /// Runs that this process leads.
     pub leading: Arc<AtomicU32>,
+    /// Which runs these are, or are about to be.
+    pub led: Led,
+    /// Whether runs that an earlier process left unfinished are left until somebody asks for them.
+    pub leaves_unfinished: bool,
     /// Those of them that have jobs in flight.
     pub asking: Arc<AtomicU32>,
     /// Whether there is room for more.
@@ -44,7 +49,34 @@ pub struct Context {
     look: Arc<Notify>,
 }
 
+/// The names of some runs, shared.
+#[derive(Clone, Default)]
+pub struct Led(Arc<Mutex<BTreeSet<RunId>>>);
+
+impl Led {
+    /// Adds one.
+    pub fn add(&self, run: RunId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(run);
+    }
+
+    /// Takes one out.
+    pub fn remove(&self, run: &RunId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
+    }
+
+    /// Whether it is one of them.
+    pub fn contains(&self, run: &str) -> bool {
+        let led = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        RunId::new(run).is_ok_and(|run| led.contains(&run))
+    }
+}
+
 impl Context {
+    /// Whether a run in this state goes on only when somebody resumes it.
+    pub fn is_left(&self, summary: &pb::Summary) -> bool {
+        self.leaves_unfinished && !is_end(summary.state()) && !self.led.contains(&summary.run)
+    }
+
     /// A context whose roster is kept up by [`keep_roster`].
     pub fn new(bus: Bus, id: AgentId, window: usize) -> (Self, watch::Sender<Roster>) {
         let (sender, roster) = watch::channel(Roster::default());
@@ -55,6 +87,8 @@ impl Context {
             id,
             window,
             leading: Arc::default(),
+            led: Led::default(),
+            leaves_unfinished: false,
             asking: Arc::default(),
             storage: Storage::default(),
             roster,

@@ -66,6 +66,9 @@ pub struct Args {
     /// Jobs of one run and role that may be in flight
     #[arg(long, env = "SIPDO_WINDOW", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     window: u32,
+    /// Lead only runs that are created or resumed here; leave runs that an earlier process did not finish until they are resumed
+    #[arg(long)]
+    leave_unfinished: bool,
     /// How many bytes streams may hold, such as runs=20GB,completions=5GB,total=30GB; a stream that is not named keeps what it
     /// has. `total` is where runs are held back, whatever the streams' own limits
     #[arg(long, env = "SIPDO_NATS_MAX_BYTES", value_name = "NAME=SIZE,..")]
@@ -139,7 +142,8 @@ async fn serve(args: Args) -> Result<()> {
     bus.apply_limits().await?;
 
     let id = AgentId::new(format!("coordinator-{}", uuid::Uuid::new_v4().simple()))?;
-    let (context, roster) = Context::new(bus.clone(), id.clone(), args.window as usize);
+    let (mut context, roster) = Context::new(bus.clone(), id.clone(), args.window as usize);
+    context.leaves_unfinished = args.leave_unfinished;
     tokio::spawn(keep_roster(context.clone(), roster));
     tokio::spawn(room::watch(context.clone(), store_dir));
     let started = now_ms();

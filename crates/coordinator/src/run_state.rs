@@ -229,6 +229,13 @@ impl RunState {
                 }
             }
             Kind::Resume => self.go_on(),
+            Kind::Continue => {
+                // The strategy starts again from the top, and answers from the journal what it asked before it heard of the stop.
+                self.stopped = false;
+                self.summary.stopping = false;
+                self.concluding = false;
+                self.go_on();
+            }
             Kind::SetBudget => {
                 self.ledger
                     .set_cap(control.budget.map(Budget::from).unwrap_or_default());

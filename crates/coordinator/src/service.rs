@@ -60,9 +60,15 @@ impl Runs {
     fn shown(&self, followed: &Followed<RunView>) -> pb::Run {
         let mut run = followed.read(|view| view::run(&view.state));
         if let Some(summary) = &mut run.summary {
-            room::show_waiting(&self.context, summary);
+            self.tell_what_no_journal_says(summary);
         }
         run
+    }
+
+    /// What holds at this moment, and only as this process sees it.
+    fn tell_what_no_journal_says(&self, summary: &mut pb::Summary) {
+        room::show_waiting(&self.context, summary);
+        summary.left = self.context.is_left(summary);
     }
 
     async fn task_of(&self, created: &pb::Created) -> Result<pb::Task, Status> {
@@ -137,16 +143,25 @@ impl Runs {
             let why = format!("run {run} has ended ({})", words(summary.state()));
             return Err(precondition("RUN_ENDED", why));
         }
+        let left = self.context.is_left(&summary);
+        if control.kind() == pb::control::Kind::Continue && !left {
+            let why = format!("run {run} is led already: what it was asked stays asked");
+            return Err(precondition("RUN_LED", why));
+        }
         if control.id.is_empty() {
             control.id = uuid::Uuid::now_v7().to_string();
         }
+        // More budget alone is no wish that it goes on now.
+        let takes_up = revives || (left && control.kind() != pb::control::Kind::SetBudget);
         let message = NewMessage::encode(&control, schema::CONTROL);
         self.context
             .bus
             .control(&id, message, &control.id)
             .await
             .map_err(not_taken)?;
-        if revives {
+        if takes_up {
+            // Here, and not only where the supervisor takes it: until then another look would call it left.
+            self.context.led.add(id.clone());
             drop(self.want.send(id));
         }
         Ok(Response::new(pb::ControlRunResponse {}))
@@ -207,6 +222,7 @@ impl RunService for Runs {
             }
             Err(CreateRunError::Bus(error)) => return Err(not_taken(error)),
         }
+        self.context.led.add(run.clone());
         drop(self.want.send(run.clone()));
         Ok(Response::new(self.shown(&*self.open(&run).await?)))
     }
@@ -238,7 +254,7 @@ impl RunService for Runs {
             .into_iter()
             .filter_map(|(_, last)| pb::Entry::decode(last.payload).ok()?.summary)
             .collect();
-        runs.iter_mut().for_each(|run| room::show_waiting(&self.context, run));
+        runs.iter_mut().for_each(|run| self.tell_what_no_journal_says(run));
         runs.sort_by_key(|run| std::cmp::Reverse(position(run)));
         if !request.page_token.is_empty() {
             let after = page_position(&request.page_token)?;

@@ -1,4 +1,5 @@
-//! Which runs this process leads: it takes over runs without a leader, and runs whose coordinator has died.
+//! Which runs this process leads: it takes over runs without a leader, and runs whose coordinator has died; with
+//! `--leave-unfinished` only those that it is asked for.
 //!
 //! Being wrong about a death does no harm: the claim is an append that only one can make, and the loser stops.
 
@@ -41,6 +42,8 @@ pub struct Supervisor {
     leaders: JoinSet<anyhow::Result<LeaderExit>>,
     leading: BTreeSet<RunId>,
     tasks: HashMap<tokio::task::Id, RunId>,
+    /// Runs that somebody asked this process for. They are taken up again if their leader here fails.
+    asked: BTreeSet<RunId>,
     /// Runs that have not ended and are not led here, with the coordinator that leads them.
     others: BTreeMap<RunId, String>,
     silent: HashMap<String, Instant>,
@@ -56,6 +59,7 @@ impl Supervisor {
             leaders: JoinSet::new(),
             leading: BTreeSet::new(),
             tasks: HashMap::new(),
+            asked: BTreeSet::new(),
             others: BTreeMap::new(),
             silent: HashMap::new(),
         };
@@ -90,6 +94,8 @@ impl Supervisor {
             return;
         }
         self.others.remove(&run);
+        self.asked.insert(run.clone());
+        self.context.led.add(run.clone());
         self.context.leading.fetch_add(1, Ordering::Relaxed);
         let (context, id) = (self.context.clone(), run.clone());
         let task = self.leaders.spawn(async move { lead(&context, &id).await });
@@ -104,6 +110,7 @@ impl Supervisor {
         };
         let Some(run) = self.tasks.remove(&task) else { return };
         self.leading.remove(&run);
+        self.context.led.remove(&run);
         match exit {
             Ok(exit) => tracing::debug!(%run, ?exit, "no longer leading"),
             Err(error) => {
@@ -124,6 +131,9 @@ impl Supervisor {
         let listed = u32::try_from(runs.len()).unwrap_or(u32::MAX);
         let known = std::mem::take(&mut self.others);
         for (run, last) in runs {
+            if self.context.leaves_unfinished && !self.asked.contains(&run) {
+                continue;
+            }
             let Ok(entry) = pb::Entry::decode(last.payload) else {
                 continue;
             };

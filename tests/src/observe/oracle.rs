@@ -235,12 +235,12 @@ impl History {
         }
     }
 
-    /// The k-th telling is recorded once, and stays what it was, unless more budget takes the end back.
+    /// The k-th telling is recorded once, and stays what it was, unless more budget takes the end back, or a user a stop.
     fn check_run_events(&self, findings: &mut Findings) {
         let (mut next, mut taken_back) = (1, false);
         for (_, event) in self.events() {
             taken_back |= matches!(event, Event::Controlled(pb::Controlled { control: Some(control) })
-                if control.kind() == pb::control::Kind::SetBudget);
+                if matches!(control.kind(), pb::control::Kind::SetBudget | pb::control::Kind::Continue));
             if let Event::Told(told) = event {
                 if told.number != next && !(std::mem::take(&mut taken_back) && told.number < next) {
                     findings

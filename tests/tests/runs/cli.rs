@@ -12,7 +12,7 @@ use sipdo_tests::{
 use std::{net::SocketAddr, path::Path};
 
 /// A user with a task folder `things` of 40 questions.
-fn user() -> Result<User> {
+pub fn user() -> Result<User> {
     let user = User::new()?;
     user.write("things.csv", questions(40))?;
     user.write(
@@ -25,7 +25,7 @@ fn user() -> Result<User> {
 }
 
 /// Models, and an operator's file in the user's folder that names them by their URL.
-async fn models_by_url(user: &User, more: &[&str]) -> Result<Models> {
+pub async fn models_by_url(user: &User, more: &[&str]) -> Result<Models> {
     let models = Models::start(more).await?;
     user.write("sipdo.toml", operator_file(models.at))?;
     Ok(models)
@@ -112,6 +112,12 @@ fn from_a_csv_file_to_a_better_prompt() -> Result<()> {
     let eval = user.well("eval things/task.toml --simulated --prompt found/prompt.txt --against-seed --json")?;
     let eval = self::report(&eval)?;
     assert!(eval["gain"]["difference"].as_f64() > Some(0.5), "{eval}");
+    let still = user.well("prompt latest --quiet")?;
+    assert_eq!(still.out, best.out, "an eval has no prompt to give");
+    assert!(still.err.contains("simulated models"), "{still}");
+    assert_eq!(user.well("prompt latest --quiet --simulated")?.err, "");
+    user.well("runs export latest --out third")?;
+    assert!(user.well("diff latest")?.out.contains("-Answer the question."));
     let shown = user.well("runs show latest")?;
     assert!(
         shown.out.contains("prompt ") && !shown.out.contains("No better prompt"),
@@ -337,7 +343,7 @@ async fn one_interrupt_concludes_and_two_leave_the_run_to_be_resumed() -> Result
     user.nothing_runs()?;
     let resumed = user.well("runs resume latest --json --out resumed")?;
     let report = report(&resumed)?;
-    assert_eq!(report["state"], "stopped early");
+    assert_eq!(report["state"], "finished", "who resumes takes the stop back");
     let ledger = Ledger::read(models.at).await?;
     let lost = report["attempts_lost"].as_u64().unwrap_or_default();
     assert!(

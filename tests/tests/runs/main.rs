@@ -14,6 +14,7 @@ mod options;
 mod reuse;
 mod rollout;
 mod secrets;
+mod sharing;
 mod storage;
 mod suspects;
 mod swap;

@@ -29,7 +29,9 @@ pub async fn run(global: &Global, args: &AgentsArgs) -> Outcome {
     let Some(mut session) = global.running(None).await? else {
         return Err(Failure::unavailable("no local stack is running").hint("`sipdo up` starts one"));
     };
-    let cards = roll_call(&mut session.api, args.wait).await?;
+    let cards = roll_call(&mut session.api, args.wait).await;
+    session.close().await;
+    let cards = cards?;
     if output::json() {
         let agents: Result<Vec<_>, _> = cards.iter().map(|card| json::message("AgentStatus", card)).collect();
         output::json_line(&json!({ "agents": agents? }))?;

@@ -11,6 +11,7 @@ use sipdo_protocol::pb;
 
 use crate::{
     ask::roll_call,
+    client::Api,
     failure::{Exit, Outcome},
     global::Global,
     operator::{self, StackArgs},
@@ -293,14 +294,19 @@ async fn coordinator(findings: &mut Findings, global: &Global) {
         }
         Err(failure) => return findings.add(Grade::Bad, "coordinator", failure.to_string()),
     };
-    match roll_call(&mut session.api, 400).await {
+    ask_coordinator(findings, &mut session.api).await;
+    session.close().await;
+}
+
+async fn ask_coordinator(findings: &mut Findings, api: &mut Api) {
+    match roll_call(api, 400).await {
         Ok(cards) => {
             findings.add(Grade::Good, "coordinator", "answers");
             agents(findings, &cards);
         }
         Err(failure) => return findings.add(Grade::Bad, "coordinator", failure.to_string()),
     }
-    match session.api.get_storage(pb::GetStorageRequest {}).await {
+    match api.get_storage(pb::GetStorageRequest {}).await {
         Ok(storage) => storage_use(findings, &storage.into_inner()),
         Err(status) => findings.add(Grade::Bad, "storage", status.message()),
     }
@@ -308,7 +314,7 @@ async fn coordinator(findings: &mut Findings, global: &Global) {
         run: String::new(),
         page_size: SHOWN_LETTERS,
     };
-    match session.api.list_dead_letters(request).await {
+    match api.list_dead_letters(request).await {
         Ok(letters) => dead_letters(findings, &letters.into_inner().dead_letters),
         Err(status) => findings.add(Grade::Bad, "dead letters", status.message()),
     }

@@ -23,7 +23,8 @@ use crate::{
     output::{self, Table},
     report::Report,
     session::{get_run, optimization_named, run_named, shown},
-    words::{is_over, level_words, state_name, summary_gain},
+    stack::kept::Kept,
+    words::{is_over, level_words, standing_name, summary_gain},
 };
 
 /// The commands of `sipdo runs`.
@@ -86,7 +87,7 @@ pub struct ResumeArgs {
     /// Only send the request; do not watch
     #[arg(long)]
     detach: bool,
-    /// Folder for the results [default: ./sipdo-out/RUN]
+    /// Folder for the results [default: the one that the run was begun with]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -189,7 +190,7 @@ fn table(runs: &[pb::Summary]) -> Table {
             run.run.clone(),
             run.task.clone(),
             run.strategy.clone(),
-            state_name(run.state()).into(),
+            standing_name(run).into(),
             level_words(run),
             format!("v{}", run.prompt_version),
             summary_gain(run),
@@ -210,9 +211,14 @@ async fn watch(global: &Global, name: &str) -> Outcome {
 async fn watch_with(session: &mut crate::session::Session, name: &str) -> Outcome {
     let run = run_named(&mut session.api, name).await?;
     let summary = get_run(&mut session.api, &run).await?.summary.unwrap_or_default();
-    if session.stack.is_some() && !is_over(summary.state()) {
+    let why = match (is_over(summary.state()), session.has_agents()) {
+        (true, _) => None,
+        (false, false) => Some("no agents are running"),
+        (false, true) => summary.left.then_some("it was left unfinished"),
+    };
+    if let Some(why) = why {
         return Err(
-            Failure::unavailable(format!("no agents are running, so run {run} makes no progress")).hint(format!(
+            Failure::unavailable(format!("{why}, so run {run} makes no progress")).hint(format!(
                 "`sipdo runs resume {run}` starts a local stack and watches the run; `sipdo up` starts a stack that keeps running"
             )),
         );
@@ -276,19 +282,19 @@ async fn resume(global: &Global, args: &ResumeArgs) -> Outcome {
 
 async fn resume_with(session: &mut crate::session::Session, args: &ResumeArgs) -> Outcome {
     let run = run_named(&mut session.api, &args.run).await?;
-    let state = get_run(&mut session.api, &run)
-        .await?
-        .summary
-        .unwrap_or_default()
-        .state();
-    if state == pb::State::Paused {
-        control(&mut session.api, &run, Kind::Resume, None).await?;
+    let summary = get_run(&mut session.api, &run).await?.summary.unwrap_or_default();
+    // Who resumes a run that was told to stop and then left wants it to go on, and not only to conclude.
+    let takes_back = summary.left && summary.stopping;
+    if takes_back || summary.left || summary.state() == pb::State::Paused {
+        let kind = if takes_back { Kind::Continue } else { Kind::Resume };
+        control(&mut session.api, &run, kind, None).await?;
     }
     if args.detach && session.stack.is_none() {
         output::note(&format!("{run} continues; `sipdo runs watch {run}` watches it"));
         return Ok(Exit::Ok);
     }
-    launch::watch_to_end(session, &run, args.out.as_deref()).await
+    let began_with = session.layout.as_ref().and_then(|layout| Kept::load(layout, &run).out);
+    launch::watch_to_end(session, &run, args.out.as_deref().or(began_with.as_deref())).await
 }
 
 async fn export(global: &Global, args: &ExportArgs) -> Outcome {

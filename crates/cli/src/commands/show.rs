@@ -10,7 +10,7 @@ use crate::{
     output::{self, Table},
     report::Report,
     session::get_run,
-    words::{amount_words, cancel_hint, is_over, level_words, prompt_name, score_words, state_name},
+    words::{amount_words, cancel_hint, is_over, level_words, prompt_name, score_words, standing_name},
 };
 
 /// Shows a run.
@@ -73,7 +73,7 @@ fn standing(run: &pb::Run, report: &Report) -> String {
         summary.run,
         summary.task,
         summary.strategy,
-        state_name(summary.state())
+        standing_name(&summary)
     )];
     if summary.levels > 0 {
         lines.push(format!(
@@ -88,10 +88,14 @@ fn standing(run: &pb::Run, report: &Report) -> String {
     if let Some(score) = &summary.seed_score {
         lines.push(format!("held-out {}: {}", prompt_name("seed"), score_words(score)));
     }
-    if !summary.waiting.is_empty() {
+    if summary.left {
+        lines.push(format!("left unfinished: `sipdo runs resume {}` continues it", summary.run));
+    }
+    // What it waited for when it was left holds no longer.
+    if !summary.left && !summary.waiting.is_empty() {
         lines.push(format!("waiting: {}", summary.waiting));
     }
-    if summary.stopping {
+    if !summary.left && summary.stopping {
         lines.push(format!(
             "stopping early: prompt v{} is tested first; {}",
             summary.prompt_version,
@@ -192,6 +196,11 @@ mod tests {
             told.contains("stopping early: prompt v4 is tested first; `sipdo runs cancel r1` ends it now and keeps its prompts, untested"),
             "{told}"
         );
+        summary.left = true;
+        let told = text(&summary);
+        assert!(told.contains(", left\n") && told.contains("`sipdo runs resume r1` continues it"), "{told}");
+        assert!(!told.contains("waiting") && !told.contains("stopping"), "{told}");
+        summary.left = false;
         (summary.stopping, summary.levels) = (false, 0);
         let told = text(&summary);
         assert!(!told.contains("stopping") && !told.contains("level"), "{told}");

@@ -64,6 +64,7 @@ pub async fn up(global: &Global, args: &UpArgs) -> Outcome {
     plan.agents.retain(|_, number| *number > 0);
     plan.port = args.port;
     plan.nats_port = args.nats_port;
+    plan.with_leftovers = args.stack.with_leftovers;
     // Started to its end even when interrupted: then it is either up or taken down, never in between.
     let mut interrupts = Interrupts::new()?;
     let mut interrupted = false;

@@ -10,14 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{layout::Layout, state::Process};
+use super::{
+    layout::Layout,
+    state::{POLL, Process},
+};
 use crate::{
     failure::{Exit, Failure},
     output::clean,
 };
 
-/// How often a condition is looked at.
-pub const POLL: Duration = Duration::from_millis(20);
 const LOG_TAIL: usize = 15;
 
 /// Variables that would lay another model over the one in an agent's file.
@@ -120,19 +121,20 @@ impl Running {
 
     /// A failure that shows the end of its log.
     pub fn failure(&self, layout: &Layout, what: &str) -> Failure {
-        let log = layout.log(&self.process.name);
-        let tail = tail(&log);
-        let tail = if tail.is_empty() {
-            "  (its log is empty)".into()
-        } else {
-            tail
-        };
-        Failure::unavailable(format!(
-            "{} {what}; the end of its log ({}):\n{tail}",
-            self.process.name,
-            log.display()
-        ))
+        failure(layout, &self.process.name, what)
     }
+}
+
+/// What happened to a process of this name, with the end of its log.
+pub fn failure(layout: &Layout, name: &str, what: &str) -> Failure {
+    let log = layout.log(name);
+    let tail = tail(&log);
+    let tail = if tail.is_empty() {
+        "  (its log is empty)".into()
+    } else {
+        tail
+    };
+    Failure::unavailable(format!("{name} {what}; the end of its log ({}):\n{tail}", log.display()))
 }
 
 /// The last lines of a log, indented and harmless; empty where there are none.

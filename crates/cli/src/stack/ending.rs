@@ -5,7 +5,7 @@ use std::time::Duration;
 use sipdo_bus::local::stop_left_behind;
 
 use super::{
-    children::{self, Running},
+    children,
     layout::Layout,
     state::{Lock, Process, State},
 };
@@ -27,11 +27,6 @@ pub(super) async fn end_in_order(processes: &[Process]) -> Vec<String> {
     let mut killed = children::end(&others, AGENT_PATIENCE).await;
     killed.extend(children::end(&coordinators, PATIENCE).await);
     killed
-}
-
-pub(super) async fn end_children(children: &[Running]) {
-    let processes: Vec<Process> = children.iter().map(|child| child.process.clone()).collect();
-    end_in_order(&processes).await;
 }
 
 pub(super) fn tell_killed(names: &[String]) {
@@ -60,7 +55,7 @@ pub(super) async fn end_left_behind(layout: &Layout) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A stack that runs in this folder and can be spoken to. One whose owner has died is none: the next start ends it, and its runs
+/// A stack that runs in this folder and can be spoken to. One whose users have all died is none: the next start ends it, and its runs
 /// go on from there.
 pub fn running(layout: &Layout) -> Option<State> {
     let abandoned = |state: &State| state.owner.is_some() && !state.is_owned();
@@ -76,14 +71,12 @@ pub async fn take_down(layout: &Layout) -> Result<bool, Failure> {
         return Ok(false);
     }
     let state = State::load(layout);
-    if let Some(owner) = state
-        .as_ref()
-        .filter(|state| state.is_owned())
-        .and_then(|state| state.owner.as_ref())
-    {
+    let users = state.as_ref().map(State::at_work).unwrap_or_default();
+    if let Some(first) = users.first() {
         return Err(Failure::unavailable(format!(
-            "the stack belongs to a running command (process {})",
-            owner.pid
+            "the stack belongs to {} (process {})",
+            output::plural(users.len() as u64, "running command"),
+            first.pid
         ))
         .hint(
             "press Ctrl-C there: once to stop the run early and keep its best prompt, twice to leave the run for later",
@@ -109,6 +102,7 @@ mod tests {
             agents: true,
             config: None,
             owner,
+            users: Vec::new(),
             processes,
         }
     }

@@ -92,6 +92,20 @@ impl Layout {
         self.root.join("simulated.toml")
     }
 
+    /// What is kept of the command that created a run. Its name is a run's id, which holds no separator.
+    pub fn kept(&self, run: &str) -> PathBuf {
+        self.root.join("runs").join(format!("{run}.json"))
+    }
+
+    /// The run that a name means here, as far as the index tells: itself, or for `latest` the last one created.
+    pub fn meant(&self, run: &str) -> Option<String> {
+        if run != "latest" {
+            return self.remembers(run).then(|| run.to_owned());
+        }
+        let text = fs::read_to_string(self.index()).ok()?;
+        text.lines().last().map(str::to_owned)
+    }
+
     fn index(&self) -> PathBuf {
         self.root.join("runs.txt")
     }

@@ -5,6 +5,7 @@ use std::{
     io::{Read as _, Write as _},
     path::PathBuf,
     process::Command,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
 use crate::failure::{Exit, Failure};
+
+/// How often a lock or a process is looked at.
+pub const POLL: Duration = Duration::from_millis(20);
 
 /// A local stack.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,8 +32,11 @@ pub struct State {
     pub agents: bool,
     /// The operator's file that the agents were given.
     pub config: Option<PathBuf>,
-    /// The command that takes the stack down when it ends; none for a stack of `sipdo up`.
+    /// The command that started a private stack; none for a stack of `sipdo up`.
     pub owner: Option<Process>,
+    /// The commands that use a private stack. The last one takes it down.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<Process>,
     /// Its processes, in the order started.
     pub processes: Vec<Process>,
 }
@@ -146,19 +153,46 @@ impl State {
         lives("nats-server") && lives("coordinator")
     }
 
-    /// Whether it belongs to a command that is still at work.
+    /// The commands that are at work with a private stack.
+    pub fn at_work(&self) -> Vec<&Process> {
+        let mut all: Vec<&Process> = self.owner.iter().chain(&self.users).collect();
+        all.dedup();
+        all.retain(|process| process.lives());
+        all
+    }
+
+    /// Whether it belongs to commands that are still at work.
     pub fn is_owned(&self) -> bool {
-        self.owner.as_ref().is_some_and(Process::lives)
+        !self.at_work().is_empty()
     }
 }
 
-/// The right to start, stop or own the stack of a folder. Given back by the system when the process ends, however it ends.
+/// How long another command may take to start a stack or to take one down.
+const LOCK_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The right to start, join or leave the stack of a folder. Given back by the system when the process ends, however it ends.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
 impl Lock {
+    /// Takes the lock as soon as whoever starts or ends a stack has done so.
+    ///
+    /// # Errors
+    /// It is held for longer than that may take; the file cannot be made.
+    pub async fn wait(layout: &Layout) -> Result<Self, Failure> {
+        let deadline = Instant::now() + LOCK_DEADLINE;
+        loop {
+            match Lock::take(layout) {
+                Err(failure) if failure.exit == Exit::Unavailable && Instant::now() < deadline => {
+                    tokio::time::sleep(POLL).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
     /// Takes the lock, or says who holds it.
     ///
     /// # Errors
@@ -186,13 +220,11 @@ impl Lock {
                 // Who it is only helps the message.
                 let _ = file.read_to_string(&mut holder);
                 Err(Failure::unavailable(format!(
-                    "another sipdo command (process {}) uses the local stack in {}",
+                    "another sipdo command (process {}) starts or stops the local stack in {}",
                     holder.trim(),
                     layout.root.display()
                 ))
-                .hint(
-                    "wait until it ends; or start one stack for both with `sipdo up`; or name another folder with --data-dir",
-                ))
+                .hint("try again when it has done so, or name another folder with --data-dir"))
             }
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
@@ -260,6 +292,7 @@ mod tests {
             agents: true,
             config: None,
             owner: Some(Process::now("sipdo", std::process::id())),
+            users: Vec::new(),
             processes: vec![Process {
                 name: "nats-server".into(),
                 pid: 1,
