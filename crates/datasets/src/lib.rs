@@ -10,4 +10,4 @@ mod task;
 
 pub use data::{Format, Mapping, load_examples};
 pub use error::LoadError;
-pub use task::{LoadOptions, ModelChoice, TaskFile, load, load_with};
+pub use task::{LoadOptions, ModelChoice, TASK_SCHEMA, TaskFile, load, load_with};

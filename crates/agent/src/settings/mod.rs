@@ -7,6 +7,8 @@ mod file;
 mod flags;
 mod models;
 mod nats;
+#[cfg(test)]
+mod schema_test;
 
 pub use flags::{AgentFlags, AgentSettings, MODEL_FLAGS};
 pub use models::{Models, RoleModel};
@@ -23,6 +25,9 @@ use std::path::{Path, PathBuf};
 pub const FILE_NAME: &str = "sipdo.toml";
 /// Environment variable that names the file.
 pub const CONFIG_VARIABLE: &str = "SIPDO_CONFIG";
+
+/// The JSON Schema of the file, for editors. A test holds it to the tables that are read.
+pub const SCHEMA: &str = include_str!("sipdo.schema.json");
 
 /// The whole file. Every table may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

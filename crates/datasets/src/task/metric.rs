@@ -5,7 +5,7 @@ use crate::error::{LoadError, suggestion};
 use sipdo_domain::Metric;
 
 /// Each kind of metric and the keys that it has beside `kind` and `extract`.
-const KINDS: [(&str, &[&str]); 9] = [
+pub(super) const KINDS: [(&str, &[&str]); 9] = [
     ("exact", &[]),
     ("normalized", &[]),
     ("choice", &["options"]),

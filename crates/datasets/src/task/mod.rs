@@ -35,6 +35,9 @@ const USUAL_TRAIN: usize = 30;
 /// Test examples where the task file gives no number, at most.
 const USUAL_TEST: usize = 150;
 
+/// The JSON Schema of a task file, for editors. A test holds it to the tables that are read.
+pub const TASK_SCHEMA: &str = include_str!("task.schema.json");
+
 /// A task file, read and checked.
 #[derive(Debug, Clone)]
 pub struct TaskFile {

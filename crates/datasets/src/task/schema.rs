@@ -161,3 +161,66 @@ pub struct ModelChoice {
     /// Longest wait for one call, in seconds.
     pub timeout_seconds: Option<u32>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::TASK_SCHEMA as SCHEMA, super::metric::KINDS, *};
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+
+    /// The keys of the table at a JSON pointer of the schema.
+    fn keys(pointer: &str) -> BTreeSet<String> {
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        let table = schema
+            .pointer(pointer)
+            .unwrap_or_else(|| panic!("{pointer} is not in the schema"));
+        assert_eq!(
+            table["additionalProperties"], false,
+            "{pointer} refuses unknown keys, as the reader does"
+        );
+        table["properties"].as_object().unwrap().keys().cloned().collect()
+    }
+
+    /// The keys that the reader takes in a table, as its own refusal of another key lists them.
+    fn taken(refusal: &str) -> BTreeSet<String> {
+        let listed = refusal.split_once("expected").map_or("", |(_, listed)| listed);
+        listed.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    fn refusal<T: serde::de::DeserializeOwned>() -> BTreeSet<String> {
+        let error = toml::from_str::<T>("no_such_key = 1")
+            .err()
+            .map(|error| error.message().to_owned());
+        taken(&error.unwrap_or_default())
+    }
+
+    #[test]
+    fn the_schema_has_the_keys_that_the_reader_takes() {
+        let found = [
+            ("", refusal::<File>()),
+            ("/properties/task", refusal::<TaskTable>()),
+            ("/properties/data", refusal::<DataTable>()),
+            ("/properties/split", refusal::<SplitTable>()),
+            ("/properties/gates", refusal::<GatesTable>()),
+            ("/properties/corpus", refusal::<CorpusTable>()),
+            ("/properties/accept", refusal::<sipdo_domain::Accept>()),
+            ("/properties/budget", refusal::<BudgetTable>()),
+            ("/properties/models/additionalProperties", refusal::<ModelChoice>()),
+        ];
+        for (table, taken) in found {
+            assert!(!taken.is_empty(), "{table}: the reader lists no key");
+            assert_eq!(keys(table), taken, "{table}");
+        }
+        let own = KINDS.iter().flat_map(|(_, own)| own.iter().copied());
+        let metric: BTreeSet<String> = own.chain(["kind", "extract"]).map(str::to_owned).collect();
+        assert_eq!(keys("/properties/metric"), metric);
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        let kinds = schema["properties"]["metric"]["properties"]["kind"]["enum"]
+            .as_array()
+            .unwrap();
+        assert!(
+            KINDS.iter().all(|(kind, _)| kinds.contains(&Value::from(*kind))),
+            "{kinds:?}"
+        );
+    }
+}

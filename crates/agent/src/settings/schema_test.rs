@@ -1,0 +1,60 @@
+//! The schema of the operator's file has the keys that the reader takes, and no other.
+
+use super::{SCHEMA, Settings};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// The keys of the table at a JSON pointer of the schema.
+fn keys(pointer: &str) -> BTreeSet<String> {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let table = schema
+        .pointer(pointer)
+        .unwrap_or_else(|| panic!("{pointer} is not in the schema"));
+    assert_eq!(
+        table["additionalProperties"], false,
+        "{pointer} refuses unknown keys, as the reader does"
+    );
+    table["properties"].as_object().unwrap().keys().cloned().collect()
+}
+
+/// The keys that the reader takes in a table, as its own refusal of another key lists them.
+fn taken(refusal: &str) -> BTreeSet<String> {
+    let listed = refusal.split_once("expected").map_or("", |(_, listed)| listed);
+    listed.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_schema_has_the_keys_that_the_reader_takes() {
+    let endpoint = "/properties/endpoints/additionalProperties";
+    let below = |table: &str| format!("{endpoint}/properties/{table}");
+    for (table, text) in [
+        (String::new(), "KEY"),
+        ("/properties/nats".into(), "[nats]\nKEY"),
+        (endpoint.into(), "[endpoints.a]\nprovider = \"openai\"\nKEY"),
+        (
+            below("retry"),
+            "[endpoints.a]\nprovider = \"openai\"\n[endpoints.a.retry]\nKEY",
+        ),
+        (
+            below("abilities"),
+            "[endpoints.a]\nprovider = \"openai\"\n[endpoints.a.abilities]\nKEY",
+        ),
+        (
+            below("prices") + "/additionalProperties",
+            "[endpoints.a]\nprovider = \"openai\"\n[endpoints.a.prices.m]\nKEY",
+        ),
+        (
+            "/properties/models/additionalProperties".into(),
+            "[models.default]\nKEY",
+        ),
+        ("/properties/programs/additionalProperties".into(), "[programs.p]\nKEY"),
+        ("/properties/agent".into(), "[agent]\nKEY"),
+        ("/properties/admin".into(), "[admin]\nKEY"),
+    ] {
+        let text = text.replace("KEY", "no_such_key = 1");
+        let error = toml::from_str::<Settings>(&text).unwrap_err();
+        let taken = taken(error.message());
+        assert!(!taken.is_empty(), "{table}: {error}");
+        assert_eq!(keys(&table), taken, "{table}");
+    }
+}
