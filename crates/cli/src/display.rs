@@ -110,8 +110,9 @@ impl LiveView {
         for line in lines {
             drop(self.all.println(tint(&output::for_stderr(line), color)));
         }
-        self.level.set_length(u64::from(view.summary.levels.max(1)));
-        self.level.set_position(u64::from(view.summary.level));
+        let (done, all) = view.steps();
+        self.level.set_length(all);
+        self.level.set_position(done);
         self.level.set_message(view.state_line());
         self.judged.set_message(view.examples_line());
         self.votes.set_message(view.votes.clone());

@@ -65,6 +65,57 @@ pub fn write_files(run: &pb::Run, report: &Report, folder: &Path) -> Result<File
     })
 }
 
+/// Refuses a folder for results that cannot be written, or that holds something else than results of `run`: nothing is overwritten
+/// unless that is asked for.
+///
+/// # Errors
+/// Which folder, and what to do.
+pub fn check_folder(folder: &Path, run: Option<&str>, force: bool) -> Result<(), Failure> {
+    let shown = folder.display();
+    let other = "name another folder with --out";
+    let standing = std::path::absolute(folder)?;
+    // What is not there yet is made in the first folder above it that is.
+    let there = standing.ancestors().find(|place| place.exists()).unwrap_or(&standing);
+    if !there.is_dir() {
+        return Err(Failure::usage(format!("results folder {shown}: {} is no folder", there.display())).hint(other));
+    }
+    if let Err(error) = rustix::fs::access(there, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {
+        return Err(Failure::usage(format!(
+            "results folder {shown}: cannot write to {}: {error}",
+            there.display()
+        ))
+        .hint(other));
+    }
+    let empty = there != standing || std::fs::read_dir(folder)?.next().is_none();
+    if empty || force || run.is_some_and(|run| holds(folder, run)) {
+        return Ok(());
+    }
+    Err(
+        Failure::usage(format!("results folder {shown}: it is not empty")).hint(format!(
+            "{other}, or give --force to write into it and overwrite what has the same names"
+        )),
+    )
+}
+
+/// Refuses a file that is there already.
+///
+/// # Errors
+/// Which file, and what to do.
+pub fn check_file(file: &Path, force: bool) -> Result<(), Failure> {
+    match file.exists() && !force {
+        true => Err(Failure::usage(format!("{}: the file is there already", file.display()))
+            .hint("name another file, or give --force to overwrite it")),
+        false => Ok(()),
+    }
+}
+
+/// Whether the folder holds the results of this run.
+fn holds(folder: &Path, run: &str) -> bool {
+    let report = std::fs::read_to_string(folder.join("report.json")).ok();
+    let report = report.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    report.is_some_and(|report| report.get("run").and_then(serde_json::Value::as_str) == Some(run))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +135,34 @@ mod tests {
         assert_eq!(json["spent"]["usd"], serde_json::Value::Null);
         assert_eq!(json["arms"][1]["not_measured"], 1);
         assert_eq!(json["gain"]["p_value"], 0.000_001);
+    }
+
+    #[test]
+    fn nothing_is_overwritten_unless_asked_for_or_of_the_same_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("a/b");
+        check_folder(&folder, None, false).unwrap();
+        assert!(!folder.exists(), "looking makes nothing");
+        std::fs::create_dir_all(&folder).unwrap();
+        check_folder(&folder, None, false).unwrap();
+        std::fs::write(folder.join("report.json"), "{\"run\": \"r1\"}").unwrap();
+        let failure = check_folder(&folder, Some("r2"), false).unwrap_err();
+        assert!(
+            failure.message.contains("not empty") && failure.hint.contains("--force"),
+            "{failure}"
+        );
+        check_folder(&folder, Some("r2"), true).unwrap();
+        check_folder(&folder, Some("r1"), false).unwrap();
+        let below = folder.join("report.json/out");
+        assert!(
+            check_folder(&below, None, true)
+                .unwrap_err()
+                .message
+                .contains("is no folder")
+        );
+        let file = folder.join("report.json");
+        assert!(check_file(&file, false).unwrap_err().hint.contains("--force"));
+        check_file(&file, true).unwrap();
+        check_file(&folder.join("new"), false).unwrap();
     }
 }

@@ -39,7 +39,7 @@ pub enum End {
     Left,
 }
 
-/// Shows a run until it ends or the user leaves it. Warnings in `said` are not repeated.
+/// Shows a run until it ends or the user leaves it. `view` knows what was said of it before.
 ///
 /// # Errors
 /// The coordinator refuses, or is gone for longer than it may be; a process that the run needs has died.
@@ -47,11 +47,11 @@ pub async fn follow(
     api: &mut Api,
     run: &str,
     stack: Option<&mut Stack>,
-    said: &[String],
+    view: RunView,
     first: FirstInterrupt,
 ) -> Result<End, Failure> {
     let display = Display::suited();
-    let end = watch(api, run, stack, said, first, &display).await;
+    let end = watch(api, run, stack, view, first, &display).await;
     display.close();
     end
 }
@@ -60,13 +60,12 @@ async fn watch(
     api: &mut Api,
     run: &str,
     mut stack: Option<&mut Stack>,
-    said: &[String],
+    mut view: RunView,
     first: FirstInterrupt,
     display: &Display,
 ) -> Result<End, Failure> {
     let mut interrupts = Interrupts::new()?;
     let mut asked_to_stop = first == FirstInterrupt::LeavesRun;
-    let mut view = RunView::without(said);
     let mut last_seen = Instant::now();
     loop {
         let request = pb::WatchRunRequest {

@@ -14,16 +14,18 @@ use tonic_types::StatusExt as _;
 use crate::{
     ask::{newest, roll_call, try_first},
     client::Api,
-    failure::{Exit, Failure, Outcome},
+    failure::{Exit, Failure, Outcome, refusal_reason},
     files,
     follow::{End, FirstInterrupt, control, follow},
     global::Global,
     operator::{self, StackArgs},
     output,
+    progress::RunView,
+    reach::{local_with_agents, reach},
     report::Report,
     reuse::Reuse,
     session::{EVAL, Interrupts, Session, shown},
-    stack::{self, Plan, kept::Kept},
+    stack::{self, kept::Kept},
     words::is_over,
 };
 
@@ -81,8 +83,28 @@ pub struct NewRun {
 
 impl NewRun {
     /// The pools of agents that will be asked.
-    fn pools(&self) -> BTreeSet<Pool> {
+    pub fn pools(&self) -> BTreeSet<Pool> {
         sipdo_strategies::pools(&self.roles, &self.options)
+    }
+
+    /// What would refuse it on a stack that is started here with real models, as far as the operator's file tells: the coordinator says
+    /// the same of agents that run.
+    ///
+    /// # Errors
+    /// A role without a model, a key or an endpoint; under a cap in USD a model without a price; a program that no checker may run.
+    pub fn check_here(&self, config: Option<&Path>) -> Result<(), Failure> {
+        let settings = operator::check_models(config, self.pools(), &self.models)?;
+        operator::check_program(&settings, self.task.gates.program.as_deref())?;
+        match self.budget.nano_usd {
+            Some(_) => operator::check_prices(&settings),
+            None => Ok(()),
+        }
+    }
+
+    /// The answers that an eval asks for.
+    fn answers(&self) -> Option<u64> {
+        let forecast = sipdo_strategies::forecast(&self.task, &self.strategy, &self.options)?;
+        (self.strategy == EVAL).then(|| forecast.expected.values().sum())
     }
 }
 
@@ -92,6 +114,9 @@ impl NewRun {
 /// Everything that stands between an new_run and its end.
 pub async fn launch(global: &Global, stack: &StackArgs, config: Option<PathBuf>, new_run: NewRun) -> Outcome {
     let mut interrupts = Interrupts::new()?;
+    if global.coordinator.is_none() && !global.simulated && local_with_agents(global)?.is_none() {
+        new_run.check_here(config.as_deref())?;
+    }
     let mut session = reach(global, stack, config, &new_run.pools(), &new_run.models, None).await?;
     let outcome = tokio::select! {
         created = check_models_and_create(&mut session, stack, &new_run) => created,
@@ -152,13 +177,17 @@ async fn follow_each(
             created = create_run(session, new_run) => created?,
             () = interrupts.next() => return Err(interrupted()),
         };
-        let (stack, warned) = (session.stack.as_mut(), &session.warned);
-        match follow(&mut session.api, &run, stack, warned, FirstInterrupt::LeavesRun).await? {
+        let (stack, view) = (session.stack.as_mut(), view(&session.warned, session.answers));
+        match follow(&mut session.api, &run, stack, view, FirstInterrupt::LeavesRun).await? {
             End::Over(run) => runs.push(*run),
             End::Left => return Err(interrupted().hint(format!("`sipdo runs resume {run}` continues its run"))),
         }
     }
     Ok(runs)
+}
+
+fn view(warned: &[String], answers: Option<u64>) -> RunView {
+    RunView::without(warned).of_answers(answers)
 }
 
 fn print_run_id(run: &str) -> Outcome {
@@ -170,109 +199,6 @@ fn print_run_id(run: &str) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// A stack with agents: the running one, or a private one started with the models of this machine.
-///
-/// # Errors
-/// No model for a role; an endpoint that does not answer; a process that is not ready in time.
-pub async fn reach_with_agents(global: &Global, stack: &StackArgs, run: Option<&str>) -> Result<Session, Failure> {
-    // The file that the run was begun with goes before what lies in this folder: resuming works from any.
-    let began = run.and_then(|run| {
-        let layouts = global.layouts_for(run).ok()?;
-        let layout = layouts.first().filter(|layout| !layout.simulated)?;
-        Kept::load(layout, &layout.meant(run)?).config.filter(|file| file.is_file())
-    });
-    let config = match (&stack.config, began) {
-        (None, Some(began)) => Some(began),
-        _ => operator::operator_file(stack, None)?,
-    };
-    let pools = operator::pools(config.as_deref())?;
-    reach(global, stack, config, &pools, &BTreeMap::new(), run).await
-}
-
-async fn reach(
-    global: &Global,
-    stack: &StackArgs,
-    config: Option<PathBuf>,
-    pools: &BTreeSet<Pool>,
-    own: &BTreeMap<String, pb::ModelChoice>,
-    run: Option<&str>,
-) -> Result<Session, Failure> {
-    if global.coordinator.is_some() && global.simulated {
-        return Err(Failure::usage(
-            "--simulated starts a stack on this machine, but --coordinator names a stack elsewhere, which has its own models",
-        )
-        .hint("omit one of them"));
-    }
-    // A run that was begun with simulated models goes on with simulated models, whether or not that is said again.
-    let kept_simulated = match run {
-        Some(run) if !global.simulated && global.coordinator.is_none() => {
-            global.layouts_for(run)?.first().is_some_and(|layout| layout.simulated)
-        }
-        _ => false,
-    };
-    let here = Global {
-        simulated: global.simulated || kept_simulated,
-        ..global.clone()
-    };
-    let layout = here.layout(here.simulated)?;
-    let local = stack::running(&layout).filter(|state| here.coordinator.is_none() && state.agents);
-    if here.coordinator.is_some() || local.is_some() {
-        tell_unused(config.as_deref(), here.coordinator.as_deref(), local.as_ref());
-    }
-    if (here.coordinator.is_some() || local.as_ref().is_some_and(|state| state.owner.is_none()))
-        && let Some(session) = here.running(run).await?
-    {
-        return Ok(session);
-    }
-    // Agents that a private stack lacks have the models that its others have.
-    let config = local.map_or(config, |state| state.config);
-    if !here.simulated {
-        let settings = operator::check_models(config.as_deref(), pools.iter().cloned(), own)?;
-        if !stack.no_probe {
-            operator::require_answers(&operator::probe(&settings).await)?;
-        }
-    }
-    let plan = Plan {
-        with_leftovers: stack.with_leftovers,
-        ..Plan::whole(layout, config, pools, true)
-    };
-    here.start(&plan).await
-}
-
-/// Names the operator's file that this command found and that the running stack does not use.
-fn tell_unused(found: Option<&Path>, coordinator: Option<&str>, local: Option<&stack::state::State>) {
-    if let Some(words) = unused(found, coordinator, local) {
-        output::warning(&words);
-    }
-}
-
-/// Why the models of the operator's file `found` are not used, in words; none where they are, or where there is no file.
-pub fn unused(
-    found: Option<&Path>,
-    coordinator: Option<&str>,
-    local: Option<&stack::state::State>,
-) -> Option<String> {
-    let found = found?;
-    match (coordinator, local) {
-        (Some(url), _) => Some(format!(
-            "the models in {} are not used: the coordinator at {url} has its own agents",
-            shown(found)
-        )),
-        (None, Some(state)) if state.config.as_deref() != Some(found) => {
-            let its = match &state.config {
-                _ if state.simulated => "simulated models".to_owned(),
-                Some(config) => format!("those of {}", shown(config)),
-                None => "those that its environment names".to_owned(),
-            };
-            Some(format!(
-                "the models in {} are not used: the running stack has {its}",
-                shown(found)
-            ))
-        }
-        _ => None,
-    }
-}
-
 /// Has agents try the run's own models, where nobody has done so on the way here, and creates the run.
 async fn check_models_and_create(
     session: &mut Session,
@@ -282,6 +208,7 @@ async fn check_models_and_create(
     let probed_here = session.stack.is_some() && !session.simulated();
     if !stack.no_probe && !probed_here && !new_run.models.is_empty() {
         wait_for_roles(&mut session.api, &new_run.pools()).await?;
+        validate(&mut session.api, new_run).await?;
         for (pool, choice) in &new_run.models {
             let pool = pool.parse().map_err(|why: String| Failure::usage(why))?;
             if new_run.pools().contains(&pool) && choice != &pb::ModelChoice::default() {
@@ -310,23 +237,14 @@ async fn create_run(session: &mut Session, new_run: &NewRun) -> Result<String, F
         ));
     }
     note_older_runs(session).await;
-    let request = pb::CreateRunRequest {
-        request_id: new_run.request_id.clone(),
-        task: Some(pb::Task::try_from(new_run.task.clone()).map_err(anyhow::Error::from)?),
-        strategy: new_run.strategy.clone(),
-        options_json: new_run.options.to_string(),
-        budget: Some(new_run.budget.into()),
-        models: new_run.models.clone(),
-        require_independent: new_run.require_independent,
-        reuse_within_ms: new_run.reuse.within_ms(),
-        fresh: new_run.reuse.fresh,
-    };
+    let request = request(new_run)?;
     let run = session.api.create_run(request).await.map_err(refused)?.into_inner();
     for warning in &run.warnings {
         output::warning(&output::clean_line(warning));
     }
     // The run will say so too, as soon as they have voted.
     session.warned.clone_from(&run.warnings);
+    session.answers = new_run.answers();
     let run = run.summary.map(|summary| summary.run).unwrap_or_default();
     if let Some(layout) = &session.layout {
         layout.remember(&run);
@@ -337,6 +255,39 @@ async fn create_run(session: &mut Session, new_run: &NewRun) -> Result<String, F
         found.save(layout, &run);
     }
     Ok(run)
+}
+
+/// Whether a coordinator would refuse the run, and what it would warn of; one of an older version cannot say.
+///
+/// # Errors
+/// It would refuse, or does not answer.
+pub async fn validate(api: &mut Api, new_run: &NewRun) -> Result<Vec<String>, Failure> {
+    // Without an id: an older coordinator would create the run.
+    let request = pb::CreateRunRequest {
+        request_id: String::new(),
+        validate_only: true,
+        ..request(new_run)?
+    };
+    match api.create_run(request).await {
+        Ok(run) => Ok(run.into_inner().warnings),
+        Err(status) if refusal_reason(&status) == "REQUEST_ID_MISSING" => Ok(Vec::new()),
+        Err(status) => Err(refused(status)),
+    }
+}
+
+fn request(new_run: &NewRun) -> Result<pb::CreateRunRequest, Failure> {
+    Ok(pb::CreateRunRequest {
+        request_id: new_run.request_id.clone(),
+        task: Some(pb::Task::try_from(new_run.task.clone()).map_err(anyhow::Error::from)?),
+        strategy: new_run.strategy.clone(),
+        options_json: new_run.options.to_string(),
+        budget: Some(new_run.budget.into()),
+        models: new_run.models.clone(),
+        require_independent: new_run.require_independent,
+        reuse_within_ms: new_run.reuse.within_ms(),
+        fresh: new_run.reuse.fresh,
+        validate_only: false,
+    })
 }
 
 /// A coordinator's refusal, with what to do about it where that is known.
@@ -407,8 +358,8 @@ pub async fn watch_to_end(session: &mut Session, run: &str, out: Option<&Path>) 
     let simulated = session.simulated();
     let private = session.stack.is_some();
     let data_dir = session.layout.clone();
-    let (stack, warned) = (session.stack.as_mut(), &session.warned);
-    match follow(&mut session.api, run, stack, warned, FirstInterrupt::StopsRun).await? {
+    let (stack, view) = (session.stack.as_mut(), view(&session.warned, session.answers));
+    match follow(&mut session.api, run, stack, view, FirstInterrupt::StopsRun).await? {
         End::Over(ended) => {
             let folder = out.map_or_else(|| default_out(run), Path::to_owned);
             print_end(&ended, simulated, Some(&folder))

@@ -14,11 +14,13 @@ pub mod follow;
 pub mod forecast;
 pub mod global;
 pub mod json;
+pub mod known_tasks;
 pub mod launch;
 pub mod offline_control;
 pub mod operator;
 pub mod output;
 pub mod progress;
+pub mod reach;
 pub mod report;
 pub mod reuse;
 pub mod session;
@@ -34,6 +36,8 @@ use failure::{Failure, Outcome};
 
 /// Reads the command line, does what it says, and tells failures on stderr.
 pub fn main() -> ExitCode {
+    // A shell that asks for completions gets them, and nothing else happens.
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
     let mut cli = Cli::parse();
     cli.global = cli.global.without_empty();
     output::set_style(output::Style {
@@ -75,7 +79,9 @@ async fn run(cli: Cli) -> Outcome {
         Command::Down => commands::stack::down(global).await,
         Command::Status => commands::stack::status(global),
         Command::Doctor(args) => commands::doctor::run(global, args).await,
-        Command::Completions(args) => commands::completions::run(args, Cli::command()),
+        Command::Completions(args) => commands::completions::run(args),
+        Command::Schema(args) => commands::schema::run(args),
+        Command::Man(args) => commands::man::run(args, Cli::command()),
     }
 }
 

@@ -169,6 +169,41 @@ pub fn price(settings: &AgentSettings) -> Option<Price> {
         .copied()
 }
 
+/// Under a cap in USD every model must have a price.
+///
+/// # Errors
+/// Names the models without one, and says where to write it.
+pub fn check_prices(settings: &BTreeMap<Pool, AgentSettings>) -> Result<(), Failure> {
+    let unpriced = settings.iter().filter(|(_, settings)| price(settings).is_none());
+    let name = |(pool, settings): (&Pool, &AgentSettings)| {
+        format!("{pool} {}/{}", settings.model.endpoint, settings.model.model)
+    };
+    // In the order in which a coordinator names them.
+    let unpriced: Vec<String> = unpriced.map(name).collect::<BTreeSet<_>>().into_iter().collect();
+    match unpriced.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::usage(format!(
+            "a cap in USD needs the price of every model; unknown for {}: write them into [endpoints.NAME.prices.\"MODEL\"], or cap calls or tokens instead",
+            unpriced.join(", ")
+        ))),
+    }
+}
+
+/// A program that a task names must be known to every checker.
+///
+/// # Errors
+/// Names the checker that does not know it, and says where to name it.
+pub fn check_program(settings: &BTreeMap<Pool, AgentSettings>, program: Option<&str>) -> Result<(), Failure> {
+    let Some(program) = program else { return Ok(()) };
+    let mut checkers = settings.iter().filter(|(pool, _)| pool.role == Role::Checker);
+    match checkers.find(|(_, settings)| !settings.programs.contains_key(program)) {
+        None => Ok(()),
+        Some((pool, _)) => Err(Failure::usage(format!(
+            "the {pool} knows no program `{program}`: name it in [programs.{program}] of its sipdo.toml"
+        ))),
+    }
+}
+
 /// What asking an endpoint came to.
 #[derive(Debug, Clone)]
 pub struct ProbeResult {

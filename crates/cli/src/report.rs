@@ -164,6 +164,7 @@ impl Report {
             .map(|(role, used)| (role.clone(), used.models.clone()))
             .collect();
         let simulated = simulated || models.values().flatten().any(|label| is_simulated(label));
+        let synthetic = Synthetic::of(&outcome.synthetic);
         Report {
             run: summary.run.clone(),
             task: summary.task.clone(),
@@ -197,8 +198,9 @@ impl Report {
                 .map(|(role, used)| (role.clone(), used.stints.iter().map(Stint::of).collect()))
                 .collect(),
             prompt_models: prompts.iter().map(PromptModels::of).collect(),
-            synthetic: Synthetic::of(&outcome.synthetic),
-            label_kl: outcome.label_kl,
+            // Labels of no example drift nowhere.
+            label_kl: outcome.label_kl.filter(|_| synthetic.accepted > 0),
+            synthetic,
             not_measured: run
                 .not_measured_by_reason
                 .iter()

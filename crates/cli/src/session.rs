@@ -31,6 +31,8 @@ pub struct Session {
     pub layout: Option<Layout>,
     /// Warnings that the user has seen already.
     pub warned: Vec<String>,
+    /// The answers that the eval that was created last will ask for.
+    pub answers: Option<u64>,
 }
 
 impl Session {
@@ -118,6 +120,7 @@ impl Global {
                 stack: None,
                 layout: None,
                 warned: Vec::new(),
+                answers: None,
             }));
         }
         let layouts = match run {
@@ -125,15 +128,9 @@ impl Global {
             None => self.layouts()?,
         };
         for layout in layouts {
-            if let Some(state) = stack::running(&layout) {
+            if stack::running(&layout).is_some() {
                 self.tell_kind(&layout, run)?;
-                let stack = Stack::join(&layout).await?;
-                if stack.is_none() && stack::running(&layout).is_none() {
-                    // It ended while we waited for the right to use it.
-                    return Ok(None);
-                }
-                let url = stack.as_ref().map_or(state.coordinator, |stack| stack.state.coordinator.clone());
-                return self.connect_local(&url, layout, stack).await.map(Some);
+                return self.running_in(layout.simulated).await;
             }
             let keeps = |run: &str| layout.remembers(run) || (run == LATEST && layout.last_run().is_some());
             if run.is_some_and(keeps) {
@@ -142,6 +139,26 @@ impl Global {
             }
         }
         Ok(None)
+    }
+
+    /// The stack that runs in the folder for simulated models, or in that for real ones. None where none does.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses the token.
+    pub async fn running_in(&self, simulated: bool) -> Result<Option<Session>, Failure> {
+        let layout = self.layout(simulated)?;
+        let Some(state) = stack::running(&layout) else {
+            return Ok(None);
+        };
+        let stack = Stack::join(&layout).await?;
+        if stack.is_none() && stack::running(&layout).is_none() {
+            // It ended while we waited for the right to use it.
+            return Ok(None);
+        }
+        let url = stack
+            .as_ref()
+            .map_or(state.coordinator, |stack| stack.state.coordinator.clone());
+        self.connect_local(&url, layout, stack).await.map(Some)
     }
 
     async fn connect_local(&self, url: &str, layout: Layout, stack: Option<Stack>) -> Result<Session, Failure> {
@@ -155,6 +172,7 @@ impl Global {
                 stack,
                 layout: Some(layout),
                 warned: Vec::new(),
+                answers: None,
             }),
             Err(failure) => {
                 if let Some(stack) = stack {
@@ -201,7 +219,8 @@ impl Global {
     /// # Errors
     /// What reaching or the work fails with.
     pub async fn with_api(&self, run: Option<&str>, work: impl AsyncFnOnce(&mut Api) -> Outcome) -> Outcome {
-        self.with_session(run, async |session| work(&mut session.api).await).await
+        self.with_session(run, async |session| work(&mut session.api).await)
+            .await
     }
 
     /// As [`Global::with_api`], for work that asks whose models these are.

@@ -30,6 +30,8 @@ use watch::watch;
 /// Runs on a page, by default and at most.
 const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 500;
+/// How long a request for more budget waits for the run to go on.
+const REVIVAL: Duration = Duration::from_secs(5);
 /// Dead letters that are shown with a run.
 const LETTERS: usize = 3;
 
@@ -86,7 +88,7 @@ impl Runs {
 
     /// Checks everything that can be known before a run exists; gives its task, and what is doubtful.
     async fn check(&self, request: &pb::CreateRunRequest) -> Result<(Task, Vec<String>), Status> {
-        if request.request_id.is_empty() {
+        if request.request_id.is_empty() && !request.validate_only {
             return Err(bad_request(
                 "REQUEST_ID_MISSING",
                 "request_id",
@@ -120,6 +122,16 @@ impl Runs {
         let judged = task.metric.needs_judge();
         let doubts = models::check_run(&self.context, &roster, request, &pools, judged).await?;
         Ok((task, doubts))
+    }
+
+    /// Waits until an ended run goes on: who looks at once, or takes the coordinator down, must not find it ended.
+    async fn until_revived(&self, run: &RunId) -> Result<(), Status> {
+        let followed = self.open(run).await?;
+        let mut read = followed.progress();
+        let revived = async { while followed.read(|view| view.state.ended()) && read.changed().await.is_ok() {} };
+        // Where it takes longer it is taken up all the same, by this process or the next.
+        drop(tokio::time::timeout(REVIVAL, revived).await);
+        Ok(())
     }
 
     async fn control(&self, run: &str, mut control: pb::Control) -> Answer<pb::ControlRunResponse> {
@@ -162,7 +174,10 @@ impl Runs {
         if takes_up {
             // Here, and not only where the supervisor takes it: until then another look would call it left.
             self.context.led.add(id.clone());
-            drop(self.want.send(id));
+            drop(self.want.send(id.clone()));
+        }
+        if revives {
+            self.until_revived(&id).await?;
         }
         Ok(Response::new(pb::ControlRunResponse {}))
     }
@@ -173,6 +188,12 @@ impl RunService for Runs {
     async fn create_run(&self, request: Request<pb::CreateRunRequest>) -> Answer<pb::Run> {
         let request = request.into_inner();
         let (task, warnings) = self.check(&request).await?;
+        if request.validate_only {
+            return Ok(Response::new(pb::Run {
+                warnings,
+                ..Default::default()
+            }));
+        }
         let run = parse(&run_id(&request.request_id))?;
         let bytes = request.task.clone().unwrap_or_default().encode_to_vec();
         // A call that is repeated gets the run that it made, whatever there is room for now.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Parser;
+use sipdo_simulator::families::{ALL, Known, exact_answer};
 use sipdo_simulator::{Flags, serve_until};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,6 +27,9 @@ struct Arguments {
     /// Writes the mark of what it answers by (`system_fingerprint` in every answer) to this file, before the address.
     #[arg(long)]
     fingerprint_file: Option<PathBuf>,
+    /// Reads a JSON list of questions from stdin, prints as JSON how many of them a family knows, and ends.
+    #[arg(long)]
+    knows: bool,
     #[command(flatten)]
     flags: Flags,
 }
@@ -37,6 +41,9 @@ async fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let arguments = Arguments::parse();
+    if arguments.knows {
+        return tell_what_is_known();
+    }
     let settings = arguments.flags.settings()?;
     let address = SocketAddr::new(arguments.host, arguments.port);
     let listener = TcpListener::bind(address)
@@ -59,6 +66,18 @@ async fn main() -> anyhow::Result<()> {
         }
     };
     serve_until(settings, listener, stop).await.context("the server failed")
+}
+
+fn tell_what_is_known() -> anyhow::Result<()> {
+    let questions: Vec<String> =
+        serde_json::from_reader(std::io::stdin().lock()).context("stdin: expected a JSON list of questions")?;
+    let known = questions
+        .iter()
+        .filter(|question| exact_answer(question).is_some())
+        .count();
+    let families: Vec<&str> = ALL.iter().map(Known::name).collect();
+    let told = serde_json::json!({"known": known, "of": questions.len(), "families": families});
+    writeln!(std::io::stdout(), "{told}").context("stdout")
 }
 
 fn filter() -> tracing_subscriber::EnvFilter {

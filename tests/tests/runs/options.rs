@@ -60,7 +60,7 @@ fn set(options: &[&str]) -> String {
 }
 
 fn run(user: &User, flags: &str) -> Result<Ran> {
-    let done = user.sipdo(&format!("optimize task.toml {flags} --json --out out"))?;
+    let done = user.sipdo(&format!("optimize task.toml {flags} --json --out out --force"))?;
     anyhow::ensure!(matches!(done.code, Some(0 | 3)), "{flags}: {done}");
     let report = done.json_lines()?.pop().context("no line")?["report"].take();
     let lines = |file: &str| -> Result<Vec<Value>> {

@@ -3,6 +3,7 @@
 use super::show;
 use crate::{
     failure::{Exit, Failure, Outcome},
+    files,
     global::Global,
     json, output,
     session::{run_named, shown},
@@ -66,12 +67,13 @@ fn readable(record: &pb::Record) -> anyhow::Result<Value> {
 /// Writes a run into one file.
 ///
 /// # Errors
-/// The coordinator does not answer, there is no such run, or the file cannot be written.
-pub async fn write(global: &Global, name: &str, file: Option<&Path>) -> Outcome {
+/// The coordinator does not answer, there is no such run, or the file is there already or cannot be written.
+pub async fn write(global: &Global, name: &str, file: Option<&Path>, force: bool) -> Outcome {
     global
         .with_api(Some(name), async |api| {
             let run = run_named(api, name).await?;
             let path = file.map_or_else(|| PathBuf::from(format!("{run}.sipdo")), Path::to_owned);
+            files::check_file(&path, force)?;
             let unfinished = path.with_extension("part");
             let refused = || format!("cannot write {}", shown(&path));
             let mut records = api
@@ -109,8 +111,10 @@ pub async fn write(global: &Global, name: &str, file: Option<&Path>) -> Outcome 
 pub async fn read(global: &Global, file: &Path) -> Outcome {
     let records = records(&fs::read(file).map_err(|error| Failure::usage(format!("{}: {error}", shown(file))))?)
         .map_err(|error| Failure::usage(format!("{}: {error:#}", shown(file))))?;
+    // Whose models the runs of the folder had does not matter here: none of them is shown.
+    let no_run_of_the_folder = Some("-");
     global
-        .with_api(None, async |api| {
+        .with_api(no_run_of_the_folder, async |api| {
             let run = api.read_archive(futures::stream::iter(records)).await?.into_inner();
             show::print(&run, false)?;
             Ok(Exit::Ok)

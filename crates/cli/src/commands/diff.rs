@@ -5,6 +5,7 @@ use serde_json::json;
 use similar::{ChangeTag, TextDiff};
 use sipdo_protocol::pb;
 
+use super::completions::run_ids;
 use crate::{
     failure::{Exit, Failure, Outcome},
     global::Global,
@@ -17,6 +18,7 @@ use crate::{
 #[command(after_help = "Example: sipdo diff latest 0 3 --unified")]
 pub struct DiffArgs {
     /// The run, or `latest`: the newest optimization
+    #[arg(add = clap_complete::ArgValueCandidates::new(run_ids))]
     run: String,
     /// The first version [default: the seed prompt, 0]
     from: Option<u32>,

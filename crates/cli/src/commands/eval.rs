@@ -15,6 +15,7 @@ use crate::{
     caps::Caps,
     failure::{Failure, Outcome},
     global::Global,
+    known_tasks,
     launch::{NewRun, launch},
     operator::{self, StackArgs},
     output,
@@ -104,6 +105,9 @@ pub async fn run(global: &Global, args: &EvalArgs) -> Outcome {
     }
     let forecast = optimize::check(&file.task, EVAL, &options)?;
     let config = operator::operator_file(&args.stack, args.task.parent())?;
+    if global.simulated {
+        known_tasks::warn(&file.task);
+    }
     output::note(&format!(
         "{} on {}",
         output::plural(prompts.len() as u64, "prompt"),

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use sipdo_domain::Pool;
 use sipdo_protocol::pb;
 
+use super::completions::roles;
 use crate::{
     ask::try_first,
     client::Api,
@@ -50,6 +51,7 @@ listed, it buys a completion of a few tokens. --no-probe skips the check.";
 #[derive(Debug, Args)]
 pub struct SetArgs {
     /// The role, or ROLE_POOL for a named pool of it
+    #[arg(add = clap_complete::ArgValueCandidates::new(roles))]
     role: Pool,
     /// Endpoint (as the operator named it) and model, as ENDPOINT/MODEL; MODEL alone does not change the endpoint
     #[arg(value_name = "ENDPOINT/MODEL")]
@@ -78,6 +80,7 @@ pub struct SetArgs {
 #[derive(Debug, Args)]
 pub struct UnsetArgs {
     /// The role, or ROLE_POOL for a named pool of it
+    #[arg(add = clap_complete::ArgValueCandidates::new(roles))]
     role: Pool,
     /// For this run only
     #[arg(long)]

@@ -13,12 +13,15 @@ use sipdo_protocol::pb;
 use sipdo_strategies::Forecast;
 use uuid::Uuid;
 
+use super::dry_run;
 use crate::{
     caps::Caps,
-    failure::{Exit, Failure, Outcome},
+    failure::{Failure, Outcome},
+    files,
     forecast::Estimate,
     global::Global,
-    launch::{NewRun, launch},
+    known_tasks,
+    launch::{NewRun, default_out, launch},
     operator::{self, StackArgs},
     output,
     reuse::Reuse,
@@ -63,6 +66,9 @@ pub struct OptimizeArgs {
     /// Folder for the results [default: ./sipdo-out/RUN]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write into a folder that is not empty, and overwrite what has the same names
+    #[arg(long)]
+    force: bool,
     /// UUID of the request: the same id never creates a second run
     #[arg(long, value_name = "UUID")]
     request_id: Option<Uuid>,
@@ -95,18 +101,7 @@ pub async fn run(global: &Global, args: &OptimizeArgs) -> Outcome {
     let roles = roles(&forecast);
     let config = operator::operator_file(&args.stack, args.task.parent())?;
     let models = models(&file, &args.model)?;
-    let known = known_models(global, config.as_deref(), &roles, &models);
-    let estimate = Estimate::new(&file.task, &forecast, known);
-    estimate.check(&file.budget)?;
-    if args.dry_run {
-        tell_missing_models(global, config.as_deref(), &roles, &models);
-        if output::json() {
-            output::json_line(&estimate.json())?;
-        } else {
-            output::data(&estimate.text(&file.budget))?;
-        }
-        return Ok(Exit::Ok);
-    }
+    Estimate::new(&file.task, &forecast, BTreeMap::new()).check(&file.budget)?;
     let order = NewRun {
         models,
         task: file.task,
@@ -120,6 +115,17 @@ pub async fn run(global: &Global, args: &OptimizeArgs) -> Outcome {
         require_independent: args.require_independent,
         reuse: args.reuse,
     };
+    if !args.detach {
+        let run = sipdo_protocol::run_id(&order.request_id);
+        let folder = order.out.clone().unwrap_or_else(|| default_out(&run));
+        files::check_folder(&folder, Some(&run), args.force)?;
+    }
+    if global.simulated {
+        known_tasks::warn(&order.task);
+    }
+    if args.dry_run {
+        return dry_run::run(global, config.as_deref(), &order, &forecast).await;
+    }
     launch(global, &args.stack, config, order).await
 }
 
@@ -153,58 +159,10 @@ fn in_strategy(failure: Failure, task: &Path) -> Failure {
     }
 }
 
-/// An estimate needs no model, a run does: what is missing for it is said with the estimate.
-fn tell_missing_models(
-    global: &Global,
-    config: Option<&Path>,
-    roles: &BTreeSet<Role>,
-    own: &BTreeMap<String, pb::ModelChoice>,
-) {
-    if global.coordinator.is_some() || global.simulated {
-        return;
-    }
-    let pools = roles.iter().copied().map(Pool::from);
-    if let Err(failure) = operator::check_models(config, pools, own) {
-        output::warning(&format!("a run would not start: {}", failure.message));
-    }
-}
-
 /// The roles that a run will ask.
 pub fn roles(forecast: &Forecast) -> BTreeSet<Role> {
     let calls = forecast.expected.iter().chain(&forecast.least);
     calls.filter(|(_, calls)| **calls > 0).map(|(&role, _)| role).collect()
-}
-
-/// Models and prices of this machine, for an estimate; nothing is known of a stack elsewhere, and what is missing is told later.
-fn known_models(
-    global: &Global,
-    config: Option<&Path>,
-    roles: &BTreeSet<Role>,
-    own: &BTreeMap<String, pb::ModelChoice>,
-) -> BTreeMap<Role, (String, Option<sipdo_llm::Price>)> {
-    if global.coordinator.is_some() {
-        return BTreeMap::new();
-    }
-    if global.simulated {
-        let free = sipdo_llm::Price {
-            input_per_million: sipdo_llm::UsdPerMillion(0),
-            output_per_million: sipdo_llm::UsdPerMillion(0),
-            cached_input_per_million: None,
-            cache_write_input_per_million: None,
-        };
-        return roles
-            .iter()
-            .map(|&role| (role, ("simulated".to_owned(), Some(free))))
-            .collect();
-    }
-    let of = |role: Role| {
-        let settings = operator::check_models(config, [role.into()], own)
-            .ok()?
-            .remove(&Pool::from(role))?;
-        let label = format!("{}/{}", settings.model.endpoint, settings.model.model);
-        Some((role, (label, operator::price(&settings))))
-    };
-    roles.iter().filter_map(|&role| of(role)).collect()
 }
 
 /// The task file's own models, and over them those of the command line.
@@ -284,6 +242,7 @@ fn set_option(options: &mut Value, assignment: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Exit;
     use serde_json::json;
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use clap::Args;
 use sipdo_protocol::pb;
 
+use super::completions::run_ids;
 use crate::{
     failure::{Exit, Outcome},
     global::Global,
@@ -17,6 +18,7 @@ use crate::{
 #[command(after_help = "Example: sipdo prompt latest > prompt.txt")]
 pub struct PromptArgs {
     /// The run, or `latest`: the newest optimization
+    #[arg(add = clap_complete::ArgValueCandidates::new(run_ids))]
     run: String,
     /// The version [default: the best]
     #[arg(long, value_name = "N")]

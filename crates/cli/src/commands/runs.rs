@@ -7,7 +7,9 @@ use serde_json::json;
 use sipdo_protocol::pb::{self, control::Kind};
 
 use super::{
-    archive, show,
+    archive,
+    completions::run_ids,
+    run_list as list, show,
     top::{self, TopArgs},
     trace::{self, TraceArgs},
 };
@@ -20,11 +22,13 @@ use crate::{
     global::Global,
     json, launch, offline_control,
     operator::StackArgs,
-    output::{self, Table},
+    output,
+    progress::RunView,
+    reach::reach_with_agents,
     report::Report,
     session::{get_run, optimization_named, run_named, shown},
     stack::kept::Kept,
-    words::{is_over, level_words, standing_name, summary_gain},
+    words::is_over,
 };
 
 /// The commands of `sipdo runs`.
@@ -68,6 +72,7 @@ pub enum RunsCommand {
 #[derive(Debug, Args)]
 pub struct RunArg {
     /// The run, or `latest`
+    #[arg(add = clap_complete::ArgValueCandidates::new(run_ids))]
     run: String,
 }
 
@@ -83,6 +88,7 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
     /// The run, or `latest`
+    #[arg(add = clap_complete::ArgValueCandidates::new(run_ids))]
     run: String,
     /// Only send the request; do not watch
     #[arg(long)]
@@ -90,6 +96,9 @@ pub struct ResumeArgs {
     /// Folder for the results [default: the one that the run was begun with]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write into a folder that is not empty, and overwrite what has the same names
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     stack: StackArgs,
 }
@@ -98,6 +107,7 @@ pub struct ResumeArgs {
 #[derive(Debug, Args)]
 pub struct BudgetArgs {
     /// The run, or `latest`
+    #[arg(add = clap_complete::ArgValueCandidates::new(run_ids))]
     run: String,
     #[command(flatten)]
     caps: Caps,
@@ -107,19 +117,27 @@ pub struct BudgetArgs {
 #[derive(Debug, Args)]
 pub struct ExportArgs {
     /// The run, or `latest`: the newest optimization
+    #[arg(add = clap_complete::ArgValueCandidates::new(run_ids))]
     run: String,
     /// The folder [default: ./sipdo-out/RUN]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write into a folder that is not empty, and overwrite what has the same names
+    #[arg(long)]
+    force: bool,
 }
 
 /// Flags of `sipdo runs archive`.
 #[derive(Debug, Args)]
 pub struct ArchiveArgs {
     /// The run, or `latest`
+    #[arg(add = clap_complete::ArgValueCandidates::new(run_ids))]
     run: String,
     /// The file [default: ./RUN.sipdo]
     file: Option<PathBuf>,
+    /// Overwrite a file that is there
+    #[arg(long)]
+    force: bool,
 }
 
 /// Flags of `sipdo runs read`.
@@ -133,6 +151,7 @@ pub struct ReadArgs {
 #[derive(Debug, Args)]
 pub struct DeleteArgs {
     /// The run
+    #[arg(add = clap_complete::ArgValueCandidates::new(run_ids))]
     run: String,
     /// Confirm: only an archive can bring the run back
     #[arg(long)]
@@ -157,7 +176,7 @@ pub async fn run(global: &Global, command: &RunsCommand) -> Outcome {
         RunsCommand::Budget(args) => budget(global, args).await,
         RunsCommand::Export(args) => export(global, args).await,
         RunsCommand::ExportJournal(args) => archive::export_journal(global, &args.run).await,
-        RunsCommand::Archive(args) => archive::write(global, &args.run, args.file.as_deref()).await,
+        RunsCommand::Archive(args) => archive::write(global, &args.run, args.file.as_deref(), args.force).await,
         RunsCommand::Read(args) => archive::read(global, &args.file).await,
         RunsCommand::Delete(args) => archive::delete(global, &args.run, args.yes).await,
     }
@@ -173,32 +192,11 @@ async fn list(global: &Global, args: &ListArgs) -> Outcome {
             } else if runs.is_empty() {
                 output::note("there is no run yet");
             } else {
-                output::data(&table(&runs).render(output::stdout_color()))?;
+                output::data(&list::table(&runs))?;
             }
             Ok(Exit::Ok)
         })
         .await
-}
-
-fn table(runs: &[pb::Summary]) -> Table {
-    let mut table = Table::new(&[
-        "run", "task", "strategy", "state", "level", "prompt", "held-out", "calls", "created",
-    ])
-    .right(&[7]);
-    for run in runs {
-        table.row([
-            run.run.clone(),
-            run.task.clone(),
-            run.strategy.clone(),
-            standing_name(run).into(),
-            level_words(run),
-            format!("v{}", run.prompt_version),
-            summary_gain(run),
-            output::count(run.spent.unwrap_or_default().calls),
-            output::when(run.created_ms),
-        ]);
-    }
-    table
 }
 
 async fn watch(global: &Global, name: &str) -> Outcome {
@@ -223,7 +221,15 @@ async fn watch_with(session: &mut crate::session::Session, name: &str) -> Outcom
             )),
         );
     }
-    match follow(&mut session.api, &run, None, &[], FirstInterrupt::LeavesRun).await? {
+    match follow(
+        &mut session.api,
+        &run,
+        None,
+        RunView::default(),
+        FirstInterrupt::LeavesRun,
+    )
+    .await?
+    {
         End::Over(run) => launch::print_end(&run, session.simulated(), None),
         End::Left => {
             output::note(&format!("the run continues; `sipdo runs watch {run}` watches it again"));
@@ -274,7 +280,7 @@ async fn resume(global: &Global, args: &ResumeArgs) -> Outcome {
     if let Some(unreachable) = offline_control::unreachable(global, &args.run).await {
         return offline_control::ask(&args.run, Kind::Resume, unreachable).await;
     }
-    let mut session = launch::reach_with_agents(global, &args.stack, Some(&args.run)).await?;
+    let mut session = reach_with_agents(global, &args.stack, Some(&args.run)).await?;
     let outcome = resume_with(&mut session, args).await;
     session.close().await;
     outcome
@@ -282,6 +288,9 @@ async fn resume(global: &Global, args: &ResumeArgs) -> Outcome {
 
 async fn resume_with(session: &mut crate::session::Session, args: &ResumeArgs) -> Outcome {
     let run = run_named(&mut session.api, &args.run).await?;
+    if let Some(folder) = &args.out {
+        files::check_folder(folder, Some(&run), args.force)?;
+    }
     let summary = get_run(&mut session.api, &run).await?.summary.unwrap_or_default();
     // Who resumes a run that was told to stop and then left wants it to go on, and not only to conclude.
     let takes_back = summary.left && summary.stopping;
@@ -305,6 +314,7 @@ async fn export(global: &Global, args: &ExportArgs) -> Outcome {
             let run = get_run(&mut session.api, &run).await?;
             let report = Report::of(&run, simulated);
             let folder = args.out.clone().unwrap_or_else(|| launch::default_out(&report.run));
+            files::check_folder(&folder, Some(&report.run), args.force)?;
             let files = files::write_files(&run, &report, &folder)?;
             if output::json() {
                 output::json_line(&json!({ "folder": files.folder, "files": files.names }))?;

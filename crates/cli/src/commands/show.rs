@@ -89,7 +89,10 @@ fn standing(run: &pb::Run, report: &Report) -> String {
         lines.push(format!("held-out {}: {}", prompt_name("seed"), score_words(score)));
     }
     if summary.left {
-        lines.push(format!("left unfinished: `sipdo runs resume {}` continues it", summary.run));
+        lines.push(format!(
+            "left unfinished: `sipdo runs resume {}` continues it",
+            summary.run
+        ));
     }
     // What it waited for when it was left holds no longer.
     if !summary.left && !summary.waiting.is_empty() {
@@ -198,7 +201,10 @@ mod tests {
         );
         summary.left = true;
         let told = text(&summary);
-        assert!(told.contains(", left\n") && told.contains("`sipdo runs resume r1` continues it"), "{told}");
+        assert!(
+            told.contains(", left\n") && told.contains("`sipdo runs resume r1` continues it"),
+            "{told}"
+        );
         assert!(!told.contains("waiting") && !told.contains("stopping"), "{told}");
         summary.left = false;
         (summary.stopping, summary.levels) = (false, 0);

@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::json;
 use sipdo_protocol::pb;
 
+use super::completions::run_ids;
 use crate::{
     client::Api,
     failure::{Exit, Failure, Outcome},
@@ -30,6 +31,7 @@ const PAGE: i32 = 5_000;
 #[derive(Debug, Args)]
 pub struct TraceArgs {
     /// The run, or `latest`
+    #[arg(add = clap_complete::ArgValueCandidates::new(run_ids))]
     run: String,
     /// Show one level only; 0 is the time before the first level; `conclusion` is the end
     #[arg(long, value_name = "N", value_parser = iteration)]

@@ -134,7 +134,10 @@ pub fn failure(layout: &Layout, name: &str, what: &str) -> Failure {
     } else {
         tail
     };
-    Failure::unavailable(format!("{name} {what}; the end of its log ({}):\n{tail}", log.display()))
+    Failure::unavailable(format!(
+        "{name} {what}; the end of its log ({}):\n{tail}",
+        log.display()
+    ))
 }
 
 /// The last lines of a log, indented and harmless; empty where there are none.

@@ -128,6 +128,12 @@ impl Layout {
         }
     }
 
+    /// Ids of the runs that were created here, the newest first, at most so many.
+    pub fn newest(&self, most: usize) -> Vec<String> {
+        let text = fs::read_to_string(self.index()).unwrap_or_default();
+        text.lines().rev().take(most).map(str::to_owned).collect()
+    }
+
     /// Whether a run of this id was created here.
     pub fn remembers(&self, run: &str) -> bool {
         fs::read_to_string(self.index()).is_ok_and(|text| text.lines().any(|line| line == run))

@@ -269,7 +269,9 @@ impl Stack {
     /// Starts a process, noted at once: whatever happens next, it can be ended.
     fn start_child(&mut self, start: &Start<'_>) -> Result<(), Failure> {
         let child = children::start(&self.layout, start)?;
-        self.state.processes.retain(|process| process.name != child.process.name);
+        self.state
+            .processes
+            .retain(|process| process.name != child.process.name);
         self.state.processes.push(child.process.clone());
         self.children.push(child);
         self.state.save(&self.layout)
@@ -365,7 +367,10 @@ impl Stack {
             .retain(|child| ended.iter().all(|(name, _)| *name != child.process.name));
         // Of a stack that another command started we see only whether its processes live.
         if self.nats.is_none() && self.state.process("coordinator").is_some_and(|it| !it.lives()) {
-            ended.push(("coordinator".into(), children::failure(layout, "coordinator", "has ended")));
+            ended.push((
+                "coordinator".into(),
+                children::failure(layout, "coordinator", "has ended"),
+            ));
         }
         ended
     }
@@ -382,7 +387,9 @@ impl Stack {
 
     /// Whether other commands use it now.
     pub fn is_shared(&self) -> bool {
-        !self.others(&State::load(&self.layout).unwrap_or_else(|| self.state.clone())).is_empty()
+        !self
+            .others(&State::load(&self.layout).unwrap_or_else(|| self.state.clone()))
+            .is_empty()
     }
 
     fn others(&self, now: &State) -> Vec<Process> {
@@ -416,10 +423,14 @@ impl Stack {
             if let Err(failure) = now.save(&self.layout) {
                 output::warning(&failure.message);
             }
-            output::note(&format!("the local stack goes on for {}", output::plural(others, "other command")));
+            output::note(&format!(
+                "the local stack goes on for {}",
+                output::plural(others, "other command")
+            ));
             return;
         }
-        now.processes.retain(|process| process.name != "nats-server" && process.lives());
+        now.processes
+            .retain(|process| process.name != "nats-server" && process.lives());
         let killed = end_in_order(&now.processes).await;
         let ended = match &mut self.nats {
             Some(nats) => nats.terminate().await,
