@@ -6,7 +6,7 @@ mod steps;
 mod tests;
 
 use crate::call::{Called, End, Terms, call, chat_request};
-use crate::context::Context;
+use crate::context::{Context, MAX_REPEATS};
 use crate::cost_meter;
 use crate::in_flight::InFlightGuard;
 use crate::lookup::{ExistingAnswer, Lookup, SendPermit};
@@ -137,23 +137,24 @@ impl<'a> Purchase<'a> {
         }
     }
 
+    /// The completions that are reserved for this attempt.
+    fn reserved(&self) -> u32 {
+        match self.work.wire.max_calls {
+            0 => self.context.max_calls(),
+            reserved => reserved.min(self.context.max_calls() + MAX_REPEATS),
+        }
+    }
+
     async fn ask_model(&self, permit: &SendPermit<'_>, trace: &Trace) -> (Called, Duration) {
-        let (context, work) = (self.context, &self.work);
-        let reserved = match work.wire.max_calls {
-            0 => context.max_calls(),
-            reserved => reserved.min(context.max_calls()),
-        };
-        // Each request may be sent twice only where so much is reserved.
+        let (context, work, reserved) = (self.context, &self.work, self.reserved());
+        // A request may be sent twice only where so much is reserved.
         let hedge = self.target.model.hedges() && reserved >= 2;
-        let max_calls = if hedge {
-            reserved / 2
-        } else {
-            reserved.min(context.most_completions())
-        };
+        let completions = if hedge { reserved / 2 } else { reserved };
+        let max_calls = completions.min(context.most_completions());
         let longest = context.models.longest_call(self.target.settings()) * f64::from(max_calls);
         let terms = Terms {
             max_calls,
-            reserved,
+            repair: context.repair_tokens(),
             hedge,
             longest: Duration::try_from_secs_f64(longest).unwrap_or(Duration::MAX),
             draining: &context.draining,
@@ -352,7 +353,7 @@ impl<'a> Port for Purchase<'a> {
             self.work.ask.operation(),
             Some(self.target),
         );
-        let permit = SendPermit::new(self.lookup(), &self.work, &self.key);
+        let permit = SendPermit::new(self.lookup(), &self.work, &self.key, self.reserved());
         let (called, took) = self.ask_model(&permit, &span.trace()).await;
         if let End::Finished(Err(why)) = &called.end {
             span.fail(why.reason.name());

@@ -8,7 +8,9 @@ use crate::observe::Caller;
 use crate::role::{Form, InvalidReply, MAX_REPAIRS, ModelOutput, Request, RoleAgent};
 use sha2::{Digest as _, Sha256};
 use sipdo_domain::{Ask, Measured, NotMeasured, Reason, Reply};
-use sipdo_llm::{ChatModel as _, ChatRequest, Message, Model, ModelError, Outcome, Sampling, Structured, structured};
+use sipdo_llm::{
+    ChatModel as _, ChatRequest, Message, Model, ModelError, Outcome, Permit as _, Sampling, Structured, structured,
+};
 use sipdo_protocol::pb;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -43,8 +45,8 @@ pub(crate) enum End {
 pub(crate) struct Terms<'a> {
     /// Most completions.
     pub max_calls: u32,
-    /// The completions that are reserved for it: more than those, where requests may be sent twice.
-    pub reserved: u32,
+    /// Tokens that a repair adds to a request at most, beyond the answer that it repairs; none where nothing is repaired.
+    pub repair: Option<u64>,
     /// Whether a request may be sent twice, as its endpoint is set.
     pub hedge: bool,
     /// Time after which it is given up; waits in an outage do not count.
@@ -113,7 +115,7 @@ pub(crate) async fn call(
     );
     Called {
         end,
-        usage: cost_meter.sum(terms.reserved),
+        usage: cost_meter.sum(),
         told,
     }
 }
@@ -152,7 +154,7 @@ async fn call_until_answered(
         let calling = call_once(target, role, ask, request, chat, terms, cost_meter);
         let Some(called) = within(terms.longest, terms.permit, calling).await else {
             *cost_meter = paid_before;
-            cost_meter.abandoned(&target.model, chat);
+            charge_abandoned(&target.model, chat, terms, cost_meter);
             let seconds = terms.longest.as_secs();
             return End::Finished(Err(NotMeasured::new(
                 Reason::Timeout,
@@ -184,6 +186,20 @@ async fn call_until_answered(
             }
         }
     }
+}
+
+/// Charges every request of an abandoned call that was sent and may have been paid for: which of them were repairs, nobody can say.
+fn charge_abandoned(model: &Model, chat: &ChatRequest, terms: &Terms<'_>, cost_meter: &mut CostMeter) {
+    let (input, output) = (chat.most_input_tokens(), chat.sampling.max_tokens);
+    let maybe_paid = terms.permit.maybe_paid();
+    let repairs = match terms.repair {
+        Some(_) => maybe_paid.saturating_sub(1),
+        None => 0,
+    };
+    let longer = input + terms.repair.map_or(0, |repair| repair + u64::from(output));
+    cost_meter.charge_worst(model, (input, output), maybe_paid - repairs);
+    cost_meter.charge_worst(model, (longer, output), repairs);
+    cost_meter.count_requests(terms.permit.requests());
 }
 
 /// The result of `calling` within `longest`; the time for which it waits for the bus does not count.
@@ -228,7 +244,7 @@ async fn call_once(
     else {
         return Ok(Err(invalid_reply.why));
     };
-    if left == 0 {
+    if left == 0 || !terms.permit.has_room() {
         return Ok(Err(why));
     }
     let mut again = chat.clone();
@@ -261,7 +277,7 @@ async fn complete(
     match &request.form {
         Form::Text => {
             let Outcome { result, attempts } = asked.complete(chat).await;
-            cost_meter.requests(model, chat, &attempts);
+            cost_meter.requests(model, (chat.most_input_tokens(), chat.sampling.max_tokens), &attempts);
             let paid = result.as_ref().map_or_else(ModelError::paid, Some);
             caller.requests(model, chat, &attempts, paid.map_or(&[], std::slice::from_ref));
             if let Some(completion) = paid {
@@ -275,9 +291,10 @@ async fn complete(
                 result,
                 completions,
                 attempts,
+                most_input_tokens,
                 ..
             } = structured(&asked, chat.clone(), schema, repairs).await;
-            cost_meter.requests(model, chat, &attempts);
+            cost_meter.requests(model, (most_input_tokens, chat.sampling.max_tokens), &attempts);
             caller.requests(model, chat, &attempts, &completions);
             for completion in &completions {
                 cost_meter.completion(model, chat, completion);

@@ -9,6 +9,11 @@ use crate::settings::AgentSettings;
 use sipdo_protocol::pb;
 use tokio::sync::watch;
 
+/// Requests of a job that repeat one that failed though it may be paid for, as after a timeout. Each is reserved like a completion.
+/// One is a compromise: more of them would leave less of a budget for other jobs at the same time, and a strategy asks again for what was
+/// not measured.
+pub(crate) const MAX_REPEATS: u32 = 1;
+
 /// What all jobs of one agent share.
 pub(crate) struct Context {
     pub role: Box<dyn RoleAgent>,
@@ -33,6 +38,11 @@ impl Context {
         } else {
             self.most_completions()
         }
+    }
+
+    /// Tokens that a repair adds to a request at most, beyond the answer that it repairs; none where nothing is repaired.
+    pub fn repair_tokens(&self) -> Option<u64> {
+        self.role.structured().then_some(self.overhead.repair as u64)
     }
 
     /// What its requests hold beyond the asks, as the coordinators reserve by it.

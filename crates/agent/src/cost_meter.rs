@@ -9,10 +9,6 @@ pub(crate) struct CostMeter {
     usage: pb::Usage,
     nano_usd: u64,
     unpriced: bool,
-    /// Requests that may have been paid for, without an answer.
-    maybe_paid: u32,
-    /// What one of them costs at worst.
-    worst: (u64, u64, Option<u64>),
     /// The revision that the provider reported last.
     pub revision: String,
     /// The mark of the backend that the provider gave last.
@@ -20,14 +16,14 @@ pub(crate) struct CostMeter {
 }
 
 impl CostMeter {
-    /// Completions that the provider answered so far.
+    /// Requests that were answered, or may have been paid for without an answer.
     pub fn calls(&self) -> u32 {
         self.usage.calls
     }
 
     /// Whether anything has, or may have, been paid for.
     pub fn is_empty(&self) -> bool {
-        self.usage.calls == 0 && self.maybe_paid == 0
+        self.usage.calls == 0
     }
 
     /// Adds a completion that was paid for, whether it was of use or not.
@@ -66,45 +62,38 @@ impl CostMeter {
         }
     }
 
-    /// Adds the requests of a call: all are counted, and those that may have been paid for without an answer are charged later.
-    pub fn requests(&mut self, model: &Model, request: &ChatRequest, attempts: &[AttemptRecord]) {
+    /// Adds the requests of a call: all are counted, and those that may have been paid for without an answer are charged at their worst.
+    /// `input`: most input tokens of one of them; `output`: most output tokens.
+    pub fn requests(&mut self, model: &Model, (input, output): (u64, u32), attempts: &[AttemptRecord]) {
         self.usage.requests += u32::try_from(attempts.len()).unwrap_or(u32::MAX);
         let maybe_paid = attempts.iter().filter(|attempt| attempt.paid == Paid::Unknown).count();
-        if maybe_paid > 0 {
-            self.maybe_paid += u32::try_from(maybe_paid).unwrap_or(u32::MAX);
-            self.at_worst(model, request);
+        let maybe_paid = u32::try_from(maybe_paid).unwrap_or(u32::MAX);
+        self.charge_worst(model, (input, output), maybe_paid);
+    }
+
+    /// Adds `maybe_paid` requests without an answer, each at its worst: the figures of one request, as [`CostMeter::requests`] takes
+    /// them.
+    pub fn charge_worst(&mut self, model: &Model, (input, output): (u64, u32), maybe_paid: u32) {
+        if maybe_paid == 0 {
+            return;
         }
+        let (output, times) = (u64::from(output), u64::from(maybe_paid));
+        let cost = model.price().map(|price| price.worst_case(input, output));
+        self.usage.calls += maybe_paid;
+        self.usage.input_tokens += input * times;
+        self.usage.output_tokens += output * times;
+        self.usage.estimated = true;
+        self.unpriced |= cost.is_none();
+        self.nano_usd = self.nano_usd.saturating_add(cost.unwrap_or(0).saturating_mul(times));
     }
 
-    /// Adds a call that was abandoned: it may have been paid for.
-    pub fn abandoned(&mut self, model: &Model, request: &ChatRequest) {
-        self.maybe_paid += 1;
-        self.at_worst(model, request);
+    /// Sets the number of requests that were sent.
+    pub fn count_requests(&mut self, requests: u32) {
+        self.usage.requests = requests;
     }
 
-    fn at_worst(&mut self, model: &Model, request: &ChatRequest) {
-        let (input, output) = (request.estimated_input_tokens(), u64::from(request.sampling.max_tokens));
-        self.worst = (
-            input,
-            output,
-            model.price().map(|price| price.worst_case(input, output)),
-        );
-    }
-
-    /// The sum. Requests that may have been paid for are charged at their worst, as far as `max_calls` were reserved: what goes
-    /// beyond that was promised to nobody.
-    pub fn sum(mut self, max_calls: u32) -> pb::Usage {
-        let charged = self.maybe_paid.min(max_calls.saturating_sub(self.usage.calls));
-        if charged > 0 {
-            let (input, output, cost) = self.worst;
-            let times = u64::from(charged);
-            self.usage.calls += charged;
-            self.usage.input_tokens += input * times;
-            self.usage.output_tokens += output * times;
-            self.usage.estimated = true;
-            self.unpriced |= cost.is_none();
-            self.nano_usd = self.nano_usd.saturating_add(cost.unwrap_or(0).saturating_mul(times));
-        }
+    /// The sum.
+    pub fn sum(mut self) -> pb::Usage {
         self.usage.nano_usd = (!self.unpriced).then_some(self.nano_usd);
         self.usage
     }
@@ -196,11 +185,11 @@ mod tests {
         cost_meter.completion(&model(true), &request(), &completion(usage, Some(60)));
         cost_meter.requests(
             &model(true),
-            &request(),
+            (400, 100),
             &[attempt(Paid::No), attempt(Paid::Yes), attempt(Paid::Yes)],
         );
         assert_eq!(cost_meter.revision, "m-2026");
-        let sum = cost_meter.sum(3);
+        let sum = cost_meter.sum();
         assert_eq!(
             (sum.calls, sum.input_tokens, sum.output_tokens, sum.requests),
             (2, 20, 10, 3)
@@ -212,7 +201,7 @@ mod tests {
     fn what_the_provider_does_not_say_is_estimated_and_said_to_be() {
         let mut cost_meter = CostMeter::default();
         cost_meter.completion(&model(true), &request(), &completion(Usage::default(), None));
-        let sum = cost_meter.sum(1);
+        let sum = cost_meter.sum();
         assert!(
             sum.estimated && sum.input_tokens >= 100 && sum.output_tokens == 11,
             "{sum:?}"
@@ -229,24 +218,36 @@ mod tests {
             ..Usage::default()
         };
         cost_meter.completion(&model(false), &request(), &completion(usage, None));
-        assert_eq!(cost_meter.sum(1).nano_usd, None);
-        assert_eq!(CostMeter::default().sum(1).nano_usd, Some(0));
+        assert_eq!(cost_meter.sum().nano_usd, None);
+        assert_eq!(CostMeter::default().sum().nano_usd, Some(0));
     }
 
     #[test]
-    fn a_request_without_an_answer_is_charged_at_its_worst_within_the_reservation() {
+    fn each_request_without_an_answer_is_a_call_and_is_charged_at_its_worst() {
         let mut cost_meter = CostMeter::default();
         cost_meter.requests(
             &model(true),
-            &request(),
+            (400, 100),
             &[attempt(Paid::Unknown), attempt(Paid::Unknown), attempt(Paid::No)],
         );
         assert!(!cost_meter.is_empty());
-        let sum = cost_meter.sum(1);
+        let usage = Usage {
+            input_tokens: Some(10),
+            output_tokens: Some(5),
+            ..Usage::default()
+        };
+        cost_meter.completion(&model(true), &request(), &completion(usage, Some(60)));
+        let sum = cost_meter.sum();
         assert_eq!(
-            (sum.calls, sum.output_tokens, sum.requests, sum.estimated),
-            (1, 100, 3, true)
+            (
+                sum.calls,
+                sum.input_tokens,
+                sum.output_tokens,
+                sum.requests,
+                sum.estimated
+            ),
+            (3, 810, 205, 3, true)
         );
-        assert_eq!(sum.nano_usd, Some(sum.input_tokens * 1_000 + 1_000_000));
+        assert_eq!(sum.nano_usd, Some(2 * (400 * 1_000 + 100 * 10_000) + 60));
     }
 }

@@ -10,10 +10,10 @@ use crate::reuse::may_reuse;
 use crate::work::Work;
 use prost::Message as _;
 use sipdo_bus::BusError;
-use sipdo_llm::Permit;
+use sipdo_llm::{Paid, Permit};
 use sipdo_protocol::{JobOutcome, pb};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -119,11 +119,18 @@ impl<'a> Lookup<'a> {
 /// The first request of a first attempt needs no look, if it is sent soon: nobody else can have had a reason to buy. Every other one
 /// does. A bus that cannot be asked is waited for: behind a cut somebody else may have the answer. What was seen must be fresh, since
 /// a process may be frozen between the look and the request.
+///
+/// It also counts: a request that would go beyond what is reserved for the attempt is not sent.
 pub(crate) struct SendPermit<'a> {
     lookup: Lookup<'a>,
     work: &'a Work,
     key: &'a str,
+    /// The completions that are reserved for the attempt.
+    reserved: u32,
     sent_before: AtomicBool,
+    requests: AtomicU32,
+    /// Requests that are certainly not paid for.
+    unpaid: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -138,12 +145,15 @@ struct State {
 }
 
 impl<'a> SendPermit<'a> {
-    pub fn new(lookup: Lookup<'a>, work: &'a Work, key: &'a str) -> Self {
+    pub fn new(lookup: Lookup<'a>, work: &'a Work, key: &'a str, reserved: u32) -> Self {
         Self {
             lookup,
             work,
             key,
+            reserved,
             sent_before: AtomicBool::new(false),
+            requests: AtomicU32::new(0),
+            unpaid: AtomicU32::new(0),
             state: Mutex::default(),
         }
     }
@@ -151,6 +161,16 @@ impl<'a> SendPermit<'a> {
     /// The answer for which a request was withheld.
     pub fn into_answered(self) -> Option<ExistingAnswer> {
         self.state.into_inner().unwrap_or_else(PoisonError::into_inner).answered
+    }
+
+    /// Requests that were sent.
+    pub fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Requests that were sent and are paid for, may be, or are under way.
+    pub fn maybe_paid(&self) -> u32 {
+        self.requests().saturating_sub(self.unpaid.load(Ordering::Relaxed))
     }
 
     /// The time for which the bus was waited for so far. It is nobody's fault in the call.
@@ -213,5 +233,19 @@ pub(crate) fn needs_look(first: bool, attempt: u32, in_flight_for: Duration, fre
 impl Permit for SendPermit<'_> {
     fn may_send(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(self.look())
+    }
+
+    fn has_room(&self) -> bool {
+        self.maybe_paid() < self.reserved
+    }
+
+    fn sending(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn ended(&self, paid: Paid) {
+        if paid == Paid::No {
+            self.unpaid.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }

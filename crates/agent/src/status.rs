@@ -1,6 +1,6 @@
 //! What an agent says of itself when it is called by name or in a roll call.
 
-use crate::context::Context;
+use crate::context::{Context, MAX_REPEATS};
 use bytes::Bytes;
 use prost::Message as _;
 use sipdo_protocol::pb;
@@ -30,6 +30,7 @@ pub(crate) fn status(context: &Context) -> Bytes {
         endpoints: context.models.endpoints().cloned().collect(),
         programs: context.settings.programs.keys().cloned().collect(),
         max_calls: context.max_calls(),
+        max_repeats: MAX_REPEATS,
         trouble: trouble.unwrap_or_default(),
         host: HOST.clone(),
         pool: context.settings.pool.name.clone(),

@@ -574,3 +574,42 @@ async fn a_request_that_is_sent_twice_is_reserved_for_and_both_are_on_the_bill()
     assert_eq!(said(&result.finding.unwrap()), "from behind the gate");
     assert_eq!((result.usage.calls, result.usage.requests, provider.calls()), (1, 1, 3));
 }
+
+#[tokio::test]
+async fn a_request_that_may_be_paid_for_is_repeated_within_what_is_reserved_and_charged_at_its_worst() {
+    let world = World::start().await;
+    // A gateway's timeout: nobody knows whether the model behind it has answered.
+    let provider = Provider::start(Mode::Status(504)).await;
+    let mut settings = world.settings(Role::Learner, &provider, "one");
+    for endpoint in settings.endpoints.values_mut() {
+        endpoint.retry.attempts = 5;
+        endpoint.retry.first_delay_seconds = 0.01;
+    }
+    let _one = Running::start(settings, Box::new(Plain));
+    let mut sent = 0;
+    for reserved in [1, 2] {
+        let job = Job {
+            max_calls: reserved,
+            ..Job::answer(&format!("r{reserved}"), "2+2?")
+        };
+        world.publish(&job).await;
+        let result = world.result(&job).await;
+        assert_eq!(result.finding.unwrap_err().reason, Reason::Unavailable);
+        sent += reserved;
+        assert_eq!(provider.calls(), sent as usize, "{reserved} reserved");
+        let usage = result.usage;
+        assert_eq!(
+            (usage.calls, usage.requests, usage.estimated),
+            (reserved, reserved, true)
+        );
+        let (input, output) = (
+            "Be brief.2+2?".len() as u64,
+            u64::from(sipdo_llm::ModelSettings::new("", "").max_tokens),
+        );
+        let times = u64::from(reserved);
+        assert_eq!(
+            (usage.input_tokens, usage.output_tokens),
+            (times * input, times * output)
+        );
+    }
+}

@@ -25,8 +25,10 @@ pub struct Roster {
 pub struct WorstCase {
     /// What is reserved.
     pub amount: Amount,
-    /// Completions that the agent may buy.
+    /// Requests that the agent may pay for: completions, and repeats of a request that failed though it may be paid for.
     pub max_calls: u32,
+    /// How many of `max_calls` are repeats.
+    repeats: u32,
     /// Tokens of the first request and of each answer at most.
     input: u64,
     output: u64,
@@ -39,11 +41,13 @@ pub struct WorstCase {
 }
 
 impl WorstCase {
-    /// Of so many completions. Repairs send the whole conversation again.
-    fn of(max_calls: u32, [input, output, repair]: [u64; 3], price: Price, priced: bool) -> Self {
-        let calls = u64::from(max_calls);
-        let repairs: u64 = (0..calls).map(|number| number * (output + repair)).sum();
-        let (input_tokens, output_tokens) = (input * calls + repairs, output * calls);
+    /// Of so many completions and repeats. Repairs send the whole conversation again, and the longest request may be the one that is
+    /// repeated.
+    fn of([completions, repeats]: [u32; 2], [input, output, repair]: [u64; 3], price: Price, priced: bool) -> Self {
+        let max_calls = completions + repeats;
+        let (calls, longest) = (u64::from(max_calls), u64::from(completions.saturating_sub(1)));
+        let repairs = (0..=longest).sum::<u64>() + longest * u64::from(repeats);
+        let (input_tokens, output_tokens) = (input * calls + repairs * (output + repair), output * calls);
         // Rounded up, but where there is no price: what is unknown must not look like a cent.
         let cost = |tokens: u64, per_million: u64| match per_million {
             0 => 0,
@@ -57,6 +61,7 @@ impl WorstCase {
                 nano_usd: u64::try_from(nano_usd).unwrap_or(u64::MAX),
             },
             max_calls,
+            repeats,
             input,
             output,
             repair,
@@ -65,12 +70,13 @@ impl WorstCase {
         }
     }
 
-    /// The same job with at most so many completions, of which it needs one. What is not reserved is not done: a repair, or a request
-    /// that is sent a second time.
+    /// The same job with at most so many calls, of which it needs one. What is not reserved is not done: a repair, or a request that is
+    /// sent a second time.
     pub fn within(self, calls: u64) -> Self {
         let most = u32::try_from(calls).unwrap_or(u32::MAX).max(1);
+        let completions = (self.max_calls - self.repeats).min(most);
         WorstCase::of(
-            self.max_calls.min(most),
+            [completions, self.repeats.min(most - completions)],
             [self.input, self.output, self.repair],
             self.price,
             self.priced,
@@ -199,7 +205,13 @@ impl Roster {
         let prices = statuses.iter().map(|status| Used::by(status, choice).price);
         let price = prices.clone().flatten().reduce(Price::max).unwrap_or_default();
         let priced = prices.clone().all(|price| price.is_some());
-        Some(WorstCase::of(max_calls, [input, output, repair], price, priced))
+        let repeats = statuses.iter().map(|status| status.max_repeats).max()?;
+        Some(WorstCase::of(
+            [max_calls, repeats],
+            [input, output, repair],
+            price,
+            priced,
+        ))
     }
 
     /// Models that may answer a pool's jobs and whose price nobody knows, as `pool endpoint/model`.
@@ -315,6 +327,24 @@ mod tests {
             output_price: Some(price),
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn a_repeat_of_a_request_is_reserved_as_far_as_there_is_room() {
+        let repeating = pb::AgentStatus {
+            max_repeats: 1,
+            ..status(3, 0)
+        };
+        let worst = Roster::new(vec![repeating])
+            .worst_case(&Role::Checker.into(), 1_000, None)
+            .unwrap();
+        let repair = 100 + REPAIR;
+        let tokens = |calls: u64, repairs: u64| calls * (1_000 + INSTRUCTIONS + 100) + repairs * repair;
+        assert_eq!((worst.max_calls, worst.amount.tokens), (4, tokens(4, 1 + 2 + 2)));
+        let of = |calls: u64| (worst.within(calls).amount.calls, worst.within(calls).amount.tokens);
+        assert_eq!(of(3), (3, tokens(3, 1 + 2)), "a repeat is given up before a repair");
+        assert_eq!(of(1), (1, tokens(1, 0)));
+        assert_eq!(worst.within(9), worst);
     }
 
     #[test]

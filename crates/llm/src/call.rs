@@ -105,6 +105,9 @@ impl Call<'_> {
                 Err(Next::Over(error)) => return Err(error),
                 Err(Next::Again { error, wait }) => (error, wait),
             };
+            if !self.has_room() {
+                return Err(error);
+            }
             let Some(pause) = pauses.next() else { return Err(error) };
             let pause = pause.max(wait.unwrap_or_default());
             let elapsed = self.started.map_or(Duration::ZERO, |started| started.elapsed());
@@ -167,7 +170,7 @@ impl Call<'_> {
             Err(Next::Corrected) => "corrected",
             Err(Next::Again { error, .. } | Next::Over(error)) => error.kind(),
         };
-        self.attempts.push(AttemptRecord {
+        self.note(AttemptRecord {
             started,
             latency,
             status,
@@ -187,6 +190,18 @@ impl Call<'_> {
             );
         }
         result
+    }
+
+    fn has_room(&self) -> bool {
+        self.permit.is_none_or(Permit::has_room)
+    }
+
+    /// Notes a request that has ended, for the caller and for the outcome.
+    fn note(&mut self, record: AttemptRecord) {
+        if let Some(permit) = self.permit {
+            permit.ended(record.paid);
+        }
+        self.attempts.push(record);
     }
 
     /// What to do about a failure.
@@ -234,5 +249,9 @@ pub struct Permitted<'a> {
 impl ChatModel for Permitted<'_> {
     async fn complete(&self, request: &ChatRequest) -> Outcome {
         self.model.complete_with(request, Some(self.permit)).await
+    }
+
+    fn has_room(&self) -> bool {
+        self.permit.has_room()
     }
 }

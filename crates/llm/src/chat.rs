@@ -13,11 +13,20 @@ pub trait ChatModel: Send + Sync {
     /// Answers `request`, retrying what is worth retrying. Never panics on what a provider sends; dropping the future
     /// abandons the call (which may still be billed).
     fn complete(&self, request: &ChatRequest) -> impl Future<Output = Outcome> + Send;
+
+    /// Whether one more request may be sent for the same purpose, as a repair is: see [`crate::Permit::has_room`].
+    fn has_room(&self) -> bool {
+        true
+    }
 }
 
 impl<M: ChatModel> ChatModel for Arc<M> {
     fn complete(&self, request: &ChatRequest) -> impl Future<Output = Outcome> + Send {
         M::complete(self, request)
+    }
+
+    fn has_room(&self) -> bool {
+        M::has_room(self)
     }
 }
 
@@ -54,12 +63,29 @@ impl ChatRequest {
     /// A rough count of input tokens (a quarter of the bytes, and a few per message), for pacing and for reservations.
     /// It is an estimate: what a call really used is in [`Completion::usage`].
     pub fn estimated_input_tokens(&self) -> u64 {
-        let text: usize = self.messages.iter().map(|message| message.text.len()).sum();
         let schema = match &self.output {
             Output::Text => 0,
             Output::Json(schema) => schema.text().len(),
         };
-        ((text + schema) / 4 + 8 * self.messages.len() + 8) as u64
+        ((self.text_bytes() + schema) / 4 + 8 * self.messages.len() + 8) as u64
+    }
+
+    /// Most tokens of the input: a token is at least one byte of the text or of the output schema, and an earlier answer of the model
+    /// has at most `max_tokens` tokens.
+    pub fn most_input_tokens(&self) -> u64 {
+        let schema = match &self.output {
+            Output::Text => 0,
+            Output::Json(schema) => schema.request_bytes() as u64,
+        };
+        let most = |message: &Message| match message.role {
+            Role::Assistant => (message.text.len() as u64).min(u64::from(self.sampling.max_tokens)),
+            _ => message.text.len() as u64,
+        };
+        self.messages.iter().map(most).sum::<u64>() + schema
+    }
+
+    fn text_bytes(&self) -> usize {
+        self.messages.iter().map(|message| message.text.len()).sum()
     }
 }
 

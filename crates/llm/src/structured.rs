@@ -23,6 +23,8 @@ pub struct Structured {
     pub attempts: Vec<AttemptRecord>,
     /// How many repairs were asked for.
     pub repairs: u32,
+    /// Most input tokens of the longest request: a repair sends more than the request that it repairs.
+    pub most_input_tokens: u64,
 }
 
 /// Longest part of a wrong answer that is shown to the model again, in bytes.
@@ -31,7 +33,7 @@ const SHOWN_BYTES: usize = 8 * 1024;
 /// Asks `model` for JSON of `schema` (whatever `request.output` was).
 ///
 /// An answer that holds no JSON, or JSON that does not satisfy the schema, is shown to the model again with what is
-/// wrong, at most `max_repairs` times. A cut-off, empty or refused answer is not repaired: the same would come again.
+/// wrong, at most `max_repairs` times and while the model has room for another request. A cut-off, empty or refused answer is not repaired: the same would come again.
 pub async fn structured<M: ChatModel>(
     model: &M,
     mut request: ChatRequest,
@@ -41,7 +43,9 @@ pub async fn structured<M: ChatModel>(
     request.output = Output::Json(Arc::clone(schema));
     let asked = request.messages.len();
     let (mut completions, mut attempts, mut repairs) = (Vec::new(), Vec::new(), 0);
+    let mut most_input_tokens = 0;
     let result = loop {
+        most_input_tokens = request.most_input_tokens().max(most_input_tokens);
         let Outcome { result, attempts: sent } = model.complete(&request).await;
         let before = attempts.len();
         attempts.extend(sent);
@@ -64,7 +68,7 @@ pub async fn structured<M: ChatModel>(
             Err(finding) => finding,
         };
         completions.push(completion.clone());
-        if repairs == max_repairs {
+        if repairs == max_repairs || !model.has_room() {
             let detail = crate::text::scrub(&format!("after {repairs} repairs: {finding}"), None);
             break Err(ModelError::Malformed {
                 detail,
@@ -84,6 +88,7 @@ pub async fn structured<M: ChatModel>(
         completions,
         attempts,
         repairs,
+        most_input_tokens,
     }
 }
 

@@ -19,5 +19,6 @@ mod storage;
 mod suspects;
 mod swap;
 mod telemetry;
+mod timeouts;
 mod usd;
 mod whole_run;

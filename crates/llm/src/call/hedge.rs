@@ -1,7 +1,7 @@
 //! Hedging: a request that has no answer after a time is sent a second time, and whichever answer comes first is taken.
 //!
 //! It buys a shorter wait with money: the request that is abandoned may be paid for, and nobody tells what it cost. So a call does it
-//! once at most, and its owner reserves twice as much.
+//! once at most, and its owner reserves twice as much; a [`Permit`] without room for another request forbids it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,6 +12,7 @@ use super::Call;
 use crate::chat::{AttemptRecord, Paid};
 use crate::client::{Model, Shared};
 use crate::limit::Slot;
+use crate::permit::Permit;
 use crate::wire::{Failure, Sent, Shaped};
 
 impl Sent {
@@ -48,6 +49,8 @@ impl Call<'_> {
     pub(super) async fn send(&mut self, shaped: &Shaped<'_>, key: Option<&SecretString>) -> Sent {
         let (shared, limit) = (&self.model.endpoint.0, self.model.timeout());
         let begun = AtomicBool::new(false);
+        let sending = |permit: Option<&dyn Permit>| permit.map_or((), Permit::sending);
+        sending(self.permit);
         let mut first = std::pin::pin!(one(shared, shaped, key, limit, &begun));
         let Some(after) = self.model.hedge.filter(|_| !self.hedged) else {
             return first.await;
@@ -68,9 +71,10 @@ impl Call<'_> {
                 None => true,
             };
             // An answer that has begun is waited for.
-            if !leave || begun.load(Ordering::Relaxed) {
+            if !leave || begun.load(Ordering::Relaxed) || !permit.is_none_or(Permit::has_room) {
                 return None;
             }
+            sending(permit);
             sent_at.get_or_init(|| (SystemTime::now(), Instant::now()));
             let sent = one(shared, shaped, key, limit, &second_begun).await;
             if let Err(failure) = &sent.result
@@ -84,7 +88,7 @@ impl Call<'_> {
             biased;
             sent = &mut first => match (&sent.result, sent_at.get()) {
                 (Ok(_), Some(since)) => {
-                    self.attempts.push(abandoned(*since));
+                    self.note(abandoned(*since));
                     sent
                 }
                 (Ok(_), None) => sent,
@@ -92,7 +96,7 @@ impl Call<'_> {
                     let record = sent.record(failure);
                     match second.await {
                         Some(other) => {
-                            self.attempts.push(record);
+                            self.note(record);
                             other
                         }
                         None => sent,
@@ -101,12 +105,12 @@ impl Call<'_> {
             },
             other = &mut second => match other {
                 Some(other) if other.result.is_ok() => {
-                    self.attempts.push(abandoned(clock));
+                    self.note(abandoned(clock));
                     other
                 }
                 Some(other) => {
                     if let Err(failure) = &other.result {
-                        self.attempts.push(other.record(failure));
+                        self.note(other.record(failure));
                     }
                     first.await
                 }
