@@ -296,14 +296,12 @@ pub fn is_end(state: State) -> bool {
     }
 }
 
-/// The options that a run goes on with: those that were resolved when it was created. A run of a version that stored only what was
-/// named has that version's defaults, whatever ours are by now.
+/// The options that a run goes on with: those that were resolved when it was created. What they do not name, because the version that
+/// created it did not store defaults or did not know the option, is as in the first version, whatever our defaults are by now.
 pub fn options(created: &pb::Created) -> serde_json::Value {
-    if let Ok(resolved) = serde_json::from_str(&created.resolved_options_json) {
-        return resolved;
-    }
-    let named = serde_json::from_str(&created.options_json).unwrap_or_default();
-    sipdo_strategies::with_first_defaults(&created.strategy, named)
+    let resolved = serde_json::from_str(&created.resolved_options_json);
+    let named = resolved.or_else(|_| serde_json::from_str(&created.options_json));
+    sipdo_strategies::with_first_defaults(&created.strategy, named.unwrap_or_default())
 }
 
 /// Takes the author out of a judged candidate: the log keeps it beside the event, so that versions that do not write it recognise the

@@ -102,9 +102,10 @@ macro_rules! strategies {
 }
 
 /// The defaults of the first version, by strategy. Never changed: a run that was created before defaults were stored goes on with them.
+/// An option that came later has the value that leaves a run as it was without the option.
 const FIRST_DEFAULTS: &str = include_str!("first_defaults.json");
 
-/// The options of a run that was created before defaults were stored with it: what they do not name is as in the first version.
+/// The options of a run of an older version: what they do not name is as in the first version.
 #[must_use]
 pub fn with_first_defaults(strategy: &str, options: Value) -> Value {
     let mut all: Value = serde_json::from_str(FIRST_DEFAULTS).unwrap_or_default();
@@ -178,6 +179,8 @@ mod tests {
             (&options["levels"], &options["examples_per_level"]),
             (&json!(3), &json!(3))
         );
+        let later = |key: &str| [&options[key], &resolve("sipdo", &Value::Null).unwrap()[key]].map(Value::clone);
+        assert_eq!(later("try_before_repair"), [json!(false), json!(true)]);
         assert_eq!(with_first_defaults("gone", json!({"a": 1})), json!({"a": 1}));
     }
 }

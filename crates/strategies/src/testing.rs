@@ -331,7 +331,8 @@ pub fn labelled_task() -> Task {
     task
 }
 
-fn examples(set: &str, form: &str, count: u64) -> Vec<Example> {
+/// So many examples of a set, one in four of each operation.
+pub fn examples(set: &str, form: &str, count: u64) -> Vec<Example> {
     let example = |n: u64| {
         let operation = OPERATIONS[n as usize % OPERATIONS.len()];
         let (left, right) = (hash(&(set, n, 1)) % 900 + 100, hash(&(set, n, 2)) % 900 + 100);

@@ -38,6 +38,7 @@ use futures::future::join_all;
 use history::History;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use repair::BATCH;
 use sipdo_domain::{Ending, Mark, Outcome, Role, RunEvent, Score, Task, gates::Gates, prior::LabelPrior};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,11 +48,11 @@ const SECOND_LOOK: u32 = 4;
 /// Examples that a warning names.
 const NAMED: usize = 10;
 
-/// Most errors that one stretch of repairs takes on.
+/// Most errors that one repair phase takes on.
 const MOST_ERRORS: usize = 30;
 
-/// Stretches of repairs that an error is given before it no longer calls for one by itself.
-const STRETCHES: u32 = 3;
+/// Repair phases that an error is part of before it no longer calls for one by itself.
+const REPAIR_PHASES: u32 = 3;
 
 /// Optimizes a task's prompt. `Err` is always [`Stop::Halted`]: a spent budget or an early stop ends with the best so far.
 pub async fn optimize(task: &Task, options: &Options, agents: &impl Agents) -> Result<Outcome, Stop> {
@@ -83,8 +84,8 @@ struct Run<'a, A> {
     unmeasured: BTreeMap<String, u32>,
     /// Synthetic examples whose votes were asked again.
     reviewed: BTreeSet<String>,
-    /// Stretches of repairs that an error was part of.
-    stretches: BTreeMap<String, u32>,
+    /// Repair phases that an error was part of.
+    repair_phases: BTreeMap<String, u32>,
 }
 
 impl<'a, A: Agents> Run<'a, A> {
@@ -106,7 +107,7 @@ impl<'a, A: Agents> Run<'a, A> {
             outlived: BTreeMap::new(),
             unmeasured: BTreeMap::new(),
             reviewed: BTreeSet::new(),
-            stretches: BTreeMap::new(),
+            repair_phases: BTreeMap::new(),
         })
     }
 
@@ -114,17 +115,48 @@ impl<'a, A: Agents> Run<'a, A> {
     async fn improve(&mut self) -> Result<(), Stop> {
         self.score_seed().await?;
         if self.options.repair_seed_errors {
-            self.repair(self.outstanding(Vec::new()), 0).await?;
+            self.repair_outstanding(Vec::new(), 0).await?;
         } else {
-            self.study(self.history.errors()).await?;
+            let errors = self.confirmed_errors(self.history.errors(), BATCH).await?;
+            self.study(errors).await?;
         }
-        for step in 1..=self.options.levels {
-            let level = self.options.curriculum.level(step, self.options.levels);
-            let examples = self.synthesize(step, level).await?;
+        for round in 1..=self.options.levels {
+            let difficulty = self.options.curriculum.level(round, self.options.levels);
+            let examples = self.synthesize(round, difficulty).await?;
             let errors = self.challenge(&examples).await?;
-            self.repair(self.outstanding(errors), level).await?;
+            self.repair_outstanding(errors, difficulty).await?;
         }
         Ok(())
+    }
+
+    /// A repair phase for new errors and older ones.
+    async fn repair_outstanding(&mut self, new: Vec<String>, difficulty: u32) -> Result<(), Stop> {
+        let errors = self.confirmed_errors(self.outstanding(new), MOST_ERRORS).await?;
+        self.repair(errors, difficulty).await
+    }
+
+    /// The first `most` of these examples that the current prompt does answer wrongly, with a second look. What was not tried with this
+    /// prompt is tried first: an older prompt's wrong answer is no error of this one.
+    async fn confirmed_errors(&mut self, mut ids: Vec<String>, most: usize) -> Result<Vec<String>, Stop> {
+        if !self.options.try_before_repair {
+            ids.truncate(most);
+            return Ok(ids);
+        }
+        let version = self.history.current;
+        let mut errors = Vec::new();
+        while !ids.is_empty() && errors.len() < most {
+            let some: Vec<String> = ids.drain(..ids.len().min(most - errors.len())).collect();
+            self.try_all(version, &some).await?;
+            let wrong = some.into_iter().filter(|id| self.is_wrong(version, id)).collect();
+            errors.extend(self.look_again(version, wrong).await?);
+        }
+        Ok(errors)
+    }
+
+    /// Whether a version is known to answer an example wrongly.
+    fn is_wrong(&self, version: u32, id: &str) -> bool {
+        let trial = self.history.trial(version, id);
+        trial.is_some_and(|trial| trial.mark == Mark::Wrong)
     }
 
     /// How the seed prompt does on the train examples: its first known weaknesses, and what must not be lost.
@@ -158,7 +190,7 @@ impl<'a, A: Agents> Run<'a, A> {
         Ok(wrong)
     }
 
-    /// Of examples that were answered wrongly those that are not answered rightly as another sample either.
+    /// Gives the examples, of those answered wrongly, that are not answered rightly as another sample either.
     async fn look_again(&mut self, version: u32, wrong: Vec<String>) -> Result<Vec<String>, Stop> {
         if !self.options.second_look {
             return Ok(wrong);
@@ -185,7 +217,7 @@ impl<'a, A: Agents> Run<'a, A> {
 
     /// New errors, and with them older ones that were not given up yet.
     fn outstanding(&self, new: Vec<String>) -> Vec<String> {
-        let hopeful = |id: &String| self.stretches.get(id).is_none_or(|stretches| *stretches < STRETCHES);
+        let hopeful = |id: &String| self.repair_phases.get(id).is_none_or(|phases| *phases < REPAIR_PHASES);
         let ours = |id: &String| self.options.repair_seed_errors || self.history.synthetic(id).is_some();
         let mut errors = new;
         for id in self.history.errors() {
@@ -193,12 +225,11 @@ impl<'a, A: Agents> Run<'a, A> {
                 errors.push(id);
             }
         }
-        errors.truncate(MOST_ERRORS);
         errors
     }
 
-    /// `argmax s_D(p)` over the prompts that were accepted, where D is everything the run has seen; the newest among equals. A
-    /// prompt whose known errors already outweigh is not asked any further.
+    /// `argmax s_D(p)` over the prompts that were accepted, where D is everything the run has seen; the newest among equals. A prompt
+    /// that is known to make at least as many errors as the best one is not tried on the remaining examples.
     async fn best_by_history(&mut self) -> Result<u32, Stop> {
         let ids = self.history.ids();
         let mut best: Option<(u32, Score)> = None;
@@ -256,11 +287,7 @@ impl<'a, A: Agents> Run<'a, A> {
     }
 
     async fn tell_what_is_left(&mut self, version: u32, ids: &[String]) -> Result<(), Stop> {
-        let wrong = |id: &&String| {
-            self.history
-                .trial(version, id)
-                .is_some_and(|trial| trial.mark == Mark::Wrong)
-        };
+        let wrong = |id: &&String| self.is_wrong(version, id);
         let errors: Vec<&str> = ids.iter().filter(wrong).map(String::as_str).collect();
         if errors.is_empty() {
             return Ok(());

@@ -40,6 +40,9 @@ pub struct Options {
     /// Whether a new error, and anything that a revision seems to break, is asked once more before it counts. A model that errs now
     /// and then would else break something with every revision.
     pub second_look: bool,
+    /// Whether each error is tried with the prompt that is to be repaired, and given its second look, before a repair phase takes it on.
+    /// Off, as in runs of older versions, an error that no earlier phase had room for keeps the verdict of an older prompt.
+    pub try_before_repair: bool,
     /// Most train examples that a global confirmation asks again, out of those that were right.
     pub confirm_seed_sample: u32,
     /// How a revision is thought out.
@@ -57,6 +60,10 @@ pub struct Options {
     pub past: u32,
     /// Longest prompt, in characters.
     pub max_prompt_chars: u32,
+    /// Rounds in a row without an accepted example after which the curriculum ends; 0 is never.
+    pub empty_levels: u32,
+    /// Whether a role none of whose answers is measured ends the curriculum, and a voter that never dissents is named in a warning.
+    pub watch_roles: bool,
 }
 
 impl Default for Options {
@@ -77,6 +84,7 @@ impl Default for Options {
             acceptance: Acceptance::Progress,
             base: Base::Revised,
             second_look: true,
+            try_before_repair: true,
             confirm_seed_sample: 30,
             analysis: Analysis::Full,
             repair_seed_errors: true,
@@ -85,6 +93,8 @@ impl Default for Options {
             shown: 2,
             past: 30,
             max_prompt_chars: 8000,
+            empty_levels: 2,
+            watch_roles: true,
         }
     }
 }
@@ -168,6 +178,7 @@ impl crate::Options for Options {
             ("shown", self.shown, 0, 50),
             ("past", self.past, 0, 1000),
             ("max_prompt_chars", self.max_prompt_chars, 200, 200_000),
+            ("empty_levels", self.empty_levels, 0, 1000),
         ];
         for (key, value, least, most) in counts {
             if !(least..=most).contains(&value) {

@@ -1,7 +1,7 @@
 //! Repair: error analysis, recommendation, refinement, and the confirmations that a revision must pass (SIPDO sections 3.2, 3.3).
 //!
 //! What was accepted is never lost: a revision that breaks what was right is rejected and kept with the names of what it broke, and
-//! a stretch of repairs that comes to nothing leaves the last accepted prompt in force.
+//! a repair phase without an accepted revision leaves the last accepted prompt in force.
 
 mod rejection;
 
@@ -18,7 +18,7 @@ use sipdo_domain::{
 };
 
 /// Errors shown to the optimizer at a time.
-const BATCH: usize = 5;
+pub(super) const BATCH: usize = 5;
 
 /// Rejected revisions told to the next one.
 const TRIED: usize = 3;
@@ -26,12 +26,12 @@ const TRIED: usize = 3;
 /// Failures told of each rejected revision.
 const TRIED_FAILURES: usize = 3;
 
-/// A stretch of repairs, as long as accepted revisions keep coming, is this many times the cap on failures in a row.
+/// Most revisions of a repair phase, however many of them are accepted: this many times the cap on failures in a row.
 const LONGEST: u32 = 3;
 
-/// One stretch of repairs.
+/// One repair phase.
 struct Repairs {
-    level: u32,
+    difficulty: u32,
     /// Errors of the current prompt.
     goal: Vec<String>,
     /// The version that the next revision is written from: the paper's p~.
@@ -62,9 +62,9 @@ enum Confirmed {
 
 impl<A: Agents> Run<'_, A> {
     /// Revises the prompt until it makes none of these errors, or the cap is met.
-    pub(super) async fn repair(&mut self, errors: Vec<String>, level: u32) -> Result<(), Stop> {
+    pub(super) async fn repair(&mut self, errors: Vec<String>, difficulty: u32) -> Result<(), Stop> {
         let mut repairs = Repairs {
-            level,
+            difficulty,
             goal: errors.clone(),
             base: self.history.current,
             errors,
@@ -74,7 +74,7 @@ impl<A: Agents> Run<'_, A> {
         };
         let cap = self.options.repairs_per_level;
         for id in &repairs.goal {
-            *self.stretches.entry(id.clone()).or_default() += 1;
+            *self.repair_phases.entry(id.clone()).or_default() += 1;
         }
         while !repairs.errors.is_empty() && repairs.failed < cap && repairs.total < LONGEST * cap {
             repairs.total += 1;
@@ -127,15 +127,15 @@ impl<A: Agents> Run<'_, A> {
         let Some(text) = self.edit(Step::Refinement, repairs.base, &material, 0).await? else {
             return Ok(None);
         };
-        let guarded = self.guard(&text.value, repairs.base);
+        let guard_result = self.guard(&text.value, repairs.base);
         let reason = recommendation.chars().take(300).collect();
-        let version = self.history.propose(repairs.base, text, reason, repairs.level);
+        let version = self.history.propose(repairs.base, text, reason, repairs.difficulty);
         let revision = Revision {
             version,
             analysis,
             recommendation,
         };
-        let Err(refusal) = guarded else {
+        let Err(refusal) = guard_result else {
             return Ok(Some(revision));
         };
         self.record_rejection(&revision, "guard", &refusal, &[], repairs)
@@ -212,13 +212,16 @@ impl<A: Agents> Run<'_, A> {
         }
     }
 
+    /// The wrong answers of a version, as the optimizer is shown them.
     fn failures(&self, version: u32, ids: &[String]) -> Vec<Failure> {
+        let strict = self.options.try_before_repair;
         let failure = |id: &String| {
             let example = self.history.example(id)?;
-            let trial = self
-                .history
-                .trial(version, id)
-                .or_else(|| self.history.trial(self.history.current, id));
+            let own = self.history.trial(version, id);
+            if strict && !self.is_wrong(version, id) {
+                return None;
+            }
+            let trial = own.or_else(|| self.history.trial(self.history.current, id));
             let answer = trial.map_or("", |trial| trial.answer.as_str());
             Some(Failure::new(&example.input, answer, &example.target))
         };
@@ -248,7 +251,7 @@ impl<A: Agents> Run<'_, A> {
         }
         let errors = repairs.errors.clone();
         let local = self.tally(revision.version, &errors, repairs).await?;
-        let unfixed = local.wrong.len() + local.lost.len();
+        let unfixed = local.wrong.len() + local.unmeasured.len();
         let enough = match self.options.acceptance {
             Acceptance::All => unfixed == 0,
             Acceptance::Progress => unfixed < repairs.errors.len(),
@@ -258,14 +261,19 @@ impl<A: Agents> Run<'_, A> {
         }
         let mut broken: Vec<String> = Vec::new();
         if self.options.confirmation == Confirmation::LocalGlobal {
-            let guarded = self.guarded(repairs);
-            let global = self.tally(revision.version, &guarded, repairs).await?;
-            if !global.lost.is_empty() {
+            let to_confirm = self.examples_to_confirm(repairs);
+            let global = self.tally(revision.version, &to_confirm, repairs).await?;
+            if !global.unmeasured.is_empty() {
                 return Ok(Confirmed::No(unconfirmed(global, repairs)));
             }
             let wrong = global.wrong.into_iter().chain(local.wrong);
             broken = wrong.filter(|id| self.history.is_right(id) == Some(true)).collect();
             broken = self.look_again(revision.version, broken).await?;
+        }
+        if self.options.try_before_repair {
+            // After a local confirmation alone, errors that the base did not make were not tried.
+            let goal = repairs.goal.clone();
+            self.try_all(revision.version, &goal).await?;
         }
         let outcome = |id: &String| self.history.trial(revision.version, id).and_then(right);
         let (fixed, still): (Vec<String>, Vec<String>) =
@@ -276,7 +284,7 @@ impl<A: Agents> Run<'_, A> {
         if fixed.is_empty() || (self.options.acceptance == Acceptance::All && !still.is_empty()) {
             let still = Tally {
                 wrong: still,
-                lost: Vec::new(),
+                unmeasured: Vec::new(),
             };
             return Ok(Confirmed::No(local_rejection(still, repairs)));
         }
@@ -284,8 +292,8 @@ impl<A: Agents> Run<'_, A> {
     }
 
     /// What a global confirmation asks beyond the current errors: all synthetic history, a sample of the train examples that were
-    /// right, and the errors that this stretch set out to fix.
-    fn guarded(&self, repairs: &Repairs) -> Vec<String> {
+    /// right, and the errors that this repair phase set out to fix.
+    fn examples_to_confirm(&self, repairs: &Repairs) -> Vec<String> {
         let right = self
             .history
             .train()
@@ -293,7 +301,7 @@ impl<A: Agents> Run<'_, A> {
         let mut train: Vec<String> = right.map(|example| example.id.clone()).collect();
         let most = self.options.confirm_seed_sample as usize;
         if train.len() > most {
-            train.shuffle(&mut self.random(Purpose::Sample, repairs.level));
+            train.shuffle(&mut self.random(Purpose::Sample, repairs.difficulty));
             train.truncate(most);
         }
         let synthetic = self.history.accepted().map(|one| one.example.id.clone());
@@ -308,6 +316,8 @@ impl<A: Agents> Run<'_, A> {
 
     /// Tries a version on examples. Those that have stood in the way too often are reviewed, and drop out if they are quarantined.
     async fn tally(&mut self, version: u32, ids: &[String], repairs: &mut Repairs) -> Result<Tally, Stop> {
+        // Twice: the first pass asks what was never asked, the second one asks once more, as another sample, what the first could not
+        // measure. What is measured already is not asked again.
         self.try_all(version, ids).await?;
         let trials = self.try_all(version, ids).await?;
         let of = |wanted: fn(&Mark) -> bool| {
@@ -316,7 +326,7 @@ impl<A: Agents> Run<'_, A> {
         };
         let mut tally = Tally {
             wrong: of(|mark| *mark == Mark::Wrong),
-            lost: of(|mark| matches!(mark, Mark::NotMeasured(_))),
+            unmeasured: of(|mark| matches!(mark, Mark::NotMeasured(_))),
         };
         let mut blockers = Vec::new();
         for id in &tally.wrong {
@@ -327,7 +337,7 @@ impl<A: Agents> Run<'_, A> {
             }
         }
         self.review(&blockers).await?;
-        tally.lost = self.set_lost_aside(tally.lost, ids.len()).await?;
+        tally.unmeasured = self.quarantine_unmeasured(tally.unmeasured, ids.len()).await?;
         let counts = self.history.ids();
         for list in [&mut tally.wrong, &mut repairs.goal, &mut repairs.errors] {
             list.retain(|id| counts.contains(id));
@@ -335,17 +345,17 @@ impl<A: Agents> Run<'_, A> {
         Ok(tally)
     }
 
-    /// An example that could not be measured in two confirmations is set aside, so that it cannot block a run, unless most of them
-    /// are lost at once: then the fault is not theirs. Gives those that stay in doubt.
-    async fn set_lost_aside(&mut self, lost: Vec<String>, of: usize) -> Result<Vec<String>, Stop> {
-        let few = lost.len() == 1 || 2 * lost.len() <= of;
+    /// Quarantines an example that could not be measured in two confirmations, so that it cannot block a run. Where most of the examples
+    /// are unmeasured at once, the fault is not theirs, and none is quarantined. Gives those that stay in doubt.
+    async fn quarantine_unmeasured(&mut self, unmeasured: Vec<String>, of: usize) -> Result<Vec<String>, Stop> {
+        let few = unmeasured.len() == 1 || 2 * unmeasured.len() <= of;
         let mut doubtful = Vec::new();
-        for id in lost {
+        for id in unmeasured {
             let times = self.unmeasured.entry(id.clone()).or_default();
             *times += 1;
             if few && *times > 1 {
                 self.quarantine(&id, "it cannot be measured".to_owned()).await?;
-                self.warn(format!("{id} cannot be measured and is set aside")).await?;
+                self.warn(format!("{id} cannot be measured and is quarantined")).await?;
             } else {
                 doubtful.push(id);
             }
@@ -369,12 +379,19 @@ impl<A: Agents> Run<'_, A> {
             // Nobody looked: nothing is known of the errors until a later level shows them again.
             repairs.goal.drain(..).for_each(|id| self.history.forget(&id));
         }
+        if self.options.try_before_repair {
+            // What the new prompt was not measured on is no error that it is known to make; a later phase tries it again.
+            repairs.goal.retain(|id| self.is_wrong(revision.version, id));
+        }
         repairs.errors = repairs.goal.clone();
         Ok(())
     }
 
     fn correction(&self, revision: &Revision, id: &str) -> Option<Correction> {
         let from = self.history.current;
+        if self.options.try_before_repair && !self.is_wrong(from, id) {
+            return None;
+        }
         let Example { input, target, .. } = self.history.example(id)?.clone();
         let answer = |version| self.history.trial(version, id).map(|trial| trial.answer.clone());
         Some(Correction {
@@ -404,7 +421,21 @@ impl<A: Agents> Run<'_, A> {
             Base::Revised => (revision.version, errors),
             Base::Accepted => (self.history.current, repairs.goal.clone()),
         };
+        self.keep_to_errors_of_base(repairs);
         Ok(())
+    }
+
+    /// Keeps the errors that the base is known to make: what it answers rightly, or what was not measured, is no failure that could be
+    /// shown. A rejected base without a known error is left for the current prompt.
+    fn keep_to_errors_of_base(&self, repairs: &mut Repairs) {
+        if !self.options.try_before_repair || self.options.confirmation == Confirmation::None {
+            return;
+        }
+        repairs.errors.retain(|id| self.is_wrong(repairs.base, id));
+        if repairs.errors.is_empty() && repairs.base != self.history.current {
+            repairs.base = self.history.current;
+            repairs.errors = repairs.goal.clone();
+        }
     }
 
     async fn record_rejection(

@@ -16,7 +16,7 @@ pub(super) struct Rejection {
 #[derive(Default)]
 pub(super) struct Tally {
     pub wrong: Vec<String>,
-    pub lost: Vec<String>,
+    pub unmeasured: Vec<String>,
 }
 
 /// The stage of a rejection for errors that were not fixed.
@@ -26,16 +26,17 @@ const LOCAL: &str = "local";
 const GLOBAL: &str = "global";
 
 pub(super) fn local_rejection(tally: Tally, repairs: &Repairs) -> Rejection {
-    let of = repairs.errors.len().max(tally.wrong.len() + tally.lost.len());
+    let of = repairs.errors.len().max(tally.wrong.len() + tally.unmeasured.len());
     let mut reason = match of {
+        // These words are part of asks of recorded runs, and so of job identities: they stay, though the errors are quarantined.
         0 => "its errors were set aside".to_owned(),
         of => format!("{} of {of} errors are not fixed", tally.wrong.len()),
     };
-    if !tally.lost.is_empty() {
-        reason.push_str(&format!(", {} could not be measured", tally.lost.len()));
+    if !tally.unmeasured.is_empty() {
+        reason.push_str(&format!(", {} could not be measured", tally.unmeasured.len()));
     }
     let mut errors = tally.wrong.clone();
-    errors.extend(tally.lost);
+    errors.extend(tally.unmeasured);
     Rejection {
         stage: LOCAL,
         reason,
@@ -63,7 +64,10 @@ pub(super) fn global_rejection(broken: Vec<String>, still: Vec<String>) -> Rejec
 pub(super) fn unconfirmed(tally: Tally, repairs: &Repairs) -> Rejection {
     Rejection {
         stage: GLOBAL,
-        reason: format!("not confirmed: {} examples could not be measured", tally.lost.len()),
+        reason: format!(
+            "not confirmed: {} examples could not be measured",
+            tally.unmeasured.len()
+        ),
         broke: Vec::new(),
         errors: repairs.errors.clone(),
     }

@@ -1,5 +1,7 @@
 //! The method as a whole, in the scripted world.
 
+mod errors;
+
 use crate::{
     Agents, Stop, forecast,
     testing::{self, Faults, Journal, Told, World, labelled_task, task, truth},
@@ -437,7 +439,7 @@ async fn what_cannot_be_measured_is_neither_right_nor_wrong() {
 }
 
 #[tokio::test]
-async fn an_example_that_stops_being_measured_is_set_aside_with_a_warning() {
+async fn an_example_that_stops_being_measured_is_quarantined_with_a_warning() {
     // It was right under the seed prompt, and is lost under every prompt that teaches to multiply.
     let lost = task().train[0].input.clone();
     let faults = Faults {
@@ -450,7 +452,7 @@ async fn an_example_that_stops_being_measured_is_set_aside_with_a_warning() {
         told.outcome
             .warnings
             .iter()
-            .any(|warning| warning.contains("train-0 cannot be measured"))
+            .any(|warning| warning == "train-0 cannot be measured and is quarantined")
     );
 }
 
