@@ -3,7 +3,7 @@
 use crate::{
     Agents, Forecast, Stop,
     conclude::{changed_model, gain, measure, renewed_words, report, warn},
-    forecast::{Calls, add_answers},
+    forecast::{Calls, add_answers, repeated},
 };
 use serde::{Deserialize, Serialize};
 use sipdo_domain::{Ending, Outcome, Prompt, Standing, Task};
@@ -127,6 +127,7 @@ pub fn forecast(task: &Task, options: &Options) -> Forecast {
     Forecast {
         expected: calls.clone(),
         least: calls,
+        most: repeated(task, answers),
         conclusion_answers: answers,
     }
 }

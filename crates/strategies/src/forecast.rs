@@ -13,6 +13,9 @@ pub struct Forecast {
     pub expected: Calls,
     /// What a run needs to make sense at all: baselines, and one turn of the method.
     pub least: Calls,
+    /// What a run asks at most, by its options. Each ask is one call as a rule; a format repair, a repeated request or a lost attempt is
+    /// a call more.
+    pub most: Calls,
     /// Learner answers to hold back for the conclusion. With a judging metric each of them costs a verifier call too.
     pub conclusion_answers: u64,
 }
@@ -20,6 +23,13 @@ pub struct Forecast {
 /// Learner answers of the conclusion: seed, zero-shot chain of thought and final on every test example.
 pub(crate) fn conclusion_answers(task: &Task) -> u64 {
     3 * task.test.len() as u64
+}
+
+/// Answers each of which is asked once more because it was not measured: the most that they cost.
+pub(crate) fn repeated(task: &Task, answers: u64) -> Calls {
+    let mut calls = Calls::new();
+    add_answers(&mut calls, task, 2 * answers);
+    calls
 }
 
 /// Adds learner answers, and the grades that a judging metric asks for them.

@@ -3,7 +3,7 @@
 use crate::{
     Agents, Forecast, Stop,
     conclude::{Account, conclude},
-    forecast::{Calls, add_answers, conclusion_answers},
+    forecast::{Calls, add_answers, conclusion_answers, repeated},
 };
 use serde::{Deserialize, Serialize};
 use sipdo_domain::{Ending, Outcome, Prompt, Task};
@@ -35,6 +35,7 @@ pub fn forecast(task: &Task, _options: &Options) -> Forecast {
     Forecast {
         expected: calls.clone(),
         least: calls,
+        most: repeated(task, 2 * task.test.len() as u64),
         conclusion_answers: conclusion_answers(task),
     }
 }

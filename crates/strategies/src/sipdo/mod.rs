@@ -16,6 +16,7 @@
 //!
 //! Where we depart from the paper, an option says so and brings the paper's way back: see [`Options`].
 
+mod estimate;
 mod history;
 mod noise;
 mod options;
@@ -25,14 +26,15 @@ mod synthesize;
 mod tests;
 mod texts;
 mod verify;
+mod watch;
 
+pub use estimate::forecast;
 pub use options::{Acceptance, Analysis, Base, Confirmation, Options};
 
 use crate::{
-    Agents, Forecast, Stop,
+    Agents, Stop,
     conclude::{Account, conclude},
     examine::{Trial, examine},
-    forecast::{Calls, add_answers, conclusion_answers},
 };
 use futures::future::join_all;
 use history::History;
@@ -41,6 +43,7 @@ use rand_chacha::ChaCha8Rng;
 use repair::BATCH;
 use sipdo_domain::{Ending, Mark, Outcome, Role, RunEvent, Score, Task, gates::Gates, prior::LabelPrior};
 use std::collections::{BTreeMap, BTreeSet};
+use watch::Watch;
 
 /// Sample of a second look; those before it belong to first looks that were not measured.
 const SECOND_LOOK: u32 = 4;
@@ -58,6 +61,7 @@ const REPAIR_PHASES: u32 = 3;
 pub async fn optimize(task: &Task, options: &Options, agents: &impl Agents) -> Result<Outcome, Stop> {
     let mut run = Run::new(task, options, agents)?;
     let mut ending = ended(run.improve().await)?;
+    run.tell_silent_voters().await?;
     let found = match run.best_by_history().await {
         Ok(found) => found,
         Err(stop) => {
@@ -86,6 +90,7 @@ struct Run<'a, A> {
     reviewed: BTreeSet<String>,
     /// Repair phases that an error was part of.
     repair_phases: BTreeMap<String, u32>,
+    watch: Watch,
 }
 
 impl<'a, A: Agents> Run<'a, A> {
@@ -108,6 +113,7 @@ impl<'a, A: Agents> Run<'a, A> {
             unmeasured: BTreeMap::new(),
             reviewed: BTreeSet::new(),
             repair_phases: BTreeMap::new(),
+            watch: Watch::default(),
         })
     }
 
@@ -121,12 +127,36 @@ impl<'a, A: Agents> Run<'a, A> {
             self.study(errors).await?;
         }
         for round in 1..=self.options.levels {
+            if self.ends_before(round).await? {
+                break;
+            }
             let difficulty = self.options.curriculum.level(round, self.options.levels);
             let examples = self.synthesize(round, difficulty).await?;
             let errors = self.challenge(&examples).await?;
             self.repair_outstanding(errors, difficulty).await?;
         }
         Ok(())
+    }
+
+    /// Whether no further round can help, and says why: a role gives nothing, or too many rounds in a row gave no example.
+    async fn ends_before(&mut self, round: u32) -> Result<bool, Stop> {
+        let useless = self.options.watch_roles.then(|| self.watch.useless_role()).flatten();
+        let Some(why) = useless.or_else(|| self.watch.too_many_empty_rounds(self.options.empty_levels)) else {
+            return Ok(false);
+        };
+        let of = self.options.levels;
+        self.warn(format!("the curriculum ends before level {round} of {of}: {why}"))
+            .await?;
+        Ok(true)
+    }
+
+    /// Names the voters that never dissented.
+    async fn tell_silent_voters(&mut self) -> Result<(), Stop> {
+        let silent = self.options.watch_roles.then(|| self.watch.silent_voters()).flatten();
+        match silent {
+            Some(text) => self.warn(text).await,
+            None => Ok(()),
+        }
     }
 
     /// A repair phase for new errors and older ones.
@@ -278,12 +308,28 @@ impl<'a, A: Agents> Run<'a, A> {
             .iter()
             .zip(trials)
         {
+            self.watch_trial(&trial);
             self.history.remember(version, id, trial);
         }
         Ok(ids
             .iter()
             .filter_map(|id| self.history.trial(version, id).cloned())
             .collect())
+    }
+
+    /// Counts a trial for the role that left it without a mark: where the verifier grades, the learner has answered.
+    fn watch_trial(&mut self, trial: &Trial) {
+        let unmeasured = match &trial.mark {
+            Mark::NotMeasured(why) => Some(why),
+            Mark::Right | Mark::Wrong => None,
+        };
+        let graded = self.task.metric.needs_judge() && !trial.answer.is_empty();
+        if graded {
+            self.watch.answered(Role::Learner, None);
+            self.watch.answered(Role::Verifier, unmeasured);
+        } else {
+            self.watch.answered(Role::Learner, unmeasured);
+        }
     }
 
     async fn tell_what_is_left(&mut self, version: u32, ids: &[String]) -> Result<(), Stop> {
@@ -361,43 +407,5 @@ fn ended(result: Result<(), Stop>) -> Result<Ending, Stop> {
         Err(Stop::BudgetExhausted(cap)) => Ok(Ending::BudgetExhausted(cap)),
         Err(Stop::StoppedEarly) => Ok(Ending::StoppedEarly),
         Err(Stop::Halted(why)) => Err(Stop::Halted(why)),
-    }
-}
-
-/// Expected: every level accepts nearly all drafts, and every other one needs a repair. Least: baselines, one example, one repair.
-pub fn forecast(task: &Task, options: &Options) -> Forecast {
-    let train = task.train.len() as u64;
-    let drafts =
-        u64::from(options.levels) * u64::from(options.examples_per_level) * u64::from(options.candidates_per_level);
-    let sample = u64::from(options.confirm_seed_sample).min(train);
-    let repairs = if options.repairs_per_level == 0 {
-        0
-    } else {
-        3 + u64::from(options.levels) / 2
-    };
-    let history = u64::from(options.levels) * u64::from(options.examples_per_level) / 2;
-    let steps = if options.analysis == Analysis::Full { 3 } else { 1 };
-    let confirmed = match options.confirmation {
-        Confirmation::LocalGlobal => sample + history + 3,
-        Confirmation::Local => 3,
-        Confirmation::None => 0,
-    };
-    let calls = |drafts: u64, repairs: u64, answers: u64| {
-        let mut calls = Calls::new();
-        add_answers(&mut calls, task, answers);
-        *calls.entry(Role::Generator).or_default() += drafts;
-        if options.voters {
-            *calls.entry(Role::Checker).or_default() += drafts * u64::from(options.checkers());
-            *calls.entry(Role::Verifier).or_default() += drafts;
-        }
-        *calls.entry(Role::Optimizer).or_default() += repairs * steps;
-        calls
-    };
-    let conclusion = conclusion_answers(task);
-    let redrafted = drafts + drafts.div_ceil(5);
-    Forecast {
-        expected: calls(redrafted, repairs, train + drafts + repairs * confirmed + conclusion),
-        least: calls(1, 1, 2 * train + 2 + conclusion),
-        conclusion_answers: conclusion,
     }
 }

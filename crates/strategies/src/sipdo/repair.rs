@@ -14,7 +14,7 @@ use crate::{Agents, Stop};
 use rand::seq::SliceRandom;
 use rejection::{Rejection, Tally, global_rejection, local_rejection, unconfirmed};
 use sipdo_domain::{
-    Ask, Edit, EditRequest, Example, Mark, RunEvent, Signed, Standing, guards::Guards, outcome::Correction,
+    Ask, Edit, EditRequest, Example, Mark, Role, RunEvent, Signed, Standing, guards::Guards, outcome::Correction,
 };
 
 /// Errors shown to the optimizer at a time.
@@ -27,7 +27,7 @@ const TRIED: usize = 3;
 const TRIED_FAILURES: usize = 3;
 
 /// Most revisions of a repair phase, however many of them are accepted: this many times the cap on failures in a row.
-const LONGEST: u32 = 3;
+pub(super) const LONGEST: u32 = 3;
 
 /// One repair phase.
 struct Repairs {
@@ -202,7 +202,9 @@ impl<A: Agents> Run<'_, A> {
         let prompt = self.history.text(version);
         let request: EditRequest = request(step, self.task, prompt, self.options.max_prompt_chars, material)?;
         let name = request.step.clone();
-        match self.ask_firmly::<Edit>(Ask::Edit(request), sample).await? {
+        let edited = self.ask_firmly::<Edit>(Ask::Edit(request), sample).await?;
+        self.watch.answered(Role::Optimizer, edited.as_ref().err());
+        match edited {
             Ok(Signed { value: edit, by }) => Ok(Some(Signed { value: edit.text, by })),
             Err(why) => {
                 self.warn(format!("a repair failed at the step `{name}`: {why}"))

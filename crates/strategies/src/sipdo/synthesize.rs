@@ -30,10 +30,10 @@ struct Entry {
     by: Provenance,
 }
 
-/// What the rounds of drafts at one level share.
-struct Level {
-    step: u32,
-    level: u32,
+/// What the attempts at drafts of one round share.
+struct Round {
+    number: u32,
+    difficulty: u32,
     attempt: u32,
     accepted: Vec<String>,
     refused: Vec<String>,
@@ -44,15 +44,15 @@ struct Level {
 impl<A: Agents> Run<'_, A> {
     /// Accepted examples of a level, by id. Drafts that gates or votes refuse are written anew with the reasons, up to a cap; a
     /// level that stays without an example is passed over with a warning.
-    pub(super) async fn synthesize(&mut self, step: u32, level: u32) -> Result<Vec<String>, Stop> {
-        let mut work = Level {
-            step,
-            level,
+    pub(super) async fn synthesize(&mut self, number: u32, difficulty: u32) -> Result<Vec<String>, Stop> {
+        let mut work = Round {
+            number,
+            difficulty,
             attempt: 0,
             accepted: Vec::new(),
             refused: Vec::new(),
-            labels: self.random(Purpose::Labels, step),
-            noise: self.random(Purpose::Noise, step),
+            labels: self.random(Purpose::Labels, number),
+            noise: self.random(Purpose::Noise, number),
         };
         let wanted = self.options.examples_per_level as usize;
         while work.accepted.len() < wanted && work.attempt < self.options.attempts_per_level {
@@ -69,11 +69,12 @@ impl<A: Agents> Run<'_, A> {
         if work.accepted.is_empty() {
             let why = work.refused.last().map_or("no reason is known", String::as_str);
             self.warn(format!(
-                "level {level}: none of {} rounds of drafts gave an example: {why}",
+                "level {difficulty}: none of {} rounds of drafts gave an example: {why}",
                 work.attempt
             ))
             .await?;
         }
+        self.watch.round_ended(!work.accepted.is_empty());
         Ok(work.accepted)
     }
 
@@ -91,10 +92,10 @@ impl<A: Agents> Run<'_, A> {
         draws.collect()
     }
 
-    async fn tell_level(&self, work: &Level, targets: &[Option<String>]) -> Result<(), Stop> {
+    async fn tell_level(&self, work: &Round, targets: &[Option<String>]) -> Result<(), Stop> {
         let targets: Vec<&str> = targets.iter().flatten().map(String::as_str).collect();
         let begun = RunEvent::LevelBegun {
-            level: work.level,
+            level: work.difficulty,
             of: self.options.levels,
             target: (!targets.is_empty()).then(|| targets.join(", ")),
         };
@@ -102,7 +103,7 @@ impl<A: Agents> Run<'_, A> {
     }
 
     /// Asks for all drafts of a round at once: for each place as many candidates as the options say.
-    async fn draft(&self, work: &Level, targets: Vec<Option<String>>) -> Result<Vec<Drafted>, Stop> {
+    async fn draft(&self, work: &Round, targets: Vec<Option<String>>) -> Result<Vec<Drafted>, Stop> {
         let candidates = self.options.candidates_per_level;
         let mut asks = Vec::new();
         for (place, target) in targets.into_iter().enumerate() {
@@ -116,8 +117,8 @@ impl<A: Agents> Run<'_, A> {
         join_all(asks).await.into_iter().collect()
     }
 
-    fn brief(&self, work: &Level, place: usize, target: Option<String>) -> GenerateRequest {
-        let turn = (work.step + work.attempt) as usize * self.options.examples_per_level as usize + place;
+    fn brief(&self, work: &Round, place: usize, target: Option<String>) -> GenerateRequest {
+        let turn = (work.number + work.attempt) as usize * self.options.examples_per_level as usize + place;
         let shown = self.options.shown as usize;
         let train: Vec<(String, String)> = self
             .history
@@ -140,7 +141,7 @@ impl<A: Agents> Run<'_, A> {
                 .cloned()
                 .collect(),
             past: self.history.past(self.options.past),
-            level: work.level,
+            level: work.difficulty,
             max_level: self.options.levels,
             extreme: self.options.curriculum.extreme(),
             target,
@@ -163,12 +164,13 @@ impl<A: Agents> Run<'_, A> {
     }
 
     /// The gates, draft by draft in their order. Noise is put on what passed, before anybody votes.
-    fn admit(&mut self, drafts: Vec<Drafted>, work: &mut Level) -> Vec<Entry> {
+    fn admit(&mut self, drafts: Vec<Drafted>, work: &mut Round) -> Vec<Entry> {
         let mut entries = Vec::new();
         for drafted in drafts {
             let signed = match drafted.draft {
                 Ok(signed) => signed,
                 Err(why) => {
+                    self.watch.no_draft(&why);
                     let note = format!("no draft came back ({})", why.reason.name());
                     if worth_asking_again(&why) {
                         work.refused.push(note);
@@ -188,7 +190,7 @@ impl<A: Agents> Run<'_, A> {
                 one: SyntheticExample {
                     votes: vec![claim(&example, &signed.by)],
                     example,
-                    level: work.level,
+                    level: work.difficulty,
                     rationale: signed.value.rationale,
                     decision,
                     prompt_version: self.history.current,
@@ -232,7 +234,7 @@ impl<A: Agents> Run<'_, A> {
     }
 
     /// Writes a round's examples down. Of several valid ones for one place only the hardest counts.
-    async fn keep(&mut self, entries: Vec<Entry>, work: &mut Level) -> Result<(), Stop> {
+    async fn keep(&mut self, entries: Vec<Entry>, work: &mut Round) -> Result<(), Stop> {
         let mut rivals: Vec<Vec<String>> = vec![Vec::new(); self.options.examples_per_level as usize];
         let first = self.history.synthetic.len();
         for entry in entries {
@@ -253,6 +255,9 @@ impl<A: Agents> Run<'_, A> {
                 Decision::Rejected { by, reason } if by == "program" => work.refused.push(reason.clone()),
                 Decision::Rejected { by, reason } => work.refused.push(format!("{by}: {reason}")),
                 Decision::SetAside { reason } => work.refused.push(reason.clone()),
+            }
+            if !matches!(&example.decision, Decision::Rejected { by, .. } if by == SELECTION) {
+                self.watch.judged(&example.votes, &example.decision);
             }
             self.warn_if_dependent(&example.votes).await?;
             self.agents.emit(RunEvent::ExampleJudged { example }).await?;
