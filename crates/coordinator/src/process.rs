@@ -102,8 +102,15 @@ fn complain(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Serves until a signal or an error. However it ends, the telemetry is told: what it has not sent yet is sent, or given up in time.
 async fn serve(args: Args) -> Result<()> {
     let guard = sipdo_telemetry::init("coordinator")?;
+    let served = serve_until_stopped(args).await;
+    guard.shutdown().await;
+    served
+}
+
+async fn serve_until_stopped(args: Args) -> Result<()> {
     // Whatever is wrong with the settings is said before anything is bound.
     // A variable that is set to nothing is as good as not set.
     let token_file = args.token_file.as_deref().filter(|file| !file.as_os_str().is_empty());
@@ -161,7 +168,6 @@ async fn serve(args: Args) -> Result<()> {
     drop(presence);
     supervised.await?;
     bus.flush().await?;
-    guard.shutdown().await;
     Ok(())
 }
 
