@@ -55,6 +55,12 @@ impl<'a> Estimate<'a> {
         (of(&self.forecast.expected), of(&self.forecast.least))
     }
 
+    /// The most calls of all roles, without format repairs, repeated requests and lost attempts.
+    fn most(&self) -> u64 {
+        let most = self.forecast.most.values();
+        most.fold(0, |all, calls| all.saturating_add(*calls))
+    }
+
     /// Billionths of a dollar for the expected calls of a role; none where the price is unknown.
     fn cost(&self, role: Role) -> Option<u64> {
         let (input, output) = self.tokens(role);
@@ -139,6 +145,10 @@ impl<'a> Estimate<'a> {
         let mut text = table.render(output::stdout_color());
         let (train, test) = (self.task.train.len(), self.task.test.len());
         text.push_str(&format!("\n{train} seed examples, {test} held-out examples\n"));
+        text.push_str(&format!(
+            "at most {} calls, without format repairs, repeated requests and lost attempts\n",
+            count(self.most())
+        ));
         if let Some(cap) = budget.calls.filter(|&cap| cap < expected) {
             text.push_str(&format!(
                 "the budget of {} will probably end the run early\n",
@@ -160,8 +170,9 @@ impl<'a> Estimate<'a> {
         };
         json!({
             "expected_calls": expected, "least_calls": least, "expected_tokens": tokens,
-            "expected_nano_usd": self.total_cost(),
+            "expected_nano_usd": self.total_cost(), "most_calls": self.most(),
             "expected_by_role": names(&self.forecast.expected), "least_by_role": names(&self.forecast.least),
+            "most_by_role": names(&self.forecast.most),
         })
     }
 }
@@ -201,6 +212,7 @@ mod tests {
         Forecast {
             expected: [(Role::Learner, 100), (Role::Checker, 10)].into(),
             least: [(Role::Learner, 30)].into(),
+            most: [(Role::Learner, 900), (Role::Checker, 100)].into(),
             conclusion_answers: 0,
         }
     }
@@ -237,6 +249,11 @@ mod tests {
         );
         assert_eq!(all.total_cost(), Some(214_000_000));
         assert_eq!(all.json()["expected_calls"], 110);
+        assert_eq!(
+            (&all.json()["most_calls"], &all.json()["most_by_role"]["checker"]),
+            (&json!(1000), &json!(100))
+        );
+        assert!(text.contains("at most 1,000 calls"), "{text}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
-use request::{asks_the_same, options, page_position, parse, pools, position, resolved, reuse, strategy, words};
+use request::{asks_the_same, most_calls, options, page_position, parse, pools, position, resolved, reuse, strategy, words};
 use watch::watch;
 
 /// Runs on a page, by default and at most.
@@ -212,6 +212,7 @@ impl RunService for Runs {
             warnings,
             resolved_options_json: resolved(&request)?,
             reuse: Some(reuse(&request, created_ms)),
+            most_calls: most_calls(&task, &request),
         };
         let mut state = RunState::new(run.as_str());
         state.summary.task.clone_from(&task.name);

@@ -24,6 +24,7 @@ pub fn run(state: &RunState) -> pb::Run {
             }
         }
     }
+    warnings.extend(beyond_forecast(created.most_calls, state.ledger.spent().calls));
     pb::Run {
         summary: Some(state.summary.clone()),
         options_json: created.options_json,
@@ -38,6 +39,16 @@ pub fn run(state: &RunState) -> pb::Run {
         dead_letters: Vec::new(),
         dead_letters_total: 0,
     }
+}
+
+/// What a run is told that has spent more calls than its strategy asks at most; 0 is not known.
+fn beyond_forecast(most: u64, spent: u64) -> Option<String> {
+    let beyond = most > 0 && spent > most;
+    beyond.then(|| {
+        format!(
+            "the run has spent {spent} calls; its forecast was {most} at most, without format repairs, repeated requests and lost attempts"
+        )
+    })
 }
 
 /// Where a run stands.
@@ -89,6 +100,29 @@ fn percentile(sorted: &[u32], percent: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_beyond_its_forecast_is_told_of_it_while_it_goes() {
+        let mut state = RunState::new("r1");
+        let created = |most_calls| {
+            Some(pb::Created {
+                most_calls,
+                ..pb::Created::default()
+            })
+        };
+        let two = sipdo_domain::Amount {
+            calls: 2,
+            ..sipdo_domain::Amount::default()
+        };
+        state.ledger.force("job", two);
+        state.ledger.settle("job", sipdo_domain::Role::Learner, two);
+        for (most, told) in [(0, false), (2, false), (1, true)] {
+            state.created = created(most);
+            let warnings = run(&state).warnings;
+            assert_eq!(!warnings.is_empty(), told, "{most}: {warnings:?}");
+        }
+        assert!(run(&state).warnings[0].contains("2 calls; its forecast was 1 at most"));
+    }
 
     #[test]
     fn percentiles_are_values_that_occurred() {

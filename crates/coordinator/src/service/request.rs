@@ -2,7 +2,7 @@
 
 use crate::refusal::bad_request;
 use sipdo_bus::RunId;
-use sipdo_domain::{Pool, Role};
+use sipdo_domain::{Pool, Role, Task};
 use sipdo_protocol::pb;
 use std::collections::BTreeSet;
 use tonic::Status;
@@ -79,6 +79,16 @@ pub(super) fn reuse(request: &pb::CreateRunRequest, created_ms: u64) -> pb::Reus
             created_ms.saturating_sub(within)
         },
     }
+}
+
+/// What the strategy asks at most; 0 where nobody can say.
+pub(super) fn most_calls(task: &Task, request: &pb::CreateRunRequest) -> u64 {
+    let forecast = options(&request.options_json)
+        .ok()
+        .and_then(|options| sipdo_strategies::forecast(task, strategy(request), &options));
+    forecast.map_or(0, |forecast| {
+        forecast.most.values().fold(0, |all, most| all.saturating_add(*most))
+    })
 }
 
 pub(super) fn position(run: &pb::Summary) -> (u64, String) {
