@@ -21,15 +21,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a role may have no agent before the run says that it waits for one: at a start all are late.
+/// How long a role may have no agent before the run says that it waits for one. At the start of a stack every agent needs some time.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Thousandths of a cap on time that are kept for the conclusion, as calls and tokens are.
+/// The share of a cap on time that is kept for the conclusion, in thousandths. Calls and tokens are kept for it in the same way.
 const FOR_CONCLUSION: u64 = 200;
-/// How long it takes until it is tried again to store what there was no room for.
+/// How long the leader waits before it tries again to store an entry for which there was no room.
 const NO_ROOM: Duration = Duration::from_secs(1);
-/// Why a job is given up whose model was out when its run came to its end.
+/// The reason for giving up a job whose model was out when its run ended.
 const STUCK: &str = "no agent could do it before the run ended; charged at its worst case";
-/// A result of no attempt: each one may still be paid somewhere and is charged at its worst case.
+/// The attempt number of a result that comes from no attempt: each attempt may be paid for and is charged at its worst case.
 const NO_ATTEMPT: u32 = 0;
 /// A run with so many jobs done makes room for others.
 const LONG: u64 = 200;
