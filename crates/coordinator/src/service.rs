@@ -24,7 +24,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
-use request::{asks_the_same, most_calls, options, page_position, parse, pools, position, resolved, reuse, strategy, words};
+use request::{
+    asks_the_same, most_calls, options, page_position, parse, pools, position, resolved, reuse, strategy, words,
+};
 use watch::watch;
 
 /// Runs on a page, by default and at most.

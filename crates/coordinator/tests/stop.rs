@@ -1,7 +1,5 @@
 //! A coordinator that is stopped before it has reached NATS ends as any other: it gives its telemetry time, and says what was sent.
 
-#![expect(clippy::unwrap_used, reason = "helpers of a test may fail it")]
-
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
