@@ -4,7 +4,7 @@ use super::{
     options::{Analysis, Confirmation, Options},
     repair::LONGEST,
 };
-use crate::forecast::{Calls, Forecast, add_answers, conclusion_answers};
+use crate::forecast::{AT_THE_END, Calls, Forecast, add_answers, conclusion_answers};
 use sipdo_domain::{Role, Task};
 
 /// Expected: every level accepts nearly all drafts, and every other one needs a repair. Least: baselines, one example, one repair.
@@ -62,7 +62,7 @@ fn most(task: &Task, options: &Options) -> Calls {
     let trial = TWICE * if options.second_look { 3 } else { 2 };
     let rivals = if options.candidates_per_level > 1 { drafts } else { 0 };
     let tried = product(&[revisions + 1, train + places]).saturating_add(rivals);
-    let answers = product(&[trial, tried]).saturating_add(TWICE * conclusion_answers(task));
+    let answers = product(&[trial, tried]).saturating_add(AT_THE_END * conclusion_answers(task));
     let steps = if options.analysis == Analysis::Full { 3 } else { 1 };
     let studied = u64::from(!options.repair_seed_errors);
     let mut calls = Calls::new();
