@@ -34,23 +34,38 @@ struct Failure {
     correct: String,
 }
 
-/// The text for a property (or a step) of this name.
-pub(super) fn text(turn: &Turn<'_>, name: &str) -> String {
-    let step = turn.request.schema_name().unwrap_or_default();
-    let wants = |words: &[&str]| words.iter().any(|word| name.contains(word) || step.contains(word));
-    if wants(&[
-        "analys", "critique", "gradient", "feedback", "reason", "reflect", "diagnos", "error",
-    ]) && !name.contains("prompt")
-    {
-        analysis(turn)
-    } else if wants(&["recommend", "advice", "suggest", "plan", "idea"]) && !name.contains("prompt") {
-        recommendation(turn)
-    } else if wants(&["paraphrase", "reword", "variant", "variation"]) {
-        rewrite::paraphrase(turn, known(turn, &failures(turn)))
-    } else if wants(&["prompt", "refine", "edit", "rewrite", "instruction", "improve"]) {
-        refinement(turn)
-    } else {
-        "Nothing more is to be said about this.".to_owned()
+/// A step that it can carry out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Analysis,
+    Recommendation,
+    Refinement,
+    Paraphrase,
+}
+
+impl Step {
+    /// The step of a request: the schema's name states it, and its properties where it has several. Only these names are known.
+    fn of(schema: &str, property: &str) -> Option<Self> {
+        match (schema, property) {
+            (_, "analysis") => Some(Self::Analysis),
+            (_, "recommendation") => Some(Self::Recommendation),
+            ("error_analysis", _) => Some(Self::Analysis),
+            ("recommendation", _) => Some(Self::Recommendation),
+            ("paraphrase", _) | (_, "paraphrase") => Some(Self::Paraphrase),
+            ("refinement", _) | (_, "prompt") => Some(Self::Refinement),
+            _ => None,
+        }
+    }
+}
+
+/// The text for a property of this name.
+pub(super) fn text(turn: &Turn<'_>, property: &str) -> String {
+    match Step::of(turn.request.schema_name().unwrap_or_default(), property) {
+        Some(Step::Analysis) => analysis(turn),
+        Some(Step::Recommendation) => recommendation(turn),
+        Some(Step::Refinement) => refinement(turn),
+        Some(Step::Paraphrase) => rewrite::paraphrase(turn, known(turn, &failures(turn))),
+        None => "The simulated optimizer does not know this step.".to_owned(),
     }
 }
 
