@@ -206,12 +206,8 @@ impl Roster {
         let price = prices.clone().flatten().reduce(Price::max).unwrap_or_default();
         let priced = prices.clone().all(|price| price.is_some());
         let repeats = statuses.iter().map(|status| status.max_repeats).max()?;
-        Some(WorstCase::of(
-            [max_calls, repeats],
-            [input, output, repair],
-            price,
-            priced,
-        ))
+        let tokens = [input, output, repair];
+        Some(WorstCase::of([max_calls, repeats], tokens, price, priced))
     }
 
     /// Models that may answer a pool's jobs and whose price nobody knows, as `pool endpoint/model`.
