@@ -1,6 +1,7 @@
 //! Reading a task file: every table, every refusal, one [`TaskFile`].
 
 mod budget;
+mod checks;
 mod corpus;
 mod form;
 mod learner;
@@ -16,13 +17,14 @@ use crate::{
     data::{Mapping, SourcedExample, examples, text},
     error::{LoadError, shorten},
 };
+use checks::{bad, check_gates, check_ids, check_lengths, check_metric};
 use place::Source;
 use regex::Regex;
 pub use schema::ModelChoice;
 use schema::{File, OneOrMore};
 use sipdo_domain::{Budget, Comparison, Metric, Pool, PromptForm, Task, TaskBrief, TaskGates};
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
@@ -302,53 +304,6 @@ fn enough(source: &Source, key: &str, wanted: usize, available: usize) -> Result
     Ok(wanted)
 }
 
-fn check_lengths(all: &[SourcedExample], most: usize) -> Result<(), LoadError> {
-    for sourced in all {
-        let length = sourced.example.input.chars().count();
-        if length > most {
-            let advice = "Shorten it, exclude it with `[data] where`, or raise `[data] max_input_chars` if the models accept longer inputs";
-            return Err(bad(
-                sourced,
-                format!("the input has {length} characters; at most {most} are allowed"),
-                advice.into(),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn check_ids<'a>(all: impl Iterator<Item = &'a SourcedExample>) -> Result<(), LoadError> {
-    let mut seen = HashSet::new();
-    for sourced in all {
-        let id = &sourced.example.id;
-        if id.is_empty() || !seen.insert(id) {
-            return Err(bad(
-                sourced,
-                format!("the id `{id}` is empty or not unique"),
-                "Ids must be unique; without `[data] id` examples are numbered".into(),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn check_metric<'a>(
-    metric: &Metric,
-    form: &PromptForm,
-    all: impl Iterator<Item = &'a SourcedExample>,
-) -> Result<(), LoadError> {
-    for sourced in all {
-        if let Err(problem) = metric.check_example(&form.readable_example(&sourced.example)) {
-            let advice = format!(
-                "The target is `{}`: check `[data] target` and `[metric] kind`",
-                shorten(&sourced.example.target)
-            );
-            return Err(bad(sourced, problem, advice));
-        }
-    }
-    Ok(())
-}
-
 fn gates(source: &Source, file: &File) -> Result<TaskGates, LoadError> {
     let table = &file.gates;
     for (key, pattern) in [
@@ -369,40 +324,6 @@ fn gates(source: &Source, file: &File) -> Result<TaskGates, LoadError> {
         program: table.program.clone(),
         max_input_chars: table.max_input_chars.unwrap_or(LONGEST_SYNTHETIC),
     })
-}
-
-/// A gate that refuses the user's own examples would refuse every synthetic one like them.
-fn check_gates(
-    source: &Source,
-    gates: &TaskGates,
-    form: &PromptForm,
-    train: &[SourcedExample],
-) -> Result<(), LoadError> {
-    for sourced in train {
-        let example = &form.readable_example(&sourced.example);
-        for (key, pattern, text) in [
-            ("input_pattern", &gates.input_pattern, &example.input),
-            ("target_pattern", &gates.target_pattern, &example.target),
-        ] {
-            let refused = pattern
-                .as_ref()
-                .and_then(|pattern| Regex::new(pattern).ok())
-                .is_some_and(|regex| !regex.is_match(text));
-            if refused {
-                let problem = format!(
-                    "`{key}` does not match your example at {}: `{}`",
-                    set::place(sourced),
-                    shorten(text)
-                );
-                return Err(source.at(
-                    &["gates", key],
-                    problem,
-                    "Loosen the pattern: synthetic examples must look like yours",
-                ));
-            }
-        }
-    }
-    Ok(())
 }
 
 fn mapping(source: &Source, file: &File, form: &PromptForm) -> Result<Mapping, LoadError> {
@@ -492,13 +413,4 @@ fn name(source: &Source, given: Option<&str>) -> Result<String, LoadError> {
         .take(64)
         .collect();
     Ok(if plain(&clean) { clean } else { "task".into() })
-}
-
-fn bad(sourced: &SourcedExample, problem: String, advice: String) -> LoadError {
-    LoadError::Data {
-        path: sourced.path.clone(),
-        place: Some(sourced.place.clone()),
-        problem,
-        advice,
-    }
 }
