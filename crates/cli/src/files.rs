@@ -8,6 +8,7 @@ use sipdo_protocol::pb;
 
 use crate::{
     failure::{Exit, Failure},
+    held_out::HeldOut,
     report::Report,
 };
 
@@ -20,13 +21,13 @@ pub struct Files {
     pub names: Vec<String>,
 }
 
-/// Writes `prompt.txt`, `report.json`, `report.md`, `synthetic.jsonl` and `corrections.jsonl` into `folder`, and `candidate.txt` where a
-/// prompt was found and refused. A run without an
-/// outcome leaves only the report and the prompt that it stood on.
+/// Writes `prompt.txt`, `report.json`, `report.md`, `synthetic.jsonl` and `corrections.jsonl` into `folder`, `heldout.jsonl` where there is
+/// a `test`, and `candidate.txt` where a prompt was found and refused. A run without an outcome leaves only the report and the prompt that
+/// it stood on.
 ///
 /// # Errors
 /// The folder or a file cannot be written.
-pub fn write_files(run: &pb::Run, report: &Report, folder: &Path) -> Result<Files, Failure> {
+pub fn write_files(run: &pb::Run, report: &Report, test: Option<&HeldOut>, folder: &Path) -> Result<Files, Failure> {
     let failed = |path: &Path| {
         let path = path.display().to_string();
         move |error: std::io::Error| Failure::new(Exit::Failure, format!("cannot write {path}: {error}"))
@@ -43,6 +44,10 @@ pub fn write_files(run: &pb::Run, report: &Report, folder: &Path) -> Result<File
     let json = serde_json::to_string_pretty(report).map_err(anyhow::Error::from)?;
     write("report.json", (json + "\n").as_bytes())?;
     write("report.md", report.markdown().as_bytes())?;
+    if let Some(test) = test {
+        let lines = test.jsonl().map_err(anyhow::Error::from)?;
+        write("heldout.jsonl", lines.as_bytes())?;
+    }
     if let Some(outcome) = &run.outcome {
         let outcome = sipdo_domain::Outcome::try_from(outcome.clone()).map_err(anyhow::Error::from)?;
         let (mut synthetic, mut corrections) = (Vec::new(), Vec::new());
@@ -119,18 +124,26 @@ fn holds(folder: &Path, run: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::render::tests::run;
+    use crate::{
+        held_out::{
+            MarkName,
+            tests::{answer, line, test_of},
+        },
+        report::render::tests::run,
+    };
 
     #[test]
     fn files_hold_the_prompt_verbatim_and_one_object_a_line() {
         let dir = tempfile::tempdir().unwrap();
         let run = run();
         let report = Report::of(&run, false);
-        let files = write_files(&run, &report, &dir.path().join("out")).unwrap();
+        let test = test_of(vec![line("one", vec![("seed", answer(MarkName::Right, "4"))])]);
+        let files = write_files(&run, &report, Some(&test), &dir.path().join("out")).unwrap();
         let read = |name: &str| std::fs::read_to_string(files.folder.join(name)).unwrap();
         assert_eq!(read("prompt.txt"), "Add the ```quantities```.");
         assert_eq!(read("synthetic.jsonl").lines().count(), 4);
         assert_eq!(read("corrections.jsonl"), "");
+        assert_eq!(read("heldout.jsonl").lines().count(), 1);
         let json: serde_json::Value = serde_json::from_str(&read("report.json")).unwrap();
         assert_eq!(json["spent"]["usd"], serde_json::Value::Null);
         assert_eq!(json["arms"][1]["not_measured"], 1);

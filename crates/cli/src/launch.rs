@@ -18,6 +18,7 @@ use crate::{
     files,
     follow::{End, FirstInterrupt, control, follow},
     global::Global,
+    held_out::{HeldOut, rebuild},
     operator::{self, StackArgs},
     output,
     progress::RunView,
@@ -362,7 +363,8 @@ pub async fn watch_to_end(session: &mut Session, run: &str, out: Option<&Path>) 
     match follow(&mut session.api, run, stack, view, FirstInterrupt::StopsRun).await? {
         End::Over(ended) => {
             let folder = out.map_or_else(|| default_out(run), Path::to_owned);
-            print_end(&ended, simulated, Some(&folder))
+            let test = held_out_test(&mut session.api, &ended).await;
+            print_end(&ended, simulated, test.as_ref(), Some(&folder))
         }
         End::Left if private => {
             let what = match leave(session, run).await {
@@ -400,15 +402,44 @@ pub fn default_out(run: &str) -> PathBuf {
     Path::new("sipdo-out").join(run)
 }
 
+/// The answers of a run's held-out test; none where it was not taken. Answers that cannot be read cost a warning, and not the report.
+pub async fn held_out_test(api: &mut Api, run: &pb::Run) -> Option<HeldOut> {
+    let taken = |outcome: &pb::Outcome| !outcome.arms.is_empty();
+    if !run.outcome.as_ref().is_some_and(taken) {
+        return None;
+    }
+    let name = run
+        .summary
+        .as_ref()
+        .map(|summary| summary.run.as_str())
+        .unwrap_or_default();
+    match rebuild::fetch(api, name).await {
+        Ok(test) => Some(test),
+        Err(failure) => {
+            output::warning(&format!("the held-out answers cannot be read: {}", failure.message));
+            None
+        }
+    }
+}
+
+/// The report of a run, with what the answers of its `test` say.
+pub fn report_of(run: &pb::Run, simulated: bool, test: Option<&HeldOut>) -> Report {
+    let report = Report::of(run, simulated);
+    match test {
+        Some(test) => report.with_test(test),
+        None => report,
+    }
+}
+
 /// Writes a run's results into `folder`, if one is given, prints its report, and gives the exit code.
 ///
 /// # Errors
 /// Results cannot be written.
-pub fn print_end(run: &pb::Run, simulated: bool, folder: Option<&Path>) -> Outcome {
+pub fn print_end(run: &pb::Run, simulated: bool, test: Option<&HeldOut>, folder: Option<&Path>) -> Outcome {
     let goal = Goal::of(run);
-    let report = Report::of(run, simulated);
+    let report = report_of(run, simulated, test);
     let files = match (goal, folder) {
-        (Goal::Optimize, Some(folder)) => Some(files::write_files(run, &report, folder)?),
+        (Goal::Optimize, Some(folder)) => Some(files::write_files(run, &report, test, folder)?),
         _ => None,
     };
     if output::json() {

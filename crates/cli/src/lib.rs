@@ -13,6 +13,7 @@ pub mod files;
 pub mod follow;
 pub mod forecast;
 pub mod global;
+pub mod held_out;
 pub mod json;
 pub mod known_tasks;
 pub mod launch;

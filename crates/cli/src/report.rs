@@ -1,5 +1,6 @@
 //! What a run came to, in a stable shape; how it is written is in [`render`].
 
+pub mod held_out;
 pub mod models;
 pub mod render;
 
@@ -8,10 +9,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sipdo_protocol::pb::{self, decision};
 
+use held_out::Unmeasured;
 use models::{PromptModels, Stint};
 
 use crate::{
     failure::Exit,
+    held_out::labels::Labels,
     output::clean_line,
     words::{is_over, reason_words, state_name},
 };
@@ -51,6 +54,10 @@ pub struct Report {
     pub prompt: String,
     /// Held-out scores, in the order measured.
     pub arms: Vec<Arm>,
+    /// How each label did in the test, where labels are closed; null where the answers were not read.
+    pub labels: Option<Labels>,
+    /// Held-out answers that were asked for and not measured; empty where the answers were not read.
+    pub unmeasured: Vec<Unmeasured>,
     /// Final against seed (or second prompt against first), where both were measured.
     pub gain: Option<Gain>,
     /// Calls, tokens and cost over all roles.
@@ -183,6 +190,8 @@ impl Report {
                 .map(|p| p.text.clone())
                 .unwrap_or_default(),
             arms: outcome.arms.iter().map(Arm::of).collect(),
+            labels: None,
+            unmeasured: Vec::new(),
             gain: outcome.gain.as_ref().map(Gain::of),
             ended: is_over(summary.state()),
             spent: Spent::of(&total, summary.unpriced_calls),

@@ -13,6 +13,7 @@ pub mod form;
 pub mod gates;
 pub mod guards;
 pub mod independence;
+pub mod labels;
 pub mod measured;
 pub mod metric;
 pub mod outcome;

@@ -41,16 +41,8 @@ pub struct Account {
 /// not reach so far leaves a shorter test and a warning, never no outcome.
 pub async fn conclude(agents: &impl Agents, task: &Task, ending: Ending, account: Account) -> Result<Outcome, Stop> {
     agents.conclude().await?;
-    let text = |version: u32| {
-        account
-            .prompts
-            .iter()
-            .find(|prompt| prompt.version == version)
-            .map(|p| p.text.clone())
-    };
-    let seed = text(0).unwrap_or_else(|| task.prompt.clone());
-    let last = text(account.found).unwrap_or_else(|| seed.clone());
-    let (arms, renewed) = measure(agents, task, &[&seed, &last, &zero_shot(task, &seed)]).await?;
+    let [seed, zero_shot_prompt, last] = prompts(task, &account.prompts, account.found);
+    let (arms, renewed) = measure(agents, task, &[&seed, &last, &zero_shot_prompt]).await?;
     let mut arms = arms.into_iter();
     let [seed, last, zero_shot_arm] = [(); 3].map(|()| arms.next().unwrap_or_default());
 
@@ -91,6 +83,17 @@ pub async fn conclude(agents: &impl Agents, task: &Task, ending: Ending, account
         warn(agents, &mut outcome, "the result was not judged on held-out examples").await?;
     }
     Ok(outcome)
+}
+
+/// The texts of the prompts that take the held-out test, in the order of [`ARMS`].
+pub(crate) fn prompts(task: &Task, prompts: &[Prompt], found: u32) -> [String; 3] {
+    let text = |version: u32| {
+        let prompt = prompts.iter().find(|prompt| prompt.version == version);
+        prompt.map(|prompt| prompt.text.clone())
+    };
+    let seed = text(0).unwrap_or_else(|| task.prompt.clone());
+    let last = text(found).unwrap_or_else(|| seed.clone());
+    [seed.clone(), zero_shot(task, &seed), last]
 }
 
 /// What the held-out test says of a found prompt.

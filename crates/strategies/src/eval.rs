@@ -32,7 +32,8 @@ impl crate::Options for Options {
 }
 
 impl Options {
-    fn prompts(&self, task: &Task) -> Vec<(String, String)> {
+    /// The prompts that take the test, by name.
+    pub(crate) fn prompts(&self, task: &Task) -> Vec<(String, String)> {
         match self.prompts.is_empty() {
             true => vec![("seed".to_owned(), task.prompt.clone())],
             false => self

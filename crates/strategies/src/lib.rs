@@ -10,6 +10,7 @@ pub mod conclude;
 pub mod eval;
 pub mod examine;
 pub mod forecast;
+pub mod held_out;
 pub mod none;
 pub mod port;
 mod revisions;
@@ -18,6 +19,7 @@ pub mod sipdo;
 pub(crate) mod testing;
 
 pub use forecast::{Calls, Forecast};
+pub use held_out::{HeldOut, held_out};
 pub use port::{Agents, Stop};
 
 use serde_json::Value;

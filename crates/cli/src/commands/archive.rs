@@ -5,6 +5,7 @@ use crate::{
     failure::{Exit, Failure, Outcome},
     files,
     global::Global,
+    held_out::{HeldOut, rebuild, records::Records},
     json, output,
     session::{run_named, shown},
 };
@@ -115,11 +116,23 @@ pub async fn read(global: &Global, file: &Path) -> Outcome {
     let no_run_of_the_folder = Some("-");
     global
         .with_api(no_run_of_the_folder, async |api| {
+            let test = test(&records).await;
             let run = api.read_archive(futures::stream::iter(records)).await?.into_inner();
-            show::print(&run, false)?;
+            show::print(&run, false, test.as_ref())?;
             Ok(Exit::Ok)
         })
         .await
+}
+
+/// The held-out test that an archive keeps; none where it was not taken.
+async fn test(archive: &[pb::Record]) -> Option<HeldOut> {
+    let mut records = Records::default();
+    for record in archive {
+        // What cannot be decoded is said by whoever reads the whole archive.
+        records.add(record.clone()).ok()?;
+    }
+    records.outcome.as_ref()?;
+    rebuild::of(&records).await.ok()
 }
 
 fn records(bytes: &[u8]) -> anyhow::Result<Vec<pb::Record>> {

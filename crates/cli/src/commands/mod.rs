@@ -8,6 +8,7 @@ pub mod diff;
 pub mod doctor;
 pub mod dry_run;
 pub mod eval;
+pub mod examples;
 pub mod init;
 pub mod man;
 pub mod models;

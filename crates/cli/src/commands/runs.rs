@@ -9,6 +9,7 @@ use sipdo_protocol::pb::{self, control::Kind};
 use super::{
     archive,
     completions::run_ids,
+    examples::{self, ExamplesArgs},
     run_list as list, show,
     top::{self, TopArgs},
     trace::{self, TraceArgs},
@@ -25,7 +26,6 @@ use crate::{
     output,
     progress::RunView,
     reach::reach_with_agents,
-    report::Report,
     session::{get_run, optimization_named, run_named, shown},
     stack::kept::Kept,
     words::is_over,
@@ -38,6 +38,8 @@ pub enum RunsCommand {
     List(ListArgs),
     /// Show one run: its state, its prompts, its cost
     Show(RunArg),
+    /// Show every held-out example with the answers of each prompt
+    Examples(ExamplesArgs),
     /// Watch a run from its start; Ctrl-C stops watching, and the run continues
     Watch(RunArg),
     /// Draw a run's time and cost as a chart, one lane per role
@@ -166,6 +168,7 @@ pub async fn run(global: &Global, command: &RunsCommand) -> Outcome {
     match command {
         RunsCommand::List(args) => list(global, args).await,
         RunsCommand::Show(args) => show::run(global, &args.run).await,
+        RunsCommand::Examples(args) => examples::run(global, args).await,
         RunsCommand::Watch(args) => watch(global, &args.run).await,
         RunsCommand::Trace(args) => trace::run(global, args).await,
         RunsCommand::Top(args) => top::run(global, args).await,
@@ -230,7 +233,10 @@ async fn watch_with(session: &mut crate::session::Session, name: &str) -> Outcom
     )
     .await?
     {
-        End::Over(run) => launch::print_end(&run, session.simulated(), None),
+        End::Over(run) => {
+            let test = launch::held_out_test(&mut session.api, &run).await;
+            launch::print_end(&run, session.simulated(), test.as_ref(), None)
+        }
         End::Left => {
             output::note(&format!("the run continues; `sipdo runs watch {run}` watches it again"));
             Ok(Exit::Interrupted)
@@ -312,10 +318,11 @@ async fn export(global: &Global, args: &ExportArgs) -> Outcome {
             let simulated = session.simulated();
             let run = optimization_named(&mut session.api, &args.run).await?;
             let run = get_run(&mut session.api, &run).await?;
-            let report = Report::of(&run, simulated);
+            let test = launch::held_out_test(&mut session.api, &run).await;
+            let report = launch::report_of(&run, simulated, test.as_ref());
             let folder = args.out.clone().unwrap_or_else(|| launch::default_out(&report.run));
             files::check_folder(&folder, Some(&report.run), args.force)?;
-            let files = files::write_files(&run, &report, &folder)?;
+            let files = files::write_files(&run, &report, test.as_ref(), &folder)?;
             if output::json() {
                 output::json_line(&json!({ "folder": files.folder, "files": files.names }))?;
             } else {

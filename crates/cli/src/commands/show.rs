@@ -5,8 +5,9 @@ use sipdo_protocol::pb;
 use crate::{
     failure::{Exit, Failure, Outcome},
     global::Global,
+    held_out::HeldOut,
     json,
-    launch::Goal,
+    launch::{self, Goal},
     output::{self, Table},
     report::Report,
     session::get_run,
@@ -21,21 +22,25 @@ pub async fn run(global: &Global, name: &str) -> Outcome {
     global
         .with_session(Some(name), async |session| {
             let run = get_run(&mut session.api, name).await?;
-            print(&run, session.simulated())?;
+            let test = match output::json() {
+                true => None,
+                false => launch::held_out_test(&mut session.api, &run).await,
+            };
+            print(&run, session.simulated(), test.as_ref())?;
             Ok(Exit::Ok)
         })
         .await
 }
 
-/// Prints a run. `simulated`: this machine knows that its models were.
+/// Prints a run, with what the answers of its `test` say. `simulated`: this machine knows that its models were.
 ///
 /// # Errors
 /// The output is closed.
-pub fn print(run: &pb::Run, simulated: bool) -> Result<(), Failure> {
+pub fn print(run: &pb::Run, simulated: bool, test: Option<&HeldOut>) -> Result<(), Failure> {
     if output::json() {
         return output::json_line(&json::message("Run", run)?);
     }
-    let report = Report::of(run, simulated);
+    let report = launch::report_of(run, simulated, test);
     let models = report.model_table().map_or_else(String::new, |table| {
         format!("\n{}", table.render(output::stdout_color()))
     });

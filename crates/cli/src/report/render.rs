@@ -73,6 +73,7 @@ impl Report {
         }
         let _ = writeln!(text, "{}\n", self.verdict());
         text.push_str(&self.scores());
+        text.push_str(&self.test_text());
         let mut facts = output::Table::new(&["", ""]);
         for (name, value) in self.facts() {
             facts.row([name, value]);
@@ -97,6 +98,7 @@ impl Report {
             let _ = writeln!(text, "The run was cancelled: nothing is measured.");
         }
         text.push_str(&self.scores());
+        text.push_str(&self.test_text());
         let _ = writeln!(text, "spent {}, run {}", self.spent.words(), self.run);
         for words in self.reused_answers() {
             let _ = writeln!(text, "reused: {words}");
@@ -246,6 +248,7 @@ impl Report {
         for (name, value) in self.facts() {
             let _ = writeln!(page, "| {} | {} |", name.trim(), value.replace('|', "\\|"));
         }
+        page.push_str(&self.test_markdown());
         if let Some(table) = self.model_table() {
             let _ = write!(page, "\n## Models\n\n{}", table.markdown());
         }
