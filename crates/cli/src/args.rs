@@ -18,6 +18,7 @@ Exit codes:
   6    a required service does not answer in time, or its storage is full
   7    the run reached a cap of its budget
   8    the run ended, and its prompt is worse than the seed prompt
+  9    a gate of `sipdo eval` failed
   10   too little was measured for a verdict
   130  interrupted
 
@@ -99,6 +100,7 @@ mod tests {
             Exit::Unavailable,
             Exit::BudgetExhausted,
             Exit::Worse,
+            Exit::GateFailed,
             Exit::TooLittleMeasured,
             Exit::Interrupted,
         ] {

@@ -29,6 +29,8 @@ pub enum Exit {
     BudgetExhausted = 7,
     /// The run ended, and its prompt is worse than the seed prompt.
     Worse = 8,
+    /// A gate of `sipdo eval` failed.
+    GateFailed = 9,
     /// Too little was measured for a verdict.
     TooLittleMeasured = 10,
     /// Interrupted by Ctrl-C.

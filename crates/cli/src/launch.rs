@@ -13,6 +13,7 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     ask::{newest, roll_call, try_first},
+    checks::{self, Checks},
     client::Api,
     failure::{Exit, Failure, Outcome, refusal_reason},
     files,
@@ -80,6 +81,8 @@ pub struct NewRun {
     pub require_independent: bool,
     /// Which stored answers it may reuse.
     pub reuse: Reuse,
+    /// What is checked of its test.
+    pub checks: Option<Checks>,
 }
 
 impl NewRun {
@@ -119,8 +122,9 @@ pub async fn launch(global: &Global, stack: &StackArgs, config: Option<PathBuf>,
         new_run.check_here(config.as_deref())?;
     }
     let mut session = reach(global, stack, config, &new_run.pools(), &new_run.models, None).await?;
+    let mut checks = new_run.checks.clone();
     let outcome = tokio::select! {
-        created = check_models_and_create(&mut session, stack, &new_run) => created,
+        created = check_and_create(&mut session, stack, &new_run, &mut checks) => created,
         () = interrupts.next() => Err(Failure::new(Exit::Interrupted, "interrupted before the run was created")),
     };
     // From here on the interrupts belong to whoever follows the run.
@@ -132,7 +136,7 @@ pub async fn launch(global: &Global, stack: &StackArgs, config: Option<PathBuf>,
             ));
             print_run_id(&run)
         }
-        Ok(run) => watch_to_end(&mut session, &run, new_run.out.as_deref()).await,
+        Ok(run) => watch_to_end(&mut session, &run, new_run.out.as_deref(), checks.as_ref()).await,
         Err(failure) => Err(failure),
     };
     session.close().await;
@@ -200,12 +204,17 @@ fn print_run_id(run: &str) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// Has agents try the run's own models, where nobody has done so on the way here, and creates the run.
-async fn check_models_and_create(
+/// Reads what the run is to be compared with, has agents try the run's own models, where nobody has done so on the way here, and creates
+/// the run.
+async fn check_and_create(
     session: &mut Session,
     stack: &StackArgs,
     new_run: &NewRun,
+    checks: &mut Option<Checks>,
 ) -> Result<String, Failure> {
+    if let Some(checks) = checks {
+        checks.prepare(&mut session.api, &new_run.task.test).await?;
+    }
     let probed_here = session.stack.is_some() && !session.simulated();
     if !stack.no_probe && !probed_here && !new_run.models.is_empty() {
         wait_for_roles(&mut session.api, &new_run.pools()).await?;
@@ -351,20 +360,27 @@ async fn wait_for_roles(api: &mut Api, pools: &BTreeSet<Pool>) -> Result<Vec<pb:
     }
 }
 
-/// Follows a run and tells its end, or how to go on where the user left it.
+/// Follows a run and tells its end, with what the `checks` say, or how to go on where the user left it.
 ///
 /// # Errors
 /// The coordinator is gone for too long; results cannot be written.
-pub async fn watch_to_end(session: &mut Session, run: &str, out: Option<&Path>) -> Outcome {
+pub async fn watch_to_end(session: &mut Session, run: &str, out: Option<&Path>, checks: Option<&Checks>) -> Outcome {
     let simulated = session.simulated();
     let private = session.stack.is_some();
     let data_dir = session.layout.clone();
     let (stack, view) = (session.stack.as_mut(), view(&session.warned, session.answers));
     match follow(&mut session.api, run, stack, view, FirstInterrupt::StopsRun).await? {
         End::Over(ended) => {
-            let folder = out.map_or_else(|| default_out(run), Path::to_owned);
             let test = held_out_test(&mut session.api, &ended).await;
-            print_end(&ended, simulated, test.as_ref(), Some(&folder))
+            let mut report = report_of(&ended, simulated, test.as_ref());
+            report.gates = checks.map_or_else(Vec::new, |checks| checks.judge(test.as_ref()));
+            if let (Some(checks), Some(test)) = (checks, &test) {
+                checks.write_junit(test)?;
+            }
+            // Scores alone leave files only where they are asked for.
+            let usual = (Goal::of(&ended) == Goal::Optimize).then(|| default_out(run));
+            let folder = out.map(Path::to_owned).or(usual);
+            print_end(&ended, &report, test.as_ref(), folder.as_deref())
         }
         End::Left if private => {
             let what = match leave(session, run).await {
@@ -435,17 +451,15 @@ pub fn report_of(run: &pb::Run, simulated: bool, test: Option<&HeldOut>) -> Repo
 ///
 /// # Errors
 /// Results cannot be written.
-pub fn print_end(run: &pb::Run, simulated: bool, test: Option<&HeldOut>, folder: Option<&Path>) -> Outcome {
+pub fn print_end(run: &pb::Run, report: &Report, test: Option<&HeldOut>, folder: Option<&Path>) -> Outcome {
     let goal = Goal::of(run);
-    let report = report_of(run, simulated, test);
-    let files = match (goal, folder) {
-        (Goal::Optimize, Some(folder)) => Some(files::write_files(run, &report, test, folder)?),
-        _ => None,
-    };
+    let written = folder.map(|folder| files::write_files(run, report, test, folder));
+    let files = written.transpose()?;
+    let exit = exit(run, goal, report);
     if output::json() {
         let folder = files.as_ref().map(|files| &files.folder);
         output::json_line(&json!({ "report": report, "folder": folder }))?;
-        return Ok(exit(run, goal));
+        return Ok(exit);
     }
     match goal {
         Goal::Optimize => output::prose(&report.text())?,
@@ -458,11 +472,16 @@ pub fn print_end(run: &pb::Run, simulated: bool, test: Option<&HeldOut>, folder:
             files.names.join(", ")
         ));
     }
-    Ok(exit(run, goal))
+    Ok(exit)
 }
 
-fn exit(run: &pb::Run, goal: Goal) -> Exit {
-    match (goal, Report::exit(run)) {
+fn exit(run: &pb::Run, goal: Goal, report: &Report) -> Exit {
+    let ended = Report::exit(run);
+    // A run that failed says nothing of its prompt, whatever a gate makes of the missing answers.
+    if let (true, Some(exit)) = (ended != Exit::Failure, checks::exit(&report.gates)) {
+        return exit;
+    }
+    match (goal, ended) {
         // Nothing is reverted by measuring.
         (Goal::Eval, Exit::NothingBetter | Exit::Worse) => Exit::Ok,
         (_, exit) => exit,

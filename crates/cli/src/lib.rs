@@ -5,6 +5,7 @@
 pub mod args;
 pub mod ask;
 pub mod caps;
+pub mod checks;
 pub mod client;
 pub mod commands;
 pub mod display;

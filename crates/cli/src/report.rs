@@ -13,6 +13,7 @@ use held_out::Unmeasured;
 use models::{PromptModels, Stint};
 
 use crate::{
+    checks::gates::Gate,
     failure::Exit,
     held_out::labels::Labels,
     output::clean_line,
@@ -58,6 +59,8 @@ pub struct Report {
     pub labels: Option<Labels>,
     /// Held-out answers that were asked for and not measured; empty where the answers were not read.
     pub unmeasured: Vec<Unmeasured>,
+    /// What the gates of `sipdo eval` say; empty where none was asked for.
+    pub gates: Vec<Gate>,
     /// Final against seed (or second prompt against first), where both were measured.
     pub gain: Option<Gain>,
     /// Calls, tokens and cost over all roles.
@@ -192,6 +195,7 @@ impl Report {
             arms: outcome.arms.iter().map(Arm::of).collect(),
             labels: None,
             unmeasured: Vec::new(),
+            gates: Vec::new(),
             gain: outcome.gain.as_ref().map(Gain::of),
             ended: is_over(summary.state()),
             spent: Spent::of(&total, summary.unpriced_calls),

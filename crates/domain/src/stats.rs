@@ -2,7 +2,10 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use statrs::distribution::{Binomial, ContinuousCDF as _, DiscreteCDF, Normal};
+use statrs::{
+    distribution::{Binomial, ContinuousCDF as _, DiscreteCDF, Normal},
+    function::factorial::ln_factorial,
+};
 
 /// The 97.5 % quantile of the normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
@@ -33,6 +36,48 @@ pub fn mcnemar(gained: u32, lost: u32) -> f64 {
         Ok(coin) if pairs > 0 => (2.0 * coin.cdf(u64::from(gained.min(lost)))).min(1.0),
         _ => 1.0,
     }
+}
+
+/// Exact two-sided test of Fisher on two unpaired shares, `(hits, misses)` each: the p-value under "both shares are the same", the sum over
+/// the tables that are no likelier than the one seen (Fisher 1935). 1 where one of them counts nothing.
+pub fn fisher(first: (u32, u32), second: (u32, u32)) -> f64 {
+    let (first, second) = (
+        (u64::from(first.0), u64::from(first.1)),
+        (u64::from(second.0), u64::from(second.1)),
+    );
+    let (one, two, hits) = (first.0 + first.1, second.0 + second.1, first.0 + second.0);
+    if one == 0 || two == 0 {
+        return 1.0;
+    }
+    let choose = |of: u64, some: u64| ln_factorial(of) - ln_factorial(some) - ln_factorial(of - some);
+    let likelihood = |first: u64| choose(one, first) + choose(two, hits - first) - choose(one + two, hits);
+    let seen = likelihood(first.0);
+    let tables = hits.saturating_sub(two)..=hits.min(one);
+    // A little more than as likely: logarithms of equal products differ in their last digits.
+    let rarer = tables.map(likelihood).filter(|table| *table <= seen + 1e-9);
+    rarer.map(f64::exp).sum::<f64>().min(1.0)
+}
+
+/// Permutations of [`paired`].
+const PERMUTATIONS: u32 = 10_000;
+
+/// Two-sided test of paired differences in -1..=1: the p-value under "each difference might as well have the other sign". Exact where
+/// every difference is -1, 0 or 1, which is McNemar's test; else a permutation test of the mean with 10,000 draws (p as (b + 1) / (m + 1)
+/// of Phipson and Smyth 2010), whose value the seed fixes.
+pub fn paired(differences: &[f64], seed: u64) -> f64 {
+    let whole = |wanted: f64| differences.iter().filter(|one| **one == wanted).count() as u32;
+    let (gained, lost, same) = (whole(1.0), whole(-1.0), whole(0.0));
+    if (gained + lost + same) as usize == differences.len() {
+        return mcnemar(gained, lost);
+    }
+    let seen: f64 = differences.iter().sum::<f64>().abs() - 1e-12;
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut drawn = || {
+        let signed = differences.iter().map(|one| if rng.random() { *one } else { -one });
+        signed.sum::<f64>().abs()
+    };
+    let as_far = (0..PERMUTATIONS).filter(|_| drawn() >= seen).count() as u32;
+    f64::from(as_far + 1) / f64::from(PERMUTATIONS + 1)
 }
 
 /// 95 % interval of the mean of paired differences by the percentile bootstrap (Efron 1979); none for no pairs. The same seed
@@ -91,6 +136,34 @@ mod tests {
         assert!(near(mcnemar(10, 0), 2.0 / 1024.0));
         assert_eq!(mcnemar(0, 0), 1.0);
         assert_eq!(mcnemar(3, 3), 1.0);
+    }
+
+    #[test]
+    fn fisher_agrees_with_published_values() {
+        // Fisher's tea: 3 of 4 against 1 of 4 is 34/70; Agresti 1992: 3 of 4 and 1 of 4, two-sided 0.4857.
+        assert!(near(fisher((3, 1), (1, 3)), 34.0 / 70.0));
+        // R: fisher.test(matrix(c(10, 2, 3, 15), 2)): p = 0.0005367.
+        assert!(near(fisher((10, 2), (3, 15)), 0.000_536_7));
+        assert_eq!(fisher((0, 0), (3, 1)), 1.0);
+        assert!(near(fisher((5, 5), (5, 5)), 1.0));
+    }
+
+    #[test]
+    fn whole_differences_are_tested_exactly_and_shares_by_permutation() {
+        let whole = [1.0, 1.0, 1.0, 1.0, 1.0, -1.0, 0.0, 0.0];
+        assert_eq!(paired(&whole, 1), mcnemar(5, 1));
+        // Six differences of one sign: 2 of 64 assignments are as far.
+        let thirds = [1.0 / 3.0; 6];
+        assert!(
+            (paired(&thirds, 1) - 2.0 / 64.0).abs() < 0.006,
+            "{}",
+            paired(&thirds, 1)
+        );
+        assert_eq!(paired(&thirds, 7), paired(&thirds, 7));
+        // Few large gains against many small losses: the mean decides, and it shows nothing.
+        let mixed: Vec<f64> = [vec![1.0; 2], vec![-0.1; 14]].concat();
+        assert!(paired(&mixed, 1) > 0.1);
+        assert_eq!(paired(&[], 1), 1.0);
     }
 
     #[test]

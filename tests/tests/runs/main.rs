@@ -1,5 +1,6 @@
 //! Whole runs with the real programs: as users, operators and collectors of telemetry meet them.
 
+mod answers;
 mod archive;
 mod bad_input;
 mod cli;

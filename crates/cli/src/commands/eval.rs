@@ -13,6 +13,10 @@ use uuid::Uuid;
 use super::{cross, optimize};
 use crate::{
     caps::Caps,
+    checks::{
+        Checks,
+        baseline::{is_file, of_file},
+    },
     failure::{Failure, Outcome},
     global::Global,
     known_tasks,
@@ -30,6 +34,7 @@ Examples:
   sipdo eval task.toml --prompt a.txt --against b.txt --split all
   sipdo eval task.toml --prompt a.txt --data others.jsonl
   sipdo eval task.toml --prompt a.txt --against-seed --models openai/gpt-5-nano,local/qwen3:4b
+  sipdo eval task.toml --prompt a.txt --fail-under 0.9 --fail-if-worse-than main/report.json --junit tests.xml
 
 With a second prompt the gain is the first one's score minus the second one's, paired on the same examples.";
 
@@ -78,6 +83,21 @@ pub struct EvalArgs {
     /// Measure with each of these models in turn, one run per model
     #[arg(long, value_name = "ENDPOINT/MODEL,..", value_delimiter = ',')]
     models: Vec<String>,
+    /// Fail with exit code 9 if the accuracy is lower: 0.9 is 90 %
+    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "models")]
+    fail_under: Option<f64>,
+    /// Fail with exit code 9 if the prompt is shown to be worse than this run, report.json or heldout.jsonl
+    #[arg(long, value_name = "RUN|FILE", conflicts_with = "models")]
+    fail_if_worse_than: Option<String>,
+    /// The prompt in that run or file [default: the one it left in use, else one of the same name]
+    #[arg(long, value_name = "NAME", requires = "fail_if_worse_than")]
+    than_arm: Option<String>,
+    /// Write the test results as JUnit XML, one test case for each example
+    #[arg(long, value_name = "FILE", conflicts_with = "models")]
+    junit: Option<PathBuf>,
+    /// Folder for report and answers [default: none is written]
+    #[arg(long, value_name = "DIR", conflicts_with = "models")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     caps: Caps,
     #[command(flatten)]
@@ -92,7 +112,11 @@ pub struct EvalArgs {
 /// Whatever is wrong with task, prompts, models or stack.
 pub async fn run(global: &Global, args: &EvalArgs) -> Outcome {
     let mut file = optimize::load(&args.task)?;
-    let (prompts, baseline) = prompts(args, &file.task)?;
+    let Prompts {
+        prompts,
+        evaluated,
+        baseline,
+    } = prompts(args, &file.task)?;
     check_form(&prompts, &file.task)?;
     if let Some(data) = &args.data {
         let examples = sipdo_datasets::load_examples(data, &file.mapping);
@@ -104,6 +128,7 @@ pub async fn run(global: &Global, args: &EvalArgs) -> Outcome {
         options["baseline"] = Value::String(baseline);
     }
     let forecast = optimize::check(&file.task, EVAL, &options)?;
+    let checks = checks(args, evaluated, &file.task)?;
     let config = operator::operator_file(&args.stack, args.task.parent())?;
     if global.simulated {
         known_tasks::warn(&file.task);
@@ -121,10 +146,11 @@ pub async fn run(global: &Global, args: &EvalArgs) -> Outcome {
         budget: args.caps.over(sipdo_domain::Budget::default()),
         roles: optimize::roles(&forecast),
         request_id: Uuid::now_v7().to_string(),
-        out: None,
+        out: args.out.clone(),
         detach: false,
         require_independent: false,
         reuse: args.reuse,
+        checks: Some(checks),
     };
     if args.models.is_empty() {
         return launch(global, &args.stack, config, order).await;
@@ -132,8 +158,51 @@ pub async fn run(global: &Global, args: &EvalArgs) -> Outcome {
     cross::run(global, &args.stack, config, &order, &args.models).await
 }
 
-/// The prompts by name, and the name of the one that the other is compared with.
-fn prompts(args: &EvalArgs, task: &Task) -> Result<(Map<String, Value>, Option<String>), Failure> {
+/// A share as the command line gives it.
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text
+        .parse()
+        .map_err(|_| "it is no number; write 0.9 for 90 %".to_owned())?;
+    match (0.0..=1.0).contains(&share) {
+        true => Ok(share),
+        false => Err("it must lie in 0..=1; write 0.9 for 90 %".into()),
+    }
+}
+
+/// What is to be checked, seen to be possible as far as this machine can say.
+fn checks(args: &EvalArgs, evaluated: String, task: &Task) -> Result<Checks, Failure> {
+    let arm = args.than_arm.as_deref();
+    let named = args.fail_if_worse_than.as_deref();
+    let (file, run) = (
+        named.filter(|named| is_file(named)),
+        named.filter(|named| !is_file(named)),
+    );
+    let baseline = file.map(|file| of_file(Path::new(file), arm, &evaluated)).transpose()?;
+    let checks = Checks {
+        task: task.name.clone(),
+        fail_under: args.fail_under,
+        not_worse_than_run: run.map(|run| (run.to_owned(), args.than_arm.clone())),
+        baseline,
+        arm: evaluated,
+        alpha: task.accept.clone().unwrap_or_default().alpha,
+        seed: task.seed,
+        junit: args.junit.clone(),
+    };
+    checks.check(&task.test)?;
+    Ok(checks)
+}
+
+/// The prompts to try.
+struct Prompts {
+    /// Texts by name.
+    prompts: Map<String, Value>,
+    /// The name of the one that is evaluated.
+    evaluated: String,
+    /// The name of the one that it is compared with.
+    baseline: Option<String>,
+}
+
+fn prompts(args: &EvalArgs, task: &Task) -> Result<Prompts, Failure> {
     let named = |file: &Path| match file.file_stem() {
         Some(stem) if file != Path::new("-") => stem.to_string_lossy().into_owned(),
         _ => "stdin".into(),
@@ -149,13 +218,22 @@ fn prompts(args: &EvalArgs, task: &Task) -> Result<(Map<String, Value>, Option<S
         (None, None) => args.against_seed.then(|| ("seed".to_owned(), task.prompt.clone())),
     };
     let Some((mut name, text)) = second else {
-        return Ok(([(first.0, Value::String(first.1))].into_iter().collect(), None));
+        return Ok(Prompts {
+            evaluated: first.0.clone(),
+            prompts: [(first.0, Value::String(first.1))].into_iter().collect(),
+            baseline: None,
+        });
     };
     if name == first.0 {
         name.push_str("-2");
     }
+    let evaluated = first.0.clone();
     let both = [(name.clone(), Value::String(text)), (first.0, Value::String(first.1))];
-    Ok((both.into_iter().collect(), Some(name)))
+    Ok(Prompts {
+        prompts: both.into_iter().collect(),
+        evaluated,
+        baseline: Some(name),
+    })
 }
 
 /// A prompt must have the task's messages, each with its placeholders: else the model would not see the example. What the task protects
@@ -257,7 +335,7 @@ mod tests {
         std::fs::write(&file, "count well").unwrap();
         let file = file.to_str().unwrap();
         let names = |line: &[&str]| {
-            let (prompts, baseline) = prompts(&args(line), &task()).unwrap();
+            let Prompts { prompts, baseline, .. } = prompts(&args(line), &task()).unwrap();
             let mut names: Vec<String> = prompts.keys().cloned().collect();
             names.sort();
             (names.join(" "), baseline)

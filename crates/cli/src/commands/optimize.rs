@@ -114,6 +114,7 @@ pub async fn run(global: &Global, args: &OptimizeArgs) -> Outcome {
         detach: args.detach,
         require_independent: args.require_independent,
         reuse: args.reuse,
+        checks: None,
     };
     if !args.detach {
         let run = sipdo_protocol::run_id(&order.request_id);

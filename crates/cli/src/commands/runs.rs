@@ -235,7 +235,8 @@ async fn watch_with(session: &mut crate::session::Session, name: &str) -> Outcom
     {
         End::Over(run) => {
             let test = launch::held_out_test(&mut session.api, &run).await;
-            launch::print_end(&run, session.simulated(), test.as_ref(), None)
+            let report = launch::report_of(&run, session.simulated(), test.as_ref());
+            launch::print_end(&run, &report, test.as_ref(), None)
         }
         End::Left => {
             output::note(&format!("the run continues; `sipdo runs watch {run}` watches it again"));
@@ -309,7 +310,7 @@ async fn resume_with(session: &mut crate::session::Session, args: &ResumeArgs) -
         return Ok(Exit::Ok);
     }
     let began_with = session.layout.as_ref().and_then(|layout| Kept::load(layout, &run).out);
-    launch::watch_to_end(session, &run, args.out.as_deref().or(began_with.as_deref())).await
+    launch::watch_to_end(session, &run, args.out.as_deref().or(began_with.as_deref()), None).await
 }
 
 async fn export(global: &Global, args: &ExportArgs) -> Outcome {

@@ -106,6 +106,9 @@ impl Report {
         for (reason, number) in &self.not_measured {
             let _ = writeln!(text, "not measured: {reason} {number}");
         }
+        for gate in &self.gates {
+            let _ = writeln!(text, "{}", clean_line(&gate.words()));
+        }
         for warning in &self.warnings {
             let _ = writeln!(text, "warning: {}", clean_line(warning));
         }
@@ -243,6 +246,9 @@ impl Report {
                 let _ = writeln!(page, "\n{}", gain.words());
             }
             page.push('\n');
+        }
+        for gate in &self.gates {
+            let _ = writeln!(page, "**{}**\n", clean_line(&gate.words()));
         }
         page.push_str("| | |\n|---|---|\n");
         for (name, value) in self.facts() {
