@@ -15,7 +15,7 @@ use models::{PromptModels, Stint};
 use crate::{
     checks::gates::Gate,
     failure::Exit,
-    held_out::labels::Labels,
+    held_out::{labels::Labels, repeats::Repeats},
     output::clean_line,
     words::{is_over, reason_words, state_name},
 };
@@ -59,6 +59,8 @@ pub struct Report {
     pub labels: Option<Labels>,
     /// Held-out answers that were asked for and not measured; empty where the answers were not read.
     pub unmeasured: Vec<Unmeasured>,
+    /// How often each example was answered rightly; null where each has one answer.
+    pub repeats: Option<Repeats>,
     /// What the gates of `sipdo eval` say; empty where none was asked for.
     pub gates: Vec<Gate>,
     /// Final against seed (or second prompt against first), where both were measured.
@@ -122,6 +124,17 @@ pub struct Gain {
     pub gained: u32,
     /// Right with the first only.
     pub lost: u32,
+    /// The difference in macro-F1, which decides; null where the accuracy does.
+    pub macro_f1: Option<MacroF1Gain>,
+}
+
+/// A paired difference in macro-F1.
+#[derive(Debug, Clone, Serialize)]
+pub struct MacroF1Gain {
+    /// In -1..=1.
+    pub difference: f64,
+    /// Two-sided paired permutation test.
+    pub p_value: f64,
 }
 
 /// What was spent.
@@ -195,6 +208,7 @@ impl Report {
             arms: outcome.arms.iter().map(Arm::of).collect(),
             labels: None,
             unmeasured: Vec::new(),
+            repeats: None,
             gates: Vec::new(),
             gain: outcome.gain.as_ref().map(Gain::of),
             ended: is_over(summary.state()),
@@ -295,6 +309,10 @@ impl Gain {
             pairs: gain.pairs,
             gained: gain.gained,
             lost: gain.lost,
+            macro_f1: gain.macro_f1.as_ref().map(|gain| MacroF1Gain {
+                difference: gain.difference,
+                p_value: gain.p_value,
+            }),
         }
     }
 }

@@ -56,6 +56,14 @@ pub fn prompt_name(arm: &str) -> String {
     }
 }
 
+/// A p-value.
+pub fn p_words(p_value: f64) -> String {
+    match p_value < 0.0001 {
+        true => "p < 0.0001".into(),
+        false => format!("p = {p_value:.4}"),
+    }
+}
+
 /// An amount's price, or that it is unknown.
 pub fn price_words(amount: &pb::Amount, unpriced_calls: u64) -> String {
     match (amount.calls, unpriced_calls) {

@@ -102,6 +102,10 @@ impl Runs {
             .clone()
             .ok_or_else(|| bad_request("TASK_MISSING", "task", "a task is needed"))?;
         let task = Task::try_from(task).map_err(|error| bad_request("TASK_INVALID", "task", error.to_string()))?;
+        if let Some(accept) = &task.accept {
+            let checked = accept.check().and_then(|()| accept.check_labels(&task.brief.labels));
+            checked.map_err(|error| bad_request("TASK_INVALID", "task.accept_json", error))?;
+        }
         let options = options(&request.options_json)?;
         let strategy = strategy(request);
         sipdo_strategies::check_options(strategy, &options)

@@ -12,12 +12,33 @@ use serde::{Deserialize, Serialize};
 pub struct Accept {
     /// How the arms are compared.
     pub test: Test,
+    /// What is compared. Left out of what is stored where it is the accuracy, as in versions that knew nothing else.
+    #[serde(skip_serializing_if = "Objective::is_accuracy")]
+    pub objective: Objective,
     /// A difference counts as shown where its p-value is at most this, in 0..0.5.
     pub alpha: f64,
     /// The least gain that is worth a new prompt, in 0..1: 0.02 is two points.
     pub min_gain: f64,
     /// Which verdicts keep the found prompt.
     pub keep: Keep,
+}
+
+/// What decides whether a prompt is better.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objective {
+    /// The share of right answers.
+    #[default]
+    Accuracy,
+    /// The mean of the labels' F1: each label counts alike, however rare.
+    #[serde(rename = "macro-f1")]
+    MacroF1,
+}
+
+impl Objective {
+    fn is_accuracy(&self) -> bool {
+        *self == Objective::Accuracy
+    }
 }
 
 /// How two arms are compared.
@@ -46,6 +67,7 @@ impl Default for Accept {
     fn default() -> Self {
         Accept {
             test: Test::Exact,
+            objective: Objective::Accuracy,
             alpha: 0.05,
             min_gain: 0.0,
             keep: Keep::Better,
@@ -74,11 +96,30 @@ impl Accept {
         Ok(())
     }
 
+    /// Refuses an objective that does not fit the labels of a task, naming the key.
+    ///
+    /// # Errors
+    /// The key, and what to do.
+    pub fn check_labels(&self, labels: &[String]) -> Result<(), String> {
+        match self.objective {
+            Objective::MacroF1 if labels.len() < 2 => Err(
+                "`objective` is \"macro-f1\", which needs a closed set of labels, and this task has none: name them in `[task] labels`, or use \"accuracy\""
+                    .into(),
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// What a gain shows by this rule.
     pub fn shown(&self, gain: &Gain) -> Shown {
-        match gain.p_value <= self.alpha {
-            true if gain.difference < 0.0 => Shown::Worse,
-            true if gain.difference > 0.0 && gain.difference >= self.min_gain => Shown::Better,
+        let (difference, p_value) = match (self.objective, &gain.macro_f1) {
+            (Objective::Accuracy, _) => (gain.difference, gain.p_value),
+            (Objective::MacroF1, Some(gain)) => (gain.difference, gain.p_value),
+            (Objective::MacroF1, None) => return Shown::Nothing,
+        };
+        match p_value <= self.alpha {
+            true if difference < 0.0 => Shown::Worse,
+            true if difference > 0.0 && difference >= self.min_gain => Shown::Better,
             _ => Shown::Nothing,
         }
     }
@@ -93,8 +134,12 @@ impl Accept {
     }
 
     /// About how many more test examples would show a gain of the size that was seen, with a power of 80 % (Connor 1987: the sample
-    /// size of a paired comparison). None where nothing more is to be shown, or no gain was seen.
+    /// size of a paired comparison). None where nothing more is to be shown, no gain was seen, or the objective is not the accuracy, for
+    /// which no such formula is known.
     pub fn more_examples(&self, gain: &Gain) -> Option<u32> {
+        if !self.objective.is_accuracy() {
+            return None;
+        }
         let difference = gain.difference;
         if self.shown(gain) != Shown::Nothing || difference <= 0.0 || difference < self.min_gain || gain.pairs == 0 {
             return None;
@@ -115,6 +160,7 @@ impl Accept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::MacroF1Gain;
     use proptest::prelude::*;
 
     fn gain(pairs: u32, gained: u32, lost: u32) -> Gain {
@@ -125,7 +171,48 @@ mod tests {
             pairs,
             gained,
             lost,
+            macro_f1: None,
         }
+    }
+
+    #[test]
+    fn the_objective_decides() {
+        let rule = Accept {
+            objective: Objective::MacroF1,
+            ..Accept::default()
+        };
+        let by_f1 = |difference, p_value| Gain {
+            macro_f1: Some(MacroF1Gain { difference, p_value }),
+            ..gain(100, 10, 1)
+        };
+        assert_eq!(
+            rule.shown(&by_f1(-0.2, 0.01)),
+            Shown::Worse,
+            "though more answers are right"
+        );
+        assert_eq!(rule.shown(&by_f1(0.2, 0.01)), Shown::Better);
+        assert_eq!(rule.shown(&by_f1(0.2, 0.2)), Shown::Nothing);
+        assert_eq!(rule.shown(&gain(100, 10, 1)), Shown::Nothing, "nothing is known of it");
+        assert_eq!(rule.more_examples(&by_f1(0.2, 0.2)), None);
+        assert_eq!(Accept::default().shown(&by_f1(-0.2, 0.01)), Shown::Better);
+    }
+
+    #[test]
+    fn an_objective_of_labels_needs_labels_and_the_old_one_is_stored_as_before() {
+        let rule: Accept = serde_json::from_str(r#"{"objective": "macro-f1"}"#).unwrap();
+        let labels = ["Yes".to_owned(), "No".to_owned()];
+        assert!(rule.check_labels(&[]).unwrap_err().contains("`objective`"));
+        assert!(rule.check_labels(&labels).is_ok() && Accept::default().check_labels(&[]).is_ok());
+        let stored = serde_json::to_string(&Accept::default()).unwrap();
+        assert_eq!(
+            stored,
+            r#"{"test":"exact","alpha":0.05,"min_gain":0.0,"keep":"better"}"#
+        );
+        assert!(
+            serde_json::to_string(&rule)
+                .unwrap()
+                .contains(r#""objective":"macro-f1""#)
+        );
     }
 
     #[test]

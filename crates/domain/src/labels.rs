@@ -113,39 +113,39 @@ impl Confusion {
 /// Permutations of [`macro_f1_test`].
 const PERMUTATIONS: u32 = 10_000;
 
+/// The answers of two arms to one example. Each has one for each repeat that was measured.
+pub type Pair = (Vec<Answered>, Vec<Answered>);
+
 /// Whether two arms on the same examples differ in macro-F1: the difference, second minus first, and the two-sided p-value of the paired
-/// permutation test, under which each example's two answers are exchanged or not by a coin (Fisher 1935; p as (b + 1) / (m + 1) of
+/// permutation test, under which the answers of each example are exchanged or not by a coin (Fisher 1935; p as (b + 1) / (m + 1) of
 /// Phipson and Smyth 2010). None without examples. The same seed gives the same value.
-pub fn macro_f1_test(labels: usize, first: &[Answered], second: &[Answered], seed: u64) -> Option<(f64, f64)> {
-    permuted(labels, first, second, seed, PERMUTATIONS)
+pub fn macro_f1_test(labels: usize, pairs: &[Pair], seed: u64) -> Option<(f64, f64)> {
+    permuted(labels, pairs, seed, PERMUTATIONS)
 }
 
-fn permuted(
-    labels: usize,
-    first: &[Answered],
-    second: &[Answered],
-    seed: u64,
-    permutations: u32,
-) -> Option<(f64, f64)> {
+fn permuted(labels: usize, pairs: &[Pair], seed: u64, permutations: u32) -> Option<(f64, f64)> {
     let difference = |one: &Confusion, two: &Confusion| Some(two.macro_f1()? - one.macro_f1()?);
-    let seen = difference(&Confusion::of(labels, first), &Confusion::of(labels, second))?;
-    // An exchange of two equal answers changes nothing: they are counted once.
-    let pairs = || first.iter().copied().zip(second.iter().copied());
-    let equal: Vec<Answered> = pairs().filter(|(one, two)| one == two).map(|(one, _)| one).collect();
-    let differing: Vec<(Answered, Answered)> = pairs().filter(|(one, two)| one != two).collect();
+    let all = |side: fn(&Pair) -> &Vec<Answered>| -> Vec<Answered> { pairs.iter().flat_map(side).copied().collect() };
+    let seen = difference(
+        &Confusion::of(labels, &all(|pair| &pair.0)),
+        &Confusion::of(labels, &all(|pair| &pair.1)),
+    )?;
+    // An exchange of equal answers changes nothing: they are counted once.
+    let (equal, differing): (Vec<&Pair>, Vec<&Pair>) = pairs.iter().partition(|pair| pair.0 == pair.1);
+    let equal: Vec<Answered> = equal.iter().flat_map(|pair| &pair.0).copied().collect();
     let equal = Confusion::of(labels, &equal);
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut as_far = 0;
     for _ in 0..permutations {
         let (mut one, mut two) = (equal.clone(), equal.clone());
-        for &(first, second) in &differing {
+        for (first, second) in &differing {
             let (to_one, to_two) = if random.random() {
                 (first, second)
             } else {
                 (second, first)
             };
-            one.add(to_one);
-            two.add(to_two);
+            to_one.iter().for_each(|answer| one.add(*answer));
+            to_two.iter().for_each(|answer| two.add(*answer));
         }
         // A little less than as far: sums in another order differ in their last digits.
         if difference(&one, &two)?.abs() >= seen.abs() - 1e-12 {
@@ -168,6 +168,12 @@ mod tests {
                 given: *given,
             })
             .collect()
+    }
+
+    /// The answers of two arms, example by example.
+    fn pairs(first: &[Answered], second: &[Answered]) -> Vec<Pair> {
+        let pair = |(one, two): (&Answered, &Answered)| (vec![*one], vec![*two]);
+        first.iter().zip(second).map(pair).collect()
     }
 
     #[test]
@@ -211,11 +217,11 @@ mod tests {
                 given: Some(0),
             })
             .collect();
-        let (difference, p) = permuted(2, &guess, &right, 1, 1000).unwrap();
+        let (difference, p) = permuted(2, &pairs(&guess, &right), 1, 1000).unwrap();
         assert!(difference > 0.6 && p < 0.01, "{difference} {p}");
-        let (difference, p) = permuted(2, &right, &right, 1, 1000).unwrap();
+        let (difference, p) = permuted(2, &pairs(&right, &right), 1, 1000).unwrap();
         assert_eq!((difference, p), (0.0, 1.0));
-        assert_eq!(macro_f1_test(2, &[], &[], 1), None);
+        assert_eq!(macro_f1_test(2, &[], 1), None);
     }
 
     #[test]
@@ -255,7 +261,8 @@ mod tests {
                 pairs.iter().map(|pair| Answered { target: pair.0, given: Some(which(pair)).filter(|label| *label < 3) }).collect()
             };
             let (one, two) = (arm(|pair| pair.1), arm(|pair| pair.2));
-            let (there, back) = (permuted(3, &one, &two, 5, 100).unwrap(), permuted(3, &two, &one, 5, 100).unwrap());
+            let (there, back) = (super::tests::pairs(&one, &two), super::tests::pairs(&two, &one));
+            let (there, back) = (permuted(3, &there, 5, 100).unwrap(), permuted(3, &back, 5, 100).unwrap());
             prop_assert!((there.0 + back.0).abs() < 1e-12);
             prop_assert!((there.1 - back.1).abs() < 1e-12);
         }

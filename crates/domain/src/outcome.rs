@@ -110,6 +110,18 @@ pub struct Gain {
     pub gained: u32,
     /// Right with the seed prompt only.
     pub lost: u32,
+    /// The difference in macro-F1, where the task's objective is that.
+    #[serde(default)]
+    pub macro_f1: Option<MacroF1Gain>,
+}
+
+/// A paired difference in macro-F1, in -1..=1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MacroF1Gain {
+    /// Final minus seed.
+    pub difference: f64,
+    /// Two-sided paired permutation test: the answers of an example are exchanged or not.
+    pub p_value: f64,
 }
 
 /// One entry of the error-and-correction log.

@@ -16,11 +16,32 @@ pub fn wilson(right: u32, total: u32) -> Option<(f64, f64)> {
         return None;
     }
     let n = f64::from(total);
-    let p = f64::from(right.min(total)) / n;
+    Some(wilson_of(f64::from(right.min(total)) / n, n))
+}
+
+/// 95 % interval of the mean of `shares`, each the share of right answers among the repeats of one example, of `answers` answers in all;
+/// none for no shares. Wilson's interval with the effective number of answers: what the variance between the examples says that they are
+/// worth (Kish 1965), at least one for each example, and at most all of them.
+pub fn wilson_of_shares(shares: &[f64], answers: u32) -> Option<(f64, f64)> {
+    if shares.is_empty() {
+        return None;
+    }
+    let n = shares.len() as f64;
+    let mean = shares.iter().sum::<f64>() / n;
+    let variance = shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / (n * (n - 1.0).max(1.0));
+    let worth = if variance > 0.0 {
+        mean * (1.0 - mean) / variance
+    } else {
+        n
+    };
+    Some(wilson_of(mean, worth.clamp(n, f64::from(answers).max(n))))
+}
+
+fn wilson_of(p: f64, n: f64) -> (f64, f64) {
     let scale = 1.0 + Z * Z / n;
     let middle = (p + Z * Z / (2.0 * n)) / scale;
     let half = Z / scale * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    Some(((middle - half).max(0.0), (middle + half).min(1.0)))
+    ((middle - half).max(0.0), (middle + half).min(1.0))
 }
 
 /// The `q`-quantile of the standard normal distribution; none for a `q` outside 0..1.
@@ -128,6 +149,23 @@ mod tests {
             assert!(near(l, low) && near(h, high), "{right}/{total}: {l} {h}");
         }
         assert_eq!(wilson(0, 0), None);
+    }
+
+    #[test]
+    fn repeats_are_worth_between_one_answer_for_each_example_and_all() {
+        let near = |one: Option<(f64, f64)>, other: Option<(f64, f64)>| {
+            let ((a, b), (c, d)) = (one.unwrap(), other.unwrap());
+            (a - c).abs() < 0.02 && (b - d).abs() < 0.02
+        };
+        // Each example always has the same answer: 30 answers are worth 10.
+        let alike = [vec![1.0; 7], vec![0.0; 3]].concat();
+        assert!(near(wilson_of_shares(&alike, 30), wilson(7, 10)));
+        // Examples do not differ at all: 40 answers are worth 40.
+        let even: Vec<f64> = (0..10).map(|n| if n % 2 == 0 { 0.5 } else { 0.501 }).collect();
+        assert!(near(wilson_of_shares(&even, 40), wilson(20, 40)));
+        // All right: the interval says how few examples there are.
+        assert_eq!(wilson_of_shares(&[1.0; 10], 30), wilson(10, 10));
+        assert_eq!(wilson_of_shares(&[], 0), None);
     }
 
     #[test]

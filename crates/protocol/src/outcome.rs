@@ -6,7 +6,7 @@ use crate::{
 };
 use sipdo_domain::{
     Arm, Ending, Outcome, Shown,
-    outcome::{Correction, Gain},
+    outcome::{Correction, Gain, MacroF1Gain},
 };
 
 impl From<Outcome> for pb::Outcome {
@@ -164,6 +164,7 @@ impl From<Gain> for pb::Gain {
             pairs,
             gained,
             lost,
+            macro_f1,
         } = gain;
         Self {
             difference,
@@ -172,6 +173,7 @@ impl From<Gain> for pb::Gain {
             pairs,
             gained,
             lost,
+            macro_f1: macro_f1.map(Into::into),
         }
     }
 }
@@ -187,6 +189,7 @@ impl TryFrom<pb::Gain> for Gain {
             pairs,
             gained,
             lost,
+            macro_f1,
         } = gain;
         Ok(Self {
             difference,
@@ -195,7 +198,22 @@ impl TryFrom<pb::Gain> for Gain {
             pairs,
             gained,
             lost,
+            macro_f1: macro_f1.map(Into::into),
         })
+    }
+}
+
+impl From<MacroF1Gain> for pb::MacroF1Gain {
+    fn from(gain: MacroF1Gain) -> Self {
+        let MacroF1Gain { difference, p_value } = gain;
+        Self { difference, p_value }
+    }
+}
+
+impl From<pb::MacroF1Gain> for MacroF1Gain {
+    fn from(gain: pb::MacroF1Gain) -> Self {
+        let pb::MacroF1Gain { difference, p_value } = gain;
+        Self { difference, p_value }
     }
 }
 

@@ -3,14 +3,16 @@
 
 use crate::{
     Agents, Stop,
-    examine::{Trial, examine},
+    examine::{Trial, examine, sample_of},
     revisions::{By, Sources, comparable, outdated},
 };
 use futures::{TryStreamExt as _, future::join_all, stream::FuturesOrdered};
 use sipdo_domain::{
     Arm, Ending, Example, Mark, Outcome, Prompt, RunEvent, Score, Shown, SyntheticExample, Task,
+    accept::Objective,
     ask::ANEW,
-    outcome::{ARMS, Correction, Gain},
+    labels::{self, Answered},
+    outcome::{ARMS, Correction, Gain, MacroF1Gain},
     prompt::PLACEHOLDER,
     stats,
 };
@@ -42,12 +44,12 @@ pub struct Account {
 pub async fn conclude(agents: &impl Agents, task: &Task, ending: Ending, account: Account) -> Result<Outcome, Stop> {
     agents.conclude().await?;
     let [seed, zero_shot_prompt, last] = prompts(task, &account.prompts, account.found);
-    let (arms, renewed) = measure(agents, task, &[&seed, &last, &zero_shot_prompt]).await?;
+    let (arms, renewed) = measure(agents, task, &[&seed, &last, &zero_shot_prompt], ONCE).await?;
     let mut arms = arms.into_iter();
     let [seed, last, zero_shot_arm] = [(); 3].map(|()| arms.next().unwrap_or_default());
 
     let changed = changed_model(&seed, &last);
-    let judged = judge(task, account.found, gain(&seed, &last, task.seed));
+    let judged = judge(task, account.found, gain(task, &seed, &last, ONCE));
     let better_without = zero_shot_is_better(task, &last, &zero_shot_arm);
     let mut outcome = Outcome {
         ending,
@@ -65,16 +67,19 @@ pub async fn conclude(agents: &impl Agents, task: &Task, ending: Ending, account
         more_examples: judged.more_examples,
     };
     for (name, marks) in ARMS.into_iter().zip([seed, zero_shot_arm, last]) {
-        report(agents, task, &mut outcome, name, &marks).await?;
+        report(agents, task, &mut outcome, name, &marks, ONCE).await?;
     }
     for text in renewed_words(renewed).into_iter().chain(changed) {
         warn(agents, &mut outcome, &text).await?;
     }
     if let Some(gain) = better_without {
+        let (of, difference, p_value) = match gain.macro_f1 {
+            Some(gain) => (" of macro-F1", gain.difference, gain.p_value),
+            None => ("", gain.difference, gain.p_value),
+        };
         let text = format!(
-            "zero-shot chain of thought is better than the final prompt by {:.1} points (p = {:.4}). Its prompt is: {}",
-            100.0 * gain.difference,
-            gain.p_value,
+            "zero-shot chain of thought is better than the final prompt by {:.1} points{of} (p = {p_value:.4}). Its prompt is: {}",
+            100.0 * difference,
             zero_shot(task, &task.prompt)
         );
         warn(agents, &mut outcome, &text).await?;
@@ -126,19 +131,29 @@ fn judge(task: &Task, found: u32, gain: Option<Gain>) -> Judged {
 #[derive(Debug, Clone)]
 pub(crate) struct Tested {
     pub mark: Mark,
+    /// Target and label as places in the label space, where the task's objective needs them.
+    pub answered: Option<Answered>,
     pub by: Box<[By]>,
     pub credit: Option<f64>,
 }
 
-/// How one prompt did on the test examples, in their order, or what kept one from being asked.
+/// How one prompt did on the test examples, in their order, the repeats of each beside each other; or what kept one from being asked.
 pub(crate) type Marks = Vec<Result<Tested, Stop>>;
+
+/// The conclusion asks each prompt for one answer to each example.
+const ONCE: u32 = 1;
 
 /// Examples of one prompt asked at once: more than agents do at a time, and a bound on what waits in memory.
 const AT_ONCE: usize = 2048;
 
-/// Tries prompts on the test examples, all of them together. A prompt that is given twice is tried once.
+/// Tries prompts on the test examples, all of them together, so many times each. A prompt that is given twice is tried once.
 /// Gives the marks of each prompt, and how many stored answers were asked anew.
-pub(crate) async fn measure(agents: &impl Agents, task: &Task, prompts: &[&str]) -> Result<(Vec<Marks>, usize), Stop> {
+pub(crate) async fn measure(
+    agents: &impl Agents,
+    task: &Task,
+    prompts: &[&str],
+    repeats: u32,
+) -> Result<(Vec<Marks>, usize), Stop> {
     let mut distinct: Vec<&str> = Vec::new();
     for prompt in prompts {
         if !distinct.contains(prompt) {
@@ -150,6 +165,7 @@ pub(crate) async fn measure(agents: &impl Agents, task: &Task, prompts: &[&str])
         agents,
         task,
         sources: &sources,
+        repeats,
     };
     let arms: Vec<_> = distinct.iter().map(|prompt| test.try_prompt(prompt)).collect();
     let mut measured = join_all(arms).await.into_iter().collect::<Result<Vec<Marks>, Stop>>()?;
@@ -170,17 +186,20 @@ struct HeldOut<'a, A> {
     agents: &'a A,
     task: &'a Task,
     sources: &'a Sources,
+    repeats: u32,
 }
 
 impl<A: Agents> HeldOut<'_, A> {
     async fn try_prompt(&self, prompt: &str) -> Result<Marks, Stop> {
-        let mut marks = Marks::with_capacity(self.task.test.len());
+        let mut marks = Marks::with_capacity(self.task.test.len() * self.repeats as usize);
         let mut asked = FuturesOrdered::new();
         for example in &self.task.test {
-            if asked.len() == AT_ONCE {
-                marks.extend(asked.try_next().await?);
+            for repeat in 0..self.repeats {
+                if asked.len() == AT_ONCE {
+                    marks.extend(asked.try_next().await?);
+                }
+                asked.push_back(self.try_example(prompt, example, sample_of(repeat, 0)));
             }
-            asked.push_back(self.try_example(prompt, example, 0));
         }
         marks.extend(asked.try_collect::<Marks>().await?);
         Ok(marks)
@@ -207,8 +226,10 @@ impl<A: Agents> HeldOut<'_, A> {
             renewed += outdated.len();
             let mut anew = FuturesOrdered::new();
             for (arm, at) in &outdated {
-                if let (Some(prompt), Some(example)) = (prompts.get(*arm), self.task.test.get(*at)) {
-                    anew.push_back(self.try_example(prompt, example, ANEW));
+                let repeats = self.repeats as usize;
+                if let (Some(prompt), Some(example)) = (prompts.get(*arm), self.task.test.get(at / repeats)) {
+                    let sample = sample_of((at % repeats) as u32, ANEW);
+                    anew.push_back(self.try_example(prompt, example, sample));
                 }
             }
             for ((arm, at), tested) in outdated.into_iter().zip(anew.try_collect::<Marks>().await?) {
@@ -220,13 +241,27 @@ impl<A: Agents> HeldOut<'_, A> {
     }
 
     async fn try_example(&self, prompt: &str, example: &Example, sample: u32) -> Result<Result<Tested, Stop>, Stop> {
+        let Task {
+            metric, brief, accept, ..
+        } = self.task;
+        let by_label = accept.as_ref().is_some_and(|rule| rule.objective == Objective::MacroF1);
         match examine(self.agents, self.task, prompt, example, sample).await {
             Err(Stop::Halted(why)) => Err(Stop::Halted(why)),
-            tried => Ok(tried.map(|Trial { mark, by, credit, .. }| Tested {
-                mark,
-                by: self.sources.by(by),
-                credit,
-            })),
+            tried => Ok(tried.map(
+                |Trial {
+                     mark,
+                     by,
+                     answer,
+                     credit,
+                 }| Tested {
+                    answered: by_label
+                        .then(|| Answered::of(metric, &brief.labels, example, &answer, &mark))
+                        .flatten(),
+                    mark,
+                    by: self.sources.by(by),
+                    credit,
+                },
+            )),
         }
     }
 }
@@ -237,24 +272,48 @@ pub(crate) async fn report(
     outcome: &mut Outcome,
     name: &str,
     marks: &Marks,
+    repeats: u32,
 ) -> Result<(), Stop> {
     let score = Score::of(marks.iter().flatten().map(|tested| &tested.mark));
     let asked = marks.iter().flatten().count();
     if asked == 0 {
         return Ok(());
     }
-    if asked < task.test.len() {
-        let text = format!("{name}: only {asked} of {} test examples were reached", task.test.len());
+    let all = task.test.len() * repeats as usize;
+    if asked < all {
+        let what = if repeats == ONCE {
+            "test examples"
+        } else {
+            "answers to test examples"
+        };
+        let text = format!("{name}: only {asked} of {all} {what} were reached");
         warn(agents, outcome, &text).await?;
     }
     let arm = Arm {
         name: name.to_owned(),
         score,
-        interval: stats::wilson(score.right, score.measured()),
+        interval: interval(marks, score, repeats),
         credit: mean_credit(marks),
     };
     outcome.arms.push(arm.clone());
     agents.emit(RunEvent::ArmMeasured { arm }).await
+}
+
+/// The interval of the accuracy. Repeats of one example are not independent, and count only for as many answers as they are worth.
+fn interval(marks: &Marks, score: Score, repeats: u32) -> Option<(f64, f64)> {
+    if repeats == ONCE {
+        return stats::wilson(score.right, score.measured());
+    }
+    let shares: Vec<f64> = marks
+        .chunks(repeats as usize)
+        .filter_map(|answers| share(answers.iter().flatten()))
+        .collect();
+    stats::wilson_of_shares(&shares, score.measured())
+}
+
+/// The share of right answers among the measured ones to one example; none where none was measured.
+fn share<'a>(answers: impl IntoIterator<Item = &'a Tested>) -> Option<f64> {
+    Score::of(answers.into_iter().map(|tested| &tested.mark)).accuracy()
 }
 
 pub(crate) async fn warn(agents: &impl Agents, outcome: &mut Outcome, text: &str) -> Result<(), Stop> {
@@ -268,35 +327,59 @@ fn mean_credit(marks: &Marks) -> Option<f64> {
     (!credits.is_empty()).then(|| credits.iter().sum::<f64>() / credits.len() as f64)
 }
 
-/// The paired difference over what both arms measured with the same revision of the model; none where they share nothing.
-pub(crate) fn gain(seed: &Marks, last: &Marks, random: u64) -> Option<Gain> {
-    let right = |tested: &Tested| match tested.mark {
-        Mark::Right => Some(true),
-        Mark::Wrong => Some(false),
-        Mark::NotMeasured(_) => None,
+/// The answers of one arm to one example.
+type Repeats<'a> = &'a [Result<Tested, Stop>];
+
+/// The answers of two arms to one example, of the same revision of the model and measured on both sides.
+type Compared<'a> = (Vec<&'a Tested>, Vec<&'a Tested>);
+
+/// The examples that can be compared. Of repeats, each is set against the one of the same number.
+fn compared<'a>(before: &'a Marks, after: &'a Marks, repeats: u32) -> Vec<Compared<'a>> {
+    let of_example = |(before, after): (Repeats<'a>, Repeats<'a>)| {
+        let both = before.iter().zip(after).filter_map(|pair| match pair {
+            (Ok(before), Ok(after)) => Some((before, after)),
+            _ => None,
+        });
+        let (before, after): Compared = both.filter(|(before, after)| comparable(&before.by, &after.by)).unzip();
+        (share(before.iter().copied()).is_some() && share(after.iter().copied()).is_some()).then_some((before, after))
     };
-    let tested = seed.iter().zip(last).filter_map(|pair| match pair {
-        (Ok(seed), Ok(last)) => Some((seed, last)),
-        _ => None,
-    });
-    let pairs: Vec<(bool, bool)> = tested
-        .filter(|(seed, last)| comparable(&seed.by, &last.by))
-        .filter_map(|(seed, last)| Some((right(seed)?, right(last)?)))
-        .collect();
-    let count = |wanted: (bool, bool)| pairs.iter().filter(|pair| **pair == wanted).count() as u32;
-    let (gained, lost) = (count((false, true)), count((true, false)));
-    let differences: Vec<f64> = pairs
+    let (before, after) = (before.chunks(repeats as usize), after.chunks(repeats as usize));
+    before.zip(after).filter_map(of_example).collect()
+}
+
+/// The paired difference over what both arms measured with the same revision of the model; none where they share nothing.
+pub(crate) fn gain(task: &Task, before: &Marks, after: &Marks, repeats: u32) -> Option<Gain> {
+    let examples = compared(before, after, repeats);
+    let share = |answers: &[&Tested]| share(answers.iter().copied());
+    let differences: Vec<f64> = examples
         .iter()
-        .map(|(seed, last)| f64::from(u8::from(*last)) - f64::from(u8::from(*seed)))
+        .filter_map(|(before, after)| Some(share(after)? - share(before)?))
         .collect();
+    let count = |counts: fn(f64) -> bool| differences.iter().filter(|one| counts(**one)).count() as u32;
     Some(Gain {
-        interval: stats::paired_bootstrap(&differences, RESAMPLES, random)?,
-        difference: (f64::from(gained) - f64::from(lost)) / pairs.len() as f64,
-        p_value: stats::mcnemar(gained, lost),
-        pairs: pairs.len() as u32,
-        gained,
-        lost,
+        interval: stats::paired_bootstrap(&differences, RESAMPLES, task.seed)?,
+        difference: differences.iter().sum::<f64>() / differences.len() as f64,
+        p_value: stats::paired(&differences, task.seed),
+        pairs: differences.len() as u32,
+        gained: count(|one| one > 0.0),
+        lost: count(|one| one < 0.0),
+        macro_f1: macro_f1(task, &examples),
     })
+}
+
+/// The difference in macro-F1; none where the task's objective is another one.
+fn macro_f1(task: &Task, examples: &[Compared]) -> Option<MacroF1Gain> {
+    if task.accept.as_ref()?.objective != Objective::MacroF1 {
+        return None;
+    }
+    let labels =
+        |answers: &[&Tested]| -> Vec<Answered> { answers.iter().filter_map(|tested| tested.answered).collect() };
+    let pairs: Vec<labels::Pair> = examples
+        .iter()
+        .map(|(before, after)| (labels(before), labels(after)))
+        .collect();
+    let (difference, p_value) = labels::macro_f1_test(task.brief.labels.len(), &pairs, task.seed)?;
+    Some(MacroF1Gain { difference, p_value })
 }
 
 /// What to say where stored answers were asked anew.
@@ -322,7 +405,7 @@ pub(crate) fn changed_model(before: &Marks, after: &Marks) -> Option<String> {
 
 /// The gain of the zero-shot baseline over the final prompt, where the task's rule takes it for better.
 fn zero_shot_is_better(task: &Task, last: &Marks, zero_shot: &Marks) -> Option<Gain> {
-    let gain = gain(last, zero_shot, task.seed)?;
+    let gain = gain(task, last, zero_shot, ONCE)?;
     (task.accept.as_ref()?.shown(&gain) == Shown::Better).then_some(gain)
 }
 

@@ -30,6 +30,12 @@ impl Trial {
     }
 }
 
+/// The sample under which the answer of a repeat, from 0, is asked for, counted from sample 0 or [`ANEW`](sipdo_domain::ask::ANEW). Each
+/// repeat has two: the second is for an answer that was not measured.
+pub fn sample_of(repeat: u32, from: u32) -> u32 {
+    from + 2 * repeat
+}
+
 /// Asks for an answer and marks it; what was not measured is asked again once, as the next sample.
 pub async fn examine(
     agents: &impl Agents,

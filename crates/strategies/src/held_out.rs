@@ -14,6 +14,8 @@ pub struct HeldOut {
     pub arms: Vec<(String, String)>,
     /// The arm that the other is compared with, and that other one; none where nothing is compared.
     pub compared: Option<(String, String)>,
+    /// Answers that each prompt gave to each example, from 1.
+    pub repeats: u32,
 }
 
 /// The arms of a run of `strategy` with these options, whose prompts are `prompts` and which found version `found`. An error says what is
@@ -30,6 +32,7 @@ pub fn held_out(
         return Ok(HeldOut {
             arms: ARMS.map(String::from).into_iter().zip(texts).collect(),
             compared: Some((SEED_ARM.into(), FINAL_ARM.into())),
+            repeats: 1,
         });
     }
     let options = eval::Options::read(options)?;
@@ -43,7 +46,11 @@ pub fn held_out(
         .baseline
         .as_ref()
         .and_then(|baseline| Some((baseline.clone(), other(baseline)?)));
-    Ok(HeldOut { arms, compared })
+    Ok(HeldOut {
+        arms,
+        compared,
+        repeats: options.repeat,
+    })
 }
 
 #[cfg(test)]

@@ -66,6 +66,7 @@ fn gain(gained: u32, lost: u32, pairs: usize) -> Gain {
         pairs: u32::try_from(pairs).unwrap_or(u32::MAX),
         gained,
         lost,
+        macro_f1: None,
     }
 }
 

@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use sipdo_tests::{
     User,
-    command::{Done, questions},
+    command::{Done, Models, questions},
+    simulator::Ledger,
 };
 
 /// A user with a task of 40 examples: two labels if `labelled`, else numbers.
@@ -124,10 +125,103 @@ fn gates_decide_the_exit_code() -> Result<()> {
     assert_eq!(worse.code, Some(9), "{worse}");
     assert!(worse.out.contains("on 20 shared examples"), "paired: {worse}");
 
-    // A budget for a part of the examples: the others decide, and nobody knows them.
-    let short = user.sipdo(&format!("{best} --fail-under 0.9 --budget-calls 12 --junit part.xml"))?;
-    assert_eq!(short.code, Some(10), "{short}");
-    assert!(user.read("part.xml")?.contains("<skipped"), "{short}");
+    Ok(())
+}
+
+/// The programs with a model that knows all skills, and that goes wrong as `flags` say.
+async fn user_of(flags: &[&str]) -> Result<(User, Models)> {
+    let models = Models::start(flags).await?;
+    let user = user(false)?;
+    let file = format!(
+        "[endpoints.own]\nprovider = \"openai\"\nbase_url = \"http://{}/v1\"\n\n\
+         [models.default]\nendpoint = \"own\"\nmodel = \"sim-strong\"\n",
+        models.at
+    );
+    user.write("sipdo.toml", file)?;
+    Ok((user, models))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_measured_neither_passes_nor_fails() -> Result<()> {
+    let (user, _models) = user_of(&["--fault", "refusal=0.6"]).await?;
+    let done = user.sipdo("eval task.toml --fail-under 0.9 --junit part.xml --json --out part")?;
+    assert_eq!(done.code, Some(10), "{done}");
+    let report = report(&done)?;
+    assert_eq!(report["gates"][0]["verdict"], "unknown", "{report}");
+    let missing = report["arms"][0]["not_measured"].as_u64().context("a count")?;
+    let listed = report["unmeasured"].as_array().context("a list")?;
+    assert!(missing > 2 && listed.len() as u64 == missing, "{report}");
+    assert!(
+        listed
+            .iter()
+            .all(|one| one["reason"].as_str().is_some_and(|why| why.starts_with("refused")))
+    );
+    let answers = lines(&user.read("part/heldout.jsonl")?)?;
+    assert_eq!(marked(&answers, "seed", "not_measured"), missing);
+    let xml = user.read("part.xml")?;
+    assert_eq!(
+        xml.matches("<error message=\"not measured: refused").count() as u64,
+        missing,
+        "{xml}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_repeat_is_an_answer_of_its_own() -> Result<()> {
+    let (user, models) = user_of(&["--learner-noise", "0.4"]).await?;
+    let done = user.well("eval task.toml --repeat 4 --json --out four")?;
+    let report = report(&done)?;
+    assert_eq!(report["spent"]["calls"], 80, "{report}");
+    assert_eq!(Ledger::read(models.at).await?.calls.len(), 80);
+    let repeats = &report["repeats"];
+    let arm = &repeats["arms"][0];
+    assert_eq!(repeats["count"], 4);
+    assert!(
+        arm["mixed"].as_u64() > Some(0) && arm["deviation"].as_f64() > Some(0.0),
+        "{repeats}"
+    );
+    let right: u64 = arm["examples"]
+        .as_array()
+        .context("examples")?
+        .iter()
+        .filter_map(|example| example["right"].as_u64())
+        .sum();
+    assert_eq!(report["arms"][0]["right"], right, "{report}");
+    let answers = lines(&user.read("four/heldout.jsonl")?)?;
+    let others = |line: &Value| line["arms"]["seed"]["repeats"].as_array().map(Vec::len);
+    assert!(answers.iter().all(|line| others(line) == Some(3)), "{answers:?}");
+    let csv = user.well("runs examples latest --csv")?;
+    assert!(csv.out.lines().count() > 80, "{csv}");
+    Ok(())
+}
+
+#[test]
+fn macro_f1_decides_where_the_task_says_so_and_needs_labels() -> Result<()> {
+    let user = user(true)?;
+    let task = user.read("task.toml")?;
+    user.write("task.toml", format!("{task}\n[accept]\nobjective = \"macro-f1\"\n"))?;
+    let done = user.well("optimize task.toml --simulated --set strategy.levels=3 --json")?;
+    let report = report(&done)?;
+    let gain = report["gain"]["macro_f1"].clone();
+    let of = |arm: usize| report["labels"]["arms"][arm]["macro_f1"].as_f64().unwrap_or(0.0);
+    let difference = gain["difference"].as_f64().context("a difference")?;
+    assert!((difference - (of(2) - of(0))).abs() < 1e-9, "{report}");
+    assert!(
+        gain["p_value"].as_f64() < Some(0.05) && report["verdict"] == "better",
+        "{report}"
+    );
+
+    let open = self::user(false)?;
+    let task = open.read("task.toml")?;
+    open.write("task.toml", format!("{task}\n[accept]\nobjective = \"macro-f1\"\n"))?;
+    let refused = open.sipdo("optimize task.toml --simulated")?;
+    let what = "closed set of labels";
+    assert!(refused.code == Some(2) && refused.err.contains(what), "{refused}");
+    assert!(
+        refused.err.contains("task.toml, line") && !open.started_anything(),
+        "{refused}"
+    );
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use super::baseline::{Baseline, Counts, Known};
 use crate::{
     held_out::{Answers, Line, MarkName},
     output::{percent, plural},
+    words::p_words,
 };
 
 /// What a gate says.
@@ -119,13 +120,13 @@ fn paired(baseline: &Baseline, answers: &[(&Line, &Answers)], alpha: f64, seed: 
     let verdict = verdict(fails(1.0, 0.0), fails(0.0, 1.0));
     let count = |sign: fn(f64) -> bool| measured.iter().filter(|one| sign(**one)).count();
     let detail = format!(
-        "{:+.1} points on {} ({} gained, {} lost, {} not measured), p = {:.4}, worse where p <= {alpha}",
+        "{:+.1} points on {} ({} gained, {} lost, {} not measured), {}, worse where p <= {alpha}",
         100.0 * measured.iter().sum::<f64>() / measured.len() as f64,
         plural(measured.len() as u64, "shared example"),
         count(|one| one > 0.0),
         count(|one| one < 0.0),
         pairs.len() - measured.len(),
-        stats::paired(&measured, seed)
+        p_words(stats::paired(&measured, seed))
     );
     (verdict, detail)
 }
@@ -149,10 +150,10 @@ fn unpaired(before: Counts, now: Counts, alpha: f64) -> (Verdict, String) {
         ),
     );
     let detail = format!(
-        "{} before, {} now, not paired, p = {:.4} (Fisher), worse where p <= {alpha}",
+        "{} before, {} now, not paired, {} (Fisher), worse where p <= {alpha}",
         percent(was),
         percent(is),
-        stats::fisher((before.right, before.wrong), (now.right, now.wrong))
+        p_words(stats::fisher((before.right, before.wrong), (now.right, now.wrong)))
     );
     (verdict, detail)
 }

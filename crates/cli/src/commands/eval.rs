@@ -83,6 +83,9 @@ pub struct EvalArgs {
     /// Measure with each of these models in turn, one run per model
     #[arg(long, value_name = "ENDPOINT/MODEL,..", value_delimiter = ',')]
     models: Vec<String>,
+    /// Ask for so many answers to each example, each bought on its own
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeat: u32,
     /// Fail with exit code 9 if the accuracy is lower: 0.9 is 90 %
     #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "models")]
     fail_under: Option<f64>,
@@ -126,6 +129,9 @@ pub async fn run(global: &Global, args: &EvalArgs) -> Outcome {
     let mut options = json!({ "prompts": prompts });
     if let Some(baseline) = baseline {
         options["baseline"] = Value::String(baseline);
+    }
+    if args.repeat > 1 {
+        options["repeat"] = Value::from(args.repeat);
     }
     let forecast = optimize::check(&file.task, EVAL, &options)?;
     let checks = checks(args, evaluated, &file.task)?;

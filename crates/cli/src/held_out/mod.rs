@@ -3,6 +3,7 @@
 pub mod labels;
 pub mod rebuild;
 pub mod records;
+pub mod repeats;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap as _};
 use serde_json::{Map, Value};

@@ -5,10 +5,15 @@ use std::sync::Mutex;
 
 use anyhow::Context as _;
 use sipdo_domain::{
-    Ask, Example, Mark, Measured, NotMeasured, Prompt, Reason, Reply, RunEvent, Signed, Task, labels::Answered,
+    Ask, Example, Mark, Measured, NotMeasured, Prompt, Reason, Reply, RunEvent, Signed, Task, ask::ANEW,
+    labels::Answered,
 };
 use sipdo_protocol::{JobOutcome, job_id, pb};
-use sipdo_strategies::{Agents, Stop, examine::examine, held_out};
+use sipdo_strategies::{
+    Agents, Stop,
+    examine::{examine, sample_of},
+    held_out,
+};
 
 use super::{Answer, Answers, Change, HeldOut, Line, MarkName, NOT_ASKED, records::Records};
 use crate::{
@@ -49,7 +54,8 @@ pub async fn of(records: &Records) -> Result<HeldOut, Failure> {
     for example in &task.test {
         let mut arms = Vec::with_capacity(test.arms.len());
         for (name, prompt) in &test.arms {
-            arms.push((name.clone(), answers(records, task, prompt, example).await));
+            let answers = answers(records, task, prompt, example, test.repeats).await;
+            arms.push((name.clone(), answers));
         }
         let mut line = Line {
             id: example.id.clone(),
@@ -72,10 +78,21 @@ pub async fn of(records: &Records) -> Result<HeldOut, Failure> {
     })
 }
 
-async fn answers(records: &Records, task: &Task, prompt: &str, example: &Example) -> Answers {
-    Answers {
-        first: answer(records, task, prompt, example, 0).await,
-        repeats: Vec::new(),
+async fn answers(records: &Records, task: &Task, prompt: &str, example: &Example, count: u32) -> Answers {
+    let first = counting(records, task, prompt, example, 0).await;
+    let mut repeats = Vec::new();
+    for repeat in 1..count {
+        repeats.push(counting(records, task, prompt, example, repeat).await);
+    }
+    Answers { first, repeats }
+}
+
+/// The answer that counts: the one that was asked anew, since the stored one was of another revision of the model, or else the first.
+async fn counting(records: &Records, task: &Task, prompt: &str, example: &Example, repeat: u32) -> Answer {
+    let anew = answer(records, task, prompt, example, sample_of(repeat, ANEW)).await;
+    match anew.asked() {
+        true => anew,
+        false => answer(records, task, prompt, example, sample_of(repeat, 0)).await,
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Report;
 use crate::{
-    held_out::{HeldOut, labels::Labels},
+    held_out::{HeldOut, labels::Labels, repeats::Repeats},
     output::{self, clean, clean_line, plural},
     words::prompt_name,
 };
@@ -36,12 +36,16 @@ impl Report {
         });
         self.unmeasured = missing.collect();
         self.labels = Labels::of(test);
+        self.repeats = Repeats::of(test);
         self
     }
 
     /// Labels and unmeasured answers for a terminal; empty where there are none.
     pub(super) fn test_text(&self) -> String {
         let mut text = String::new();
+        if let Some(repeats) = &self.repeats {
+            let _ = writeln!(text, "{}", repeats.table().render(output::stdout_color()));
+        }
         for (heading, table) in self.labels.iter().flat_map(Labels::tables) {
             let _ = writeln!(
                 text,
@@ -63,6 +67,9 @@ impl Report {
     /// The same in Markdown.
     pub(super) fn test_markdown(&self) -> String {
         let mut page = String::new();
+        if let Some(repeats) = &self.repeats {
+            let _ = write!(page, "\n## Repeats\n\n{}", repeats.table().markdown());
+        }
         if let Some(labels) = &self.labels {
             page.push_str("\n## Labels\n");
             for (heading, table) in labels.tables() {

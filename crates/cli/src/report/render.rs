@@ -7,7 +7,7 @@ use sipdo_protocol::pb;
 use super::{Arm, Gain, Report, SIMULATED, Spent};
 use crate::{
     output::{self, clean, clean_line, percent, plural},
-    words::{amount_words, price_words, prompt_name, state_name},
+    words::{amount_words, p_words, price_words, prompt_name, state_name},
 };
 
 impl Report {
@@ -301,13 +301,16 @@ impl Arm {
 impl Gain {
     /// In one sentence.
     pub fn words(&self) -> String {
-        let p = if self.p_value < 0.0001 {
-            "p < 0.0001".into()
-        } else {
-            format!("p = {:.4}", self.p_value)
-        };
+        let by_f1 = self.macro_f1.as_ref().map_or(String::new(), |gain| {
+            let points = gain.difference * 100.0;
+            format!(
+                "; by macro-F1, which decides: {points:+.1} points ({})",
+                p_words(gain.p_value)
+            )
+        });
+        let p = p_words(self.p_value);
         format!(
-            "gain {:+.1} points (95 % {:+.1} to {:+.1}, {p}) on {}: {} gained, {} lost",
+            "gain {:+.1} points (95 % {:+.1} to {:+.1}, {p}) on {}: {} gained, {} lost{by_f1}",
             self.difference * 100.0,
             self.interval.0 * 100.0,
             self.interval.1 * 100.0,

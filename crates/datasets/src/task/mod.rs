@@ -104,6 +104,13 @@ pub fn load_with(path: &Path, options: &LoadOptions) -> Result<TaskFile, LoadErr
 
     let mapping = mapping(&source, &file, &form)?;
     let Sets { train, test, labels } = Sets::read(&source, &file, &mapping, options, &metric, &mut warnings)?;
+    accept.check_labels(&labels).map_err(|problem| {
+        source.at(
+            &["accept", "objective"],
+            problem,
+            "docs/tasks.md describes every key of `[accept]`",
+        )
+    })?;
     if let Comparison::Choice { options } = &mut metric.comparison
         && options.is_empty()
     {

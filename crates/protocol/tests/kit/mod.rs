@@ -6,7 +6,7 @@ use sipdo_domain::{
     Ending, Example, GenerateRequest, Grade, GradeRequest, JudgeRequest, Mark, Measured, NotMeasured, Outcome,
     PastExample, Prompt, Provenance, Reason, Reply, RunEvent, Score, Shown, Solution, SolveRequest, Speaker, Standing,
     SyntheticExample, TaskBrief, Verdict, VerdictKind, Vote, Voter,
-    outcome::{Correction, Gain},
+    outcome::{Correction, Gain, MacroF1Gain},
 };
 
 fn text() -> impl Strategy<Value = String> + Clone {
@@ -187,16 +187,25 @@ fn arm() -> impl Strategy<Value = Arm> {
 }
 
 fn gain() -> impl Strategy<Value = Gain> {
-    (number(), interval(), number(), any::<(u32, u32, u32)>()).prop_map(
-        |(difference, interval, p_value, (pairs, gained, lost))| Gain {
-            difference,
-            interval,
-            p_value,
-            pairs,
-            gained,
-            lost,
-        },
+    let macro_f1 = (number(), number()).prop_map(|(difference, p_value)| MacroF1Gain { difference, p_value });
+    (
+        number(),
+        interval(),
+        number(),
+        any::<(u32, u32, u32)>(),
+        option::of(macro_f1),
     )
+        .prop_map(
+            |(difference, interval, p_value, (pairs, gained, lost), macro_f1)| Gain {
+                difference,
+                interval,
+                p_value,
+                pairs,
+                gained,
+                lost,
+                macro_f1,
+            },
+        )
 }
 
 pub fn outcome() -> impl Strategy<Value = Outcome> {

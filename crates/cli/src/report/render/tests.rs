@@ -82,6 +82,7 @@ pub(crate) fn run() -> pb::Run {
                 pairs: 99,
                 gained: 36,
                 lost: 1,
+                macro_f1: None,
             }),
             synthetic: vec![
                 synthetic(decision::Kind::Accepted, "", false),
@@ -194,4 +195,20 @@ fn a_revert_is_exit_code_3_and_said_plainly() {
 fn the_page_fences_a_prompt_that_has_fences() {
     let page = Report::of(&run(), false).markdown();
     assert!(page.contains("````text\nAdd the ```quantities```.\n````"), "{page}");
+}
+
+#[test]
+fn a_gain_in_macro_f1_is_said_to_decide() {
+    let mut run = run();
+    if let Some(gain) = run.outcome.as_mut().and_then(|outcome| outcome.gain.as_mut()) {
+        gain.macro_f1 = Some(pb::MacroF1Gain {
+            difference: 0.125,
+            p_value: 0.25,
+        });
+    }
+    let text = Report::of(&run, false).text();
+    assert!(
+        text.contains("36 gained, 1 lost; by macro-F1, which decides: +12.5 points (p = 0.2500)"),
+        "{text}"
+    );
 }
