@@ -205,6 +205,9 @@ mod tests {
             ("/properties/corpus", refusal::<CorpusTable>()),
             ("/properties/accept", refusal::<sipdo_domain::Accept>()),
             ("/properties/budget", refusal::<BudgetTable>()),
+            ("/properties/prompt", refusal::<PromptTable>()),
+            ("/properties/prompt/properties/messages/items", refusal::<MessageTable>()),
+            ("/properties/learner", refusal::<LearnerTable>()),
             ("/properties/models/additionalProperties", refusal::<ModelChoice>()),
         ];
         for (table, taken) in found {
