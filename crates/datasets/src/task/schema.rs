@@ -206,7 +206,10 @@ mod tests {
             ("/properties/accept", refusal::<sipdo_domain::Accept>()),
             ("/properties/budget", refusal::<BudgetTable>()),
             ("/properties/prompt", refusal::<PromptTable>()),
-            ("/properties/prompt/properties/messages/items", refusal::<MessageTable>()),
+            (
+                "/properties/prompt/properties/messages/items",
+                refusal::<MessageTable>(),
+            ),
             ("/properties/learner", refusal::<LearnerTable>()),
             ("/properties/models/additionalProperties", refusal::<ModelChoice>()),
         ];
