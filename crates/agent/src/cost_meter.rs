@@ -152,6 +152,7 @@ mod tests {
             finish: Finish::Stop,
             usage,
             cost_nano_usd: cost,
+            cost_by_gateway: false,
             model_reported: Some("m-2026".into()),
             response_id: None,
             system_fingerprint: None,

@@ -138,7 +138,7 @@ pub(crate) struct SendPermit<'a> {
 struct State {
     /// Why the last request was withheld.
     answered: Option<ExistingAnswer>,
-    /// For how long the bus was waited for.
+    /// For how long the bus, or the endpoint's limits, were waited for.
     waited: Duration,
     /// Since when it is waited for now.
     waiting: Option<Instant>,
@@ -173,7 +173,7 @@ impl<'a> SendPermit<'a> {
         self.requests().saturating_sub(self.unpaid.load(Ordering::Relaxed))
     }
 
-    /// The time for which the bus was waited for so far. It is nobody's fault in the call.
+    /// The time for which the bus and the endpoint's limits were waited for so far. It is nobody's fault in the call.
     pub fn waited(&self) -> Duration {
         let state = self.state();
         state.waited + state.waiting.map_or(Duration::ZERO, |since| since.elapsed())
@@ -237,6 +237,10 @@ impl Permit for SendPermit<'_> {
 
     fn has_room(&self) -> bool {
         self.maybe_paid() < self.reserved
+    }
+
+    fn waits_for_limits(&self, begins: bool) {
+        self.waits(begins.then(Instant::now));
     }
 
     fn sending(&self) {

@@ -314,7 +314,7 @@ fn finish(finish: &Finish) -> Option<&str> {
         Finish::Length => Some("length"),
         Finish::Refused => Some("content_filter"),
         Finish::Missing => None,
-        Finish::Other(other) => Some(other),
+        Finish::Failed(other) | Finish::Other(other) => Some(other),
     }
 }
 

@@ -7,7 +7,6 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::chat::Sampling;
 use crate::provider::Provider;
@@ -16,9 +15,15 @@ use crate::provider::Provider;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Abilities {
-    /// Answers can be constrained to a JSON schema. Where not, the schema is put into the prompt.
+    /// Answers can be constrained to a JSON schema. Where not, to JSON (`json_object`), and the schema is put into the prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub json_schema: Option<bool>,
+    /// Answers can be constrained to a JSON object. Where neither this nor `json_schema`, the prompt alone asks for JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub json_object: Option<bool>,
+    /// Takes messages of the role `system`. Where not, their text is put before the user's first message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_role: Option<bool>,
     /// Takes a seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<bool>,
@@ -28,6 +33,9 @@ pub struct Abilities {
     /// Takes `top_p`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_p: Option<bool>,
+    /// Takes the model's setting `reasoning_effort`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_effort: Option<bool>,
     /// Wants the token limit as `max_completion_tokens` (OpenAI's reasoning models) instead of `max_tokens`, the only
     /// name that many compatible servers know.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,9 +46,12 @@ pub struct Abilities {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Able {
     pub(crate) json_schema: bool,
+    pub(crate) json_object: bool,
+    pub(crate) system_role: bool,
     pub(crate) seed: bool,
     pub(crate) temperature: bool,
     pub(crate) top_p: bool,
+    pub(crate) reasoning_effort: bool,
     pub(crate) max_completion_tokens: bool,
 }
 
@@ -51,6 +62,9 @@ impl Able {
             |option, by_override: Option<bool>, by_table| !learned.knows(option) && by_override.unwrap_or(by_table);
         Self {
             json_schema: able(Param::JsonSchema, overrides.json_schema, true),
+            // Anthropic has no such thing.
+            json_object: provider != Provider::Anthropic && able(Param::JsonObject, overrides.json_object, true),
+            system_role: able(Param::SystemRole, overrides.system_role, true),
             seed: able(
                 Param::Seed,
                 overrides.seed,
@@ -58,6 +72,7 @@ impl Able {
             ),
             temperature: able(Param::Temperature, overrides.temperature, !reasoning),
             top_p: able(Param::TopP, overrides.top_p, !reasoning),
+            reasoning_effort: able(Param::ReasoningEffort, overrides.reasoning_effort, true),
             // Here the endpoint's complaint says that it is the other name.
             max_completion_tokens: overrides.max_completion_tokens.unwrap_or(reasoning)
                 != learned.knows(Param::MaxTokens),
@@ -78,6 +93,31 @@ impl Able {
             dropped.push("seed");
         }
         (fitted, dropped)
+    }
+
+    /// What it cannot do, and what is done instead: one clause each, in a fixed order. Empty if it can do all.
+    pub(crate) fn lacks(&self) -> Vec<&'static str> {
+        let instead_of_schema = match self.json_object {
+            true => "no json_schema: json_object is asked for, with the schema in the prompt",
+            false => "no json_schema and no json_object: the prompt asks for JSON",
+        };
+        let clauses = [
+            (self.json_schema, instead_of_schema),
+            (self.system_role, "no system role: its text stands before the user's"),
+            (self.temperature, "temperature is left out"),
+            (self.top_p, "top_p is left out"),
+            (self.seed, "seed is left out"),
+            (self.reasoning_effort, "reasoning_effort is left out"),
+            (
+                !self.max_completion_tokens,
+                "the token limit is sent as max_completion_tokens",
+            ),
+        ];
+        clauses
+            .into_iter()
+            .filter(|(able, _)| !able)
+            .map(|(_, clause)| clause)
+            .collect()
     }
 }
 
@@ -103,6 +143,30 @@ pub(crate) enum Param {
     Temperature = 4,
     TopP = 8,
     MaxTokens = 16,
+    JsonObject = 32,
+    SystemRole = 64,
+    ReasoningEffort = 128,
+}
+
+impl Param {
+    /// Whether it is the form of the answer.
+    pub(crate) fn is_form(self) -> bool {
+        matches!(self, Self::JsonSchema | Self::JsonObject)
+    }
+
+    /// Its name in messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::JsonSchema => "json_schema",
+            Self::JsonObject => "json_object",
+            Self::SystemRole => "the system role",
+            Self::Seed => "seed",
+            Self::Temperature => "temperature",
+            Self::TopP => "top_p",
+            Self::MaxTokens => "the name of the token limit",
+            Self::ReasoningEffort => "reasoning_effort",
+        }
+    }
 }
 
 /// What an endpoint has rejected for one model.
@@ -114,58 +178,9 @@ impl Learned {
         self.0.load(Ordering::Relaxed) & param as u8 != 0
     }
 
-    pub(crate) fn add(&self, param: Param) {
-        self.0.fetch_or(param as u8, Ordering::Relaxed);
-    }
-}
-
-/// The option that a 400 or 422 complains about, among those that were `sent`.
-pub(crate) fn rejected_param(body: &str, sent: &[Param]) -> Option<Param> {
-    const COMPLAINTS: [&str; 9] = [
-        "unsupported",
-        "not support",
-        "unrecognized",
-        "unknown",
-        "not permitted",
-        "extra inputs",
-        "not allowed",
-        "not available",
-        "deprecated",
-    ];
-    let lower = crate::text::clip(body, 4096).to_lowercase();
-    if !COMPLAINTS.iter().any(|complaint| lower.contains(complaint)) {
-        return None;
-    }
-    // Where the API says which one it is, nothing is to be guessed from its words.
-    let said = serde_json::from_str::<Value>(body).ok();
-    let said = said
-        .as_ref()
-        .and_then(|value| value.pointer("/error/param"))
-        .and_then(Value::as_str);
-    let place = said.filter(|param| !param.is_empty()).map_or(lower, str::to_lowercase);
-    sent.iter()
-        .copied()
-        .find(|param| names(*param).iter().any(|name| place.contains(name)))
-}
-
-/// How providers call an option in their complaints.
-fn names(param: Param) -> &'static [&'static str] {
-    match param {
-        Param::JsonSchema => &[
-            "response_format",
-            "json_schema",
-            "output_config",
-            "output_format",
-            "output format",
-            "responsejsonschema",
-            "response_schema",
-            "json mode",
-            "structured output",
-        ],
-        Param::Seed => &["seed"],
-        Param::Temperature => &["temperature"],
-        Param::TopP => &["top_p", "topp"],
-        Param::MaxTokens => &["max_tokens", "max_completion_tokens"],
+    /// Remembers it; true if it is news.
+    pub(crate) fn add(&self, param: Param) -> bool {
+        self.0.fetch_or(param as u8, Ordering::Relaxed) & param as u8 == 0
     }
 }
 
@@ -228,44 +243,21 @@ mod tests {
     }
 
     #[test]
-    fn complaints_of_real_providers_are_understood() {
-        let all = [
-            Param::JsonSchema,
-            Param::Seed,
-            Param::Temperature,
-            Param::TopP,
-            Param::MaxTokens,
-        ];
-        let cases = [
-            (
-                "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
-                Some(Param::MaxTokens),
-            ),
-            (
-                "Unsupported value: 'temperature' does not support 0.7 with this model.",
-                Some(Param::Temperature),
-            ),
-            ("Unrecognized request argument supplied: seed", Some(Param::Seed)),
-            (
-                "This response_format type is unavailable; json_schema is not supported",
-                Some(Param::JsonSchema),
-            ),
-            ("output_config: Extra inputs are not permitted", Some(Param::JsonSchema)),
-            // A value out of range is the caller's fault, not a lack of the endpoint.
-            ("temperature: range: 0..1", None),
-            ("messages: at least one message is required", None),
-            (
-                r#"{"error": {"message": "Unknown value in a prompt on temperature", "param": "messages"}}"#,
-                None,
-            ),
-            (
-                r#"{"error": {"message": "Unsupported: seed with temperature", "param": "seed"}}"#,
-                Some(Param::Seed),
-            ),
-        ];
-        for (body, expected) in cases {
-            assert_eq!(rejected_param(body, &all), expected, "{body}");
-        }
-        assert_eq!(rejected_param("unsupported: seed", &[Param::Temperature]), None);
+    fn what_is_lacking_is_said_once_in_words() {
+        let learned = Learned::default();
+        let said = |learned: &Learned| {
+            Able::of(Provider::Openai, "m", &Abilities::default(), learned)
+                .lacks()
+                .join("; ")
+        };
+        assert_eq!(said(&learned), "");
+        assert!(learned.add(Param::JsonSchema) && !learned.add(Param::JsonSchema));
+        learned.add(Param::Temperature);
+        assert_eq!(
+            said(&learned),
+            "no json_schema: json_object is asked for, with the schema in the prompt; temperature is left out"
+        );
+        learned.add(Param::JsonObject);
+        assert!(said(&learned).starts_with("no json_schema and no json_object: the prompt asks for JSON"));
     }
 }

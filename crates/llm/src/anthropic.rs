@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::chat::{Message, Role};
+use crate::complaint::Complaint;
 use crate::completion::{Finish, Usage};
 use crate::http::post;
+use crate::lenient;
+use crate::retry::Asked;
 use crate::wire::{Failure, Reply, Shaped, not_a_reply, string};
 
 /// The version of the API that is spoken.
@@ -28,8 +31,10 @@ pub(crate) async fn call(
         HeaderValue::from_static(VERSION),
     );
     let key = key.map(|key| (HeaderName::from_static("x-api-key"), key));
-    let (body, content_type) = post(http, url, [version].into_iter().chain(key), &Body::new(shaped), bounds).await?;
-    parse(&body, &content_type)
+    let received = post(http, url, [version].into_iter().chain(key), &Body::new(shaped), bounds).await?;
+    let mut reply = parse(&received.body, &received.content_type)?;
+    reply.gateway_cost = received.gateway_cost;
+    Ok(reply)
 }
 
 /// The request, as it is sent.
@@ -79,11 +84,23 @@ impl<'a> Body<'a> {
             max_tokens: shaped.sampling.max_tokens,
             temperature: shaped.sampling.temperature,
             top_p: shaped.sampling.top_p,
-            output_config: shaped
-                .schema
-                .map(|schema| json!({"format": {"type": "json_schema", "schema": schema.closed()}})),
+            output_config: output_config(shaped),
         }
     }
+}
+
+/// The form of the answer and the effort on it, where they are set.
+fn output_config(shaped: &Shaped<'_>) -> Option<Value> {
+    let format = shaped
+        .schema
+        .map(|schema| ("format", json!({"type": "json_schema", "schema": schema.closed()})));
+    let effort = shaped.reasoning_effort.map(|effort| ("effort", json!(effort)));
+    let config: serde_json::Map<String, Value> = format
+        .into_iter()
+        .chain(effort)
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    (!config.is_empty()).then_some(Value::Object(config))
 }
 
 /// The reply. `Value` where a server's whim in a side matter must not cost the answer.
@@ -96,7 +113,7 @@ struct Answer {
     #[serde(default)]
     content: Option<Vec<Value>>,
     #[serde(default)]
-    stop_reason: Option<String>,
+    stop_reason: Value,
     #[serde(default)]
     usage: Value,
     #[serde(default)]
@@ -105,8 +122,13 @@ struct Answer {
 
 fn parse(body: &[u8], content_type: &str) -> Result<Reply, Failure> {
     let answer: Answer =
-        serde_json::from_slice(body).map_err(|error| not_a_reply("a message", &error, content_type, body))?;
+        lenient::from_slice(body).map_err(|error| not_a_reply("a message", &error, content_type, body))?;
     let Some(content) = answer.content else {
+        let body = json!({"error": answer.error}).to_string();
+        if let Some(status) = Complaint::read(&body).implied_status() {
+            let asked = Asked::default();
+            return Err(Failure::Status { status, asked, body });
+        }
         let said = answer.error.get("message").and_then(Value::as_str);
         let said = said.unwrap_or("not in the shape of the provider's API");
         return Err(Failure::NotAReply(said.to_owned()));
@@ -119,8 +141,9 @@ fn parse(body: &[u8], content_type: &str) -> Result<Reply, Failure> {
     Ok(Reply {
         text: content.iter().filter_map(text).collect(),
         refusal: None,
-        finish: Finish::parse(answer.stop_reason.as_deref()),
+        finish: Finish::read(&answer.stop_reason),
         usage: usage(&answer.usage),
+        gateway_cost: None,
         model_reported: string(answer.model),
         response_id: string(answer.id),
         system_fingerprint: None,

@@ -7,17 +7,19 @@ use std::time::{Duration, Instant};
 use secrecy::{ExposeSecret, SecretString};
 use tracing::debug;
 
-use crate::abilities::{Able, rejected_param};
+use crate::abilities::{Able, Param};
 use crate::chat::{AttemptRecord, ChatModel, ChatRequest, Outcome, Paid};
 use crate::client::Model;
+use crate::complaint::Complaint;
 use crate::completion::Completion;
 use crate::endpoint::RetrySettings;
 use crate::error::ModelError;
 use crate::key::differ;
 use crate::limit::Slot;
 use crate::permit::Permit;
-use crate::retry::pauses;
-use crate::wire::{Failure, Sent, Shaped};
+use crate::refused::rejected_param;
+use crate::retry::{Patience, Pause};
+use crate::wire::{Failure, Sent, Shaped, Terms};
 
 /// Most calls repeated within one call because the endpoint rejected an option or its key had just been rotated. They
 /// are sent at once: it is another request each time.
@@ -26,7 +28,21 @@ const MOST_CORRECTIONS: u32 = 6;
 impl Model {
     /// One call with the endpoint's retries.
     async fn complete_with(&self, request: &ChatRequest, permit: Option<&dyn Permit>) -> Outcome {
-        self.run(request, &self.endpoint.0.config.retry, permit).await
+        let retry = &self.endpoint.0.config.retry;
+        match self.once {
+            true => {
+                self.run(
+                    request,
+                    &RetrySettings {
+                        attempts: 1,
+                        ..retry.clone()
+                    },
+                    permit,
+                )
+                .await
+            }
+            false => self.run(request, retry, permit).await,
+        }
     }
 
     /// One call with these retries, each request with leave where there is somebody to ask.
@@ -42,6 +58,7 @@ impl Model {
             permit,
             attempts: Vec::new(),
             corrections: 0,
+            given_up: Vec::new(),
             started: None,
             hedged: false,
         };
@@ -71,6 +88,8 @@ struct Call<'a> {
     permit: Option<&'a dyn Permit>,
     attempts: Vec<AttemptRecord>,
     corrections: u32,
+    /// Forms of the answer that this call does without, to see whether the endpoint's refusal is about them.
+    given_up: Vec<Param>,
     /// When the first attempt was sent.
     started: Option<Instant>,
     /// A second request was sent beside another one.
@@ -91,9 +110,12 @@ impl Call<'_> {
     async fn run(&mut self, retry: &RetrySettings) -> Result<Completion, ModelError> {
         let shared = &self.model.endpoint.0;
         let tokens = self.tokens();
-        let mut pauses = pauses(retry);
+        let mut patience = Patience::new(retry);
         loop {
+            let waits = |begins| self.permit.map_or((), |permit| permit.waits_for_limits(begins));
+            waits(true);
             let slot = shared.limiter.acquire(tokens).await;
+            waits(false);
             if let Some(permit) = self.permit
                 && !permit.may_send().await
             {
@@ -108,7 +130,11 @@ impl Call<'_> {
             if !self.has_room() {
                 return Err(error);
             }
-            let Some(pause) = pauses.next() else { return Err(error) };
+            let pause = match error {
+                ModelError::RateLimited { .. } => patience.next(Pause::OfRate),
+                _ => patience.next(Pause::OfFailure),
+            };
+            let Some(pause) = pause else { return Err(error) };
             let pause = pause.max(wait.unwrap_or_default());
             let elapsed = self.started.map_or(Duration::ZERO, |started| started.elapsed());
             if elapsed + pause > Duration::from_secs_f64(retry.total_seconds) {
@@ -128,8 +154,11 @@ impl Call<'_> {
         let model = self.model;
         let shared = &model.endpoint.0;
         let key = shared.key.current();
-        let able = model.able();
-        let mut shaped = Shaped::new(&model.settings.model, self.request, &able);
+        let mut able = model.able();
+        able.json_schema &= !self.given_up.contains(&Param::JsonSchema);
+        able.json_object &= !self.given_up.contains(&Param::JsonObject);
+        let effort = model.settings.reasoning_effort;
+        let mut shaped = Shaped::new(&model.settings.model, self.request, &able, effort);
 
         self.started.get_or_insert_with(Instant::now);
         let Sent {
@@ -139,6 +168,8 @@ impl Call<'_> {
         } = self.send(&shaped, key.as_ref()).await;
         let (status, retry_after, paid, result) = match sent {
             Ok(reply) => {
+                // Without them it answers: so its refusal was about them.
+                self.given_up.drain(..).for_each(|param| model.learn(param));
                 let usage = reply.usage;
                 slot.succeeded(
                     usage
@@ -146,12 +177,13 @@ impl Call<'_> {
                         .zip(usage.output_tokens)
                         .map(|(input, output)| input + output),
                 );
-                let judged = reply.judge(
-                    self.attempts.len(),
+                let judged = reply.judge(Terms {
+                    attempt: self.attempts.len(),
                     latency,
-                    std::mem::take(&mut shaped.dropped),
-                    model.price(),
-                );
+                    dropped: std::mem::take(&mut shaped.dropped),
+                    price: model.price(),
+                    max_tokens: self.request.sampling.max_tokens,
+                });
                 (Some(200), None, Paid::Yes, judged.map_err(Next::Over))
             }
             Err(failure) => {
@@ -211,31 +243,43 @@ impl Call<'_> {
             return Next::Corrected;
         }
         let wait = failure.retry_after();
-        let error = failure.into_error(shaped.model, key.map(ExposeSecret::expose_secret));
-        if error.retryable() {
-            Next::Again { error, wait }
-        } else {
-            Next::Over(error)
+        let key = key.map(ExposeSecret::expose_secret);
+        let error = failure.clone().into_error(shaped.model, key);
+        if failure.is_worth_again(&error) {
+            return Next::Again { error, wait };
         }
+        if matches!(error, ModelError::BadRequest { .. }) && self.does_without(shaped) {
+            return Next::Corrected;
+        }
+        Next::Over(error)
     }
 
     /// Whether another request, without the option complained about or with a key just rotated, is worth sending.
     fn correct(&self, failure: &Failure, shaped: &Shaped<'_>, able: &Able, key: Option<&SecretString>) -> bool {
-        let Failure::Status { status, body, .. } = failure else {
-            return false;
-        };
-        match status {
-            400 | 422 => {
-                let Some(param) = rejected_param(body, &shaped.params()) else {
+        match failure {
+            Failure::Status { status: 401, .. } => differ(self.model.endpoint.0.key.current().as_ref(), key),
+            Failure::Status { status, body, .. } => {
+                let complaint = Complaint::read(body);
+                if complaint.is_overflow() || complaint.is_out_of_credit() || complaint.is_failed_grammar() {
+                    return false;
+                }
+                let Some(param) = rejected_param(*status, &complaint, &shaped.params()) else {
                     return false;
                 };
-                self.model.learned.add(param);
+                self.model.learn(param);
                 // The same request again would get the same answer.
                 self.model.able() != *able
             }
-            401 => differ(self.model.endpoint.0.key.current().as_ref(), key),
             _ => false,
         }
+    }
+
+    /// A refusal in words that nobody knows: whether the same request is worth sending with a weaker form of the answer.
+    fn does_without(&mut self, shaped: &Shaped<'_>) -> bool {
+        let forms = shaped.params().into_iter().filter(|param| param.is_form());
+        let further: Vec<Param> = forms.filter(|param| !self.given_up.contains(param)).collect();
+        self.given_up.extend(&further);
+        !further.is_empty()
     }
 }
 

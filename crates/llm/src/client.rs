@@ -10,8 +10,9 @@ use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use secrecy::{ExposeSecret, SecretString};
+use tracing::warn;
 
-use crate::abilities::{Able, Learned};
+use crate::abilities::{Able, Learned, Param};
 use crate::address::Guard;
 use crate::chat::ChatRequest;
 use crate::endpoint::{ConfigError, Endpoint, ModelSettings};
@@ -52,7 +53,13 @@ impl EndpointClient {
         let key = KeySource::new(&name, &config)?;
         let wrong = |problem: String| ConfigError::new(&name, "base_url", &problem);
         let http = http_client(&config, &base).map_err(|error| wrong(format!("no HTTP client: {error}")))?;
-        let limiter = Limiter::new(config.concurrency, config.requests_per_minute, config.tokens_per_minute);
+        let pauses = [config.retry.first_delay_seconds, config.retry.max_delay_seconds].map(Duration::from_secs_f64);
+        let limiter = Limiter::new(
+            config.concurrency,
+            config.requests_per_minute,
+            config.tokens_per_minute,
+            pauses.into(),
+        );
         let chat = match config.provider {
             Provider::Openai | Provider::Ollama => below(&base, "chat/completions"),
             Provider::Anthropic => below(&base, "messages"),
@@ -117,6 +124,8 @@ pub struct Model {
     pub(crate) learned: Arc<Learned>,
     /// After this time without an answer a second request is sent.
     pub(crate) hedge: Option<Duration>,
+    /// Nothing is tried again.
+    pub(crate) once: bool,
 }
 
 impl Model {
@@ -133,6 +142,7 @@ impl Model {
             settings: Arc::new(settings),
             learned,
             hedge,
+            once: false,
         };
         if hedge.is_some_and(|after| after >= model.timeout()) {
             let (name, at) = (&model.settings.model, &model.settings.endpoint);
@@ -164,19 +174,47 @@ impl Model {
 
     /// The key under which the answer to `request` may be found again; see [`request_key`].
     pub fn request_key(&self, request: &ChatRequest, sample: u64, run_seed: Option<u64>) -> RequestKey {
-        request_key(
-            &self.endpoint.identity(),
-            &self.settings.model,
-            request,
-            sample,
-            run_seed,
-        )
+        // A setting that is not part of the request; without it the key is what it always was.
+        let model = match self.settings.reasoning_effort {
+            Some(effort) => format!("{} with reasoning_effort {}", self.settings.model, effort.as_str()),
+            None => self.settings.model.clone(),
+        };
+        request_key(&self.endpoint.identity(), &model, request, sample, run_seed)
     }
 
     /// What it can be asked for, as far as is known now.
     pub(crate) fn able(&self) -> Able {
         let config = &self.endpoint.0.config;
         Able::of(config.provider, &self.settings.model, &config.abilities, &self.learned)
+    }
+
+    /// What it is not asked for, because the operator, its name or its own refusals say that it cannot, and what is done instead: one
+    /// clause each. Empty if it is asked for everything.
+    pub fn lacks(&self) -> Vec<&'static str> {
+        self.able().lacks()
+    }
+
+    /// The same model, whose calls try nothing again.
+    #[must_use]
+    pub fn once(&self) -> Model {
+        let mut model = self.clone();
+        model.once = true;
+        model
+    }
+
+    /// Remembers that it refuses `param`, and says so once.
+    pub(crate) fn learn(&self, param: Param) {
+        if self.learned.add(param) {
+            let (endpoint, model) = (self.endpoint.name(), &self.settings.model);
+            let now = self.lacks().join("; ");
+            warn!(
+                endpoint,
+                model,
+                option = param.name(),
+                now,
+                "the endpoint refuses an option, which is not sent to this model any more"
+            );
+        }
     }
 
     /// How long one attempt may take.

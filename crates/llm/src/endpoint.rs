@@ -245,6 +245,44 @@ pub struct ModelSettings {
     /// See [`Sampling::seed`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// How much a reasoning model thinks before it answers; the provider's own choice if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_effort: Option<Effort>,
+}
+
+/// How much a reasoning model thinks: the words of the providers. Which of them a model takes, it says itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effort {
+    /// Not at all.
+    None,
+    /// As little as it can.
+    Minimal,
+    /// A little.
+    Low,
+    /// The usual.
+    Medium,
+    /// Much.
+    High,
+    /// More.
+    Xhigh,
+    /// As much as it can.
+    Max,
+}
+
+impl Effort {
+    /// The word for it, as in a file and in a request.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Xhigh => "xhigh",
+            Self::Max => "max",
+        }
+    }
 }
 
 impl ModelSettings {
@@ -258,6 +296,7 @@ impl ModelSettings {
             max_tokens: defaults::max_tokens(),
             timeout_seconds: None,
             seed: None,
+            reasoning_effort: None,
         }
     }
 

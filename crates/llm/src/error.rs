@@ -68,9 +68,11 @@ pub enum ModelError {
         /// What was paid for.
         completion: Box<Completion>,
     },
-    /// The answer ran into its token limit: what there is of it is not the whole.
-    #[error("the answer was cut off at its token limit; raise max_tokens")]
+    /// The answer ran into its token limit, or the context of the model was full: what there is of it is not the whole.
+    #[error("{}", cut_off(*.max_tokens, .completion))]
     Truncated {
+        /// The token limit of the request.
+        max_tokens: u32,
         /// What was paid for, with the partial text.
         completion: Box<Completion>,
     },
@@ -97,6 +99,21 @@ pub enum ModelError {
     /// The caller's [`crate::Permit`] said no: this request was not sent.
     #[error("the request was withheld: its answer is no longer wanted")]
     Withheld,
+}
+
+/// Which of the two limits cut an answer, and what to change.
+fn cut_off(max_tokens: u32, completion: &Completion) -> String {
+    match completion.usage.output_tokens {
+        Some(written) if written < u64::from(max_tokens) => {
+            let input = completion.usage.input_tokens;
+            let input = input.map_or_else(String::new, |input| format!(" after an input of {input}"));
+            format!(
+                "the answer was cut off after {written} of max_tokens = {max_tokens} tokens{input}: the context of the model is full; \
+                 give the model a larger context, or make the prompt shorter"
+            )
+        }
+        _ => format!("the answer was cut off at its token limit, max_tokens = {max_tokens}; raise max_tokens"),
+    }
 }
 
 impl ModelError {
@@ -142,7 +159,7 @@ impl ModelError {
     /// The completion that was paid for and yet is of no use, if there is one: its usage and cost must be counted.
     pub fn paid(&self) -> Option<&Completion> {
         match self {
-            Self::Empty { completion } | Self::Truncated { completion } => Some(completion),
+            Self::Empty { completion } | Self::Truncated { completion, .. } => Some(completion),
             Self::Refused { completion, .. } | Self::Malformed { completion, .. } => completion.as_deref(),
             _ => None,
         }

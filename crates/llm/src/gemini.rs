@@ -8,8 +8,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::chat::{Message, Role};
+use crate::complaint::Complaint;
 use crate::completion::{Finish, Usage};
 use crate::http::post;
+use crate::lenient;
+use crate::retry::Asked;
 use crate::wire::{Failure, Reply, Shaped, not_a_reply, string};
 
 /// Sends one request below `base` and reads its reply, at most `limit` bytes of it; `begun` becomes true when it begins to come.
@@ -21,8 +24,10 @@ pub(crate) async fn call(
     bounds: (usize, &AtomicBool),
 ) -> Result<Reply, Failure> {
     let key = key.map(|key| (HeaderName::from_static("x-goog-api-key"), key));
-    let (body, content_type) = post(http, &address(base, shaped.model), key, &body(shaped), bounds).await?;
-    parse(&body, &content_type)
+    let received = post(http, &address(base, shaped.model), key, &body(shaped), bounds).await?;
+    let mut reply = parse(&received.body, &received.content_type)?;
+    reply.gateway_cost = received.gateway_cost;
+    Ok(reply)
 }
 
 /// A model stands below `models/`, unless its name says where it stands (`tunedModels/..`).
@@ -57,7 +62,14 @@ fn body(shaped: &Shaped<'_>) -> Value {
         ("temperature", sampling.temperature.map(Value::from)),
         ("topP", sampling.top_p.map(Value::from)),
         ("seed", sampling.seed.map(Value::from)),
-        ("responseMimeType", shaped.schema.map(|_| "application/json".into())),
+        (
+            "responseMimeType",
+            (shaped.schema.is_some() || shaped.json_object).then(|| "application/json".into()),
+        ),
+        (
+            "thinkingConfig",
+            shaped.reasoning_effort.map(|effort| json!({"thinkingLevel": effort})),
+        ),
         ("responseJsonSchema", shaped.schema.map(|schema| schema.json().clone())),
     ];
     for (name, value) in options {
@@ -93,12 +105,17 @@ struct Answer {
 
 fn parse(body: &[u8], content_type: &str) -> Result<Reply, Failure> {
     let answer: Answer =
-        serde_json::from_slice(body).map_err(|error| not_a_reply("a content reply", &error, content_type, body))?;
+        lenient::from_slice(body).map_err(|error| not_a_reply("a content reply", &error, content_type, body))?;
     // A prompt that is blocked has no candidates.
     let blocked = answer.prompt_feedback.get("blockReason").and_then(Value::as_str);
     let refusal = blocked.map(|reason| format!("prompt blocked: {}", crate::text::clip(reason, 200)));
     let usage = usage(&answer.usage_metadata);
     if answer.candidates.is_none() && refusal.is_none() && usage == Usage::default() {
+        let body = json!({"error": answer.error}).to_string();
+        if let Some(status) = Complaint::read(&body).implied_status() {
+            let asked = Asked::default();
+            return Err(Failure::Status { status, asked, body });
+        }
         let said = answer.error.get("message").and_then(Value::as_str);
         let said = said.unwrap_or("not in the shape of the provider's API");
         return Err(Failure::NotAReply(said.to_owned()));
@@ -115,7 +132,8 @@ fn parse(body: &[u8], content_type: &str) -> Result<Reply, Failure> {
             .filter_map(|part| part.get("text").and_then(Value::as_str))
             .collect(),
         refusal,
-        finish: Finish::parse(candidate.get("finishReason").and_then(Value::as_str)),
+        gateway_cost: None,
+        finish: Finish::read(candidate.get("finishReason").unwrap_or(&Value::Null)),
         usage,
         model_reported: string(answer.model_version),
         response_id: string(answer.response_id),

@@ -8,22 +8,33 @@ use reqwest::{Client, Response, Url};
 use serde::Serialize;
 
 use crate::address::AddressRefused;
-use crate::retry::retry_after;
+use crate::price::usd_to_nano;
+use crate::retry::asked;
 use crate::text::scrub;
 use crate::wire::Failure;
 
 /// Most bytes of an error's body that are read.
 const ERROR_BYTES: usize = 16 * 1024;
 
-/// Sends a JSON body and reads the reply, at most `limit` bytes of it, with its content type. `begun` becomes true when the reply begins
-/// to come.
+/// A reply of success, read.
+pub(crate) struct Received {
+    pub(crate) body: Vec<u8>,
+    pub(crate) content_type: String,
+    /// What a gateway says in its headers that the request cost, in 10⁻⁹ USD.
+    pub(crate) gateway_cost: Option<u64>,
+}
+
+/// The header in which LiteLLM's proxy tells what a request cost, in USD.
+const COST_HEADER: &str = "x-litellm-response-cost";
+
+/// Sends a JSON body and reads the reply, at most `limit` bytes of it. `begun` becomes true when the reply begins to come.
 pub(crate) async fn post(
     http: &Client,
     url: &Url,
     headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     body: &impl Serialize,
     (limit, begun): (usize, &AtomicBool),
-) -> Result<(Vec<u8>, String), Failure> {
+) -> Result<Received, Failure> {
     let body = serde_json::to_vec(body)
         .map_err(|error| Failure::Forbidden(format!("the request cannot be written as JSON: {error}")))?;
     let mut request = http
@@ -36,7 +47,16 @@ pub(crate) async fn post(
     begun.store(true, Ordering::Relaxed);
     let response = success(response).await?;
     let content_type = content_type(&response);
-    Ok((read(response, limit).await?, content_type))
+    let cost = response
+        .headers()
+        .get(COST_HEADER)
+        .and_then(|value| value.to_str().ok());
+    let gateway_cost = cost.and_then(|text| text.trim().parse().ok()).and_then(usd_to_nano);
+    Ok(Received {
+        body: read(response, limit).await?,
+        content_type,
+        gateway_cost,
+    })
 }
 
 /// Passes a reply of success on; any other becomes a failure with the beginning of its body.
@@ -45,7 +65,7 @@ pub(crate) async fn success(response: Response) -> Result<Response, Failure> {
     if status.is_success() {
         return Ok(response);
     }
-    let retry_after = retry_after(response.headers(), std::time::SystemTime::now());
+    let asked = asked(response.headers(), std::time::SystemTime::now());
     // What cannot be read of an error's body does not change which error it is.
     let body = read_some(response, ERROR_BYTES)
         .await
@@ -53,7 +73,7 @@ pub(crate) async fn success(response: Response) -> Result<Response, Failure> {
         .unwrap_or_default();
     Err(Failure::Status {
         status: status.as_u16(),
-        retry_after,
+        asked,
         body: String::from_utf8_lossy(&body).into_owned(),
     })
 }
@@ -94,9 +114,7 @@ pub(crate) fn failure(error: reqwest::Error) -> Failure {
     let mut innermost: &(dyn std::error::Error + 'static) = &error;
     while let Some(cause) = innermost.source() {
         if let Some(problem) = certificate_problem(cause) {
-            return Failure::Forbidden(format!(
-                "its TLS certificate is not accepted ({problem}); for a private authority set SSL_CERT_FILE"
-            ));
+            return Failure::Forbidden(tls_advice(&problem));
         }
         if let Some(refused) = cause.downcast_ref::<AddressRefused>() {
             return Failure::Forbidden(refused.to_string());
@@ -108,6 +126,9 @@ pub(crate) fn failure(error: reqwest::Error) -> Failure {
     } else {
         String::new()
     };
+    if let Some(words) = proxy_advice(&cause, |name| std::env::var(name).ok()) {
+        return Failure::Forbidden(words);
+    }
     if error.is_connect() {
         return Failure::Unreachable(format!("cannot connect: {cause}"));
     }
@@ -116,6 +137,48 @@ pub(crate) fn failure(error: reqwest::Error) -> Failure {
     }
     Failure::Lost(format!(
         "the connection was lost before the whole answer had come: {cause}"
+    ))
+}
+
+/// What would help against a certificate that is not accepted.
+fn tls_advice(problem: &str) -> String {
+    let says = |words: &[&str]| words.iter().any(|word| problem.contains(word));
+    let advice = if says(&["CaUsedAsEndEntity", "CA used as an end-entity"]) {
+        "the server shows the certificate of an authority as its own, which is refused even where it is trusted; \
+         give the server a certificate that such an authority has signed (CA:FALSE, with its host name)"
+    } else if says(&["Expired", "expired", "NotValidYet", "not valid yet"]) {
+        "renew the certificate, or set the clock of this machine"
+    } else if says(&["NotValidForName", "not valid for name"]) {
+        "use the host name in base_url that the certificate names"
+    } else {
+        "for a private authority name its certificate in SSL_CERT_FILE; a self-signed certificate of the server itself does not do: \
+         make an authority, and sign the server's certificate with it"
+    };
+    format!("its TLS certificate is not accepted ({problem}): {advice}")
+}
+
+/// Variables that set a proxy.
+const PROXY_VARIABLES: [&str; 6] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+];
+
+/// What is wrong with a proxy of the environment that the client cannot use.
+fn proxy_advice(cause: &str, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    if !cause.contains("scheme") && !cause.contains("socks") {
+        return None;
+    }
+    let is_http = |value: &str| value.starts_with("http://") || value.starts_with("https://") || !value.contains("://");
+    let name = PROXY_VARIABLES
+        .iter()
+        .find(|name| variable(name).is_some_and(|value| !value.is_empty() && !is_http(&value)))?;
+    Some(format!(
+        "the environment variable {name} names a proxy that is not an HTTP proxy, and only http:// and https:// proxies are supported; \
+         unset it, or list this host in NO_PROXY"
     ))
 }
 
@@ -135,6 +198,21 @@ fn certificate_problem(cause: &(dyn std::error::Error + 'static)) -> Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn advice_on_certificates_and_proxies_fits_the_problem() {
+        assert!(tls_advice("Other(OtherError(CaUsedAsEndEntity))").contains("signed"));
+        assert!(tls_advice("certificate expired").contains("clock"));
+        assert!(tls_advice("UnknownIssuer").contains("SSL_CERT_FILE"));
+        let socks = |name: &str| (name == "ALL_PROXY").then(|| "socks5://me:secret@host:1".to_owned());
+        let words = proxy_advice("unsupported scheme socks5", socks).unwrap();
+        assert!(words.contains("ALL_PROXY") && !words.contains("secret"), "{words}");
+        assert_eq!(
+            proxy_advice("unsupported scheme", |_| Some("http://host:1".into())),
+            None
+        );
+        assert_eq!(proxy_advice("connection refused", socks), None);
+    }
 
     #[test]
     fn a_certificate_problem_is_found_however_deep() {

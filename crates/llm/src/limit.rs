@@ -2,7 +2,9 @@
 //!
 //! The limit in flight is additive-increase, multiplicative-decrease, as TCP's: it halves when the endpoint says that
 //! it is overloaded (once per burst: calls that started before a halving do not halve again) and grows by about one
-//! per round of successes, up to the operator's `concurrency`. The rates are the generic cell rate algorithm. It is our
+//! per round of successes, up to the operator's `concurrency`. One refusal holds only the call that was refused. A second one within its
+//! window holds the whole endpoint: as long as the endpoint asks, or for pauses that grow; afterwards requests start with a gap between
+//! them, which doubles with each such hold and shrinks slowly with successes. The rates are the generic cell rate algorithm. It is our
 //! own because a call's tokens are known only afterwards: what was reserved has to be corrected, which the rate-limit
 //! libraries have no word for.
 
@@ -19,11 +21,19 @@ const BURST_SHARE: f64 = 0.25;
 /// An endpoint that asks for a longer pause than this gets this one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
+/// Refusals of one endpoint within this time, or within the pause that it asked for, belong together.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// What a success leaves of the gap between two requests.
+const GAP_KEPT: f64 = 0.98;
+
 /// The limits of one endpoint, shared by all its calls.
 pub(crate) struct Limiter {
     state: Mutex<State>,
     freed: Notify,
     most: f64,
+    /// The first and the longest pause of our own choosing.
+    pauses: (Duration, Duration),
 }
 
 struct State {
@@ -32,17 +42,34 @@ struct State {
     /// Counts halvings, so that one burst of rejections halves once.
     era: u64,
     paused_until: Option<Instant>,
+    /// Until when another refusal belongs to the last one.
+    window_until: Option<Instant>,
+    /// The last hold of our own choosing; zero since the last success.
+    hold: Duration,
+    /// The time between the starts of two requests, learned from refusals.
+    gap: Duration,
+    next_start: Option<Instant>,
     requests: Option<Pace>,
     tokens: Option<Pace>,
 }
 
 impl Limiter {
-    pub(crate) fn new(concurrency: u32, requests_per_minute: Option<u32>, tokens_per_minute: Option<u32>) -> Self {
+    /// `pauses`: the first and the longest pause where the endpoint asks for none.
+    pub(crate) fn new(
+        concurrency: u32,
+        requests_per_minute: Option<u32>,
+        tokens_per_minute: Option<u32>,
+        pauses: (Duration, Duration),
+    ) -> Self {
         let state = State {
             limit: f64::from(concurrency),
             in_flight: 0,
             era: 0,
             paused_until: None,
+            window_until: None,
+            hold: Duration::ZERO,
+            gap: Duration::ZERO,
+            next_start: None,
             requests: requests_per_minute.map(Pace::new),
             tokens: tokens_per_minute.map(Pace::new),
         };
@@ -50,32 +77,45 @@ impl Limiter {
             state: Mutex::new(state),
             freed: Notify::new(),
             most: f64::from(concurrency),
+            pauses,
         }
     }
 
     /// Waits for a slot, for the end of a pause the endpoint asked for, and for the rates; `tokens` is an estimate.
     pub(crate) async fn acquire(&self, tokens: u64) -> Slot<'_> {
         let slot = self.take_slot(tokens).await;
+        self.pause_ended().await;
+        if let Some(start) = self.reserve(tokens) {
+            sleep_until(start).await;
+            // The endpoint may have been held meanwhile.
+            self.pause_ended().await;
+        }
+        slot
+    }
+
+    /// Waits until the endpoint is not held.
+    async fn pause_ended(&self) {
         loop {
             let pause = self.lock().paused_until.filter(|until| *until > Instant::now());
             match pause {
                 Some(until) => sleep_until(until).await,
-                None => break,
+                None => return,
             }
         }
+    }
+
+    /// Reserves the rates and the gap; when to start, if not at once.
+    fn reserve(&self, tokens: u64) -> Option<Instant> {
         let now = Instant::now();
-        let go = {
-            let mut state = self.lock();
-            let requests = state.requests.as_mut().map(|pace| pace.reserve(1.0, now));
-            let tokens = state.tokens.as_mut().map(|pace| pace.reserve(tokens as f64, now));
-            requests.max(tokens)
-        };
-        if let Some(go) = go
-            && go > now
-        {
-            sleep_until(go).await;
-        }
-        slot
+        let mut state = self.lock();
+        let by_requests = state.requests.as_mut().map(|pace| pace.reserve(1.0, now));
+        let by_tokens = state.tokens.as_mut().map(|pace| pace.reserve(tokens as f64, now));
+        let by_gap = (!state.gap.is_zero()).then(|| {
+            let start = state.next_start.map_or(now, |next| next.max(now));
+            state.next_start = Some(start + state.gap);
+            start
+        });
+        by_requests.max(by_tokens).max(by_gap).filter(|start| *start > now)
     }
 
     /// Calls in flight allowed at this moment.
@@ -129,6 +169,11 @@ impl Slot<'_> {
         let mut state = self.limiter.lock();
         let before = state.limit;
         state.limit = (before + 1.0 / before).min(self.limiter.most);
+        state.hold = Duration::ZERO;
+        state.gap = state.gap.mul_f64(GAP_KEPT);
+        if state.gap < self.limiter.pauses.0 / 100 {
+            state.gap = Duration::ZERO;
+        }
         let grown = state.limit.floor() > before.floor();
         if let (Some(pace), Some(used)) = (state.tokens.as_mut(), tokens_used) {
             pace.correct(used as f64 - self.tokens as f64);
@@ -139,17 +184,32 @@ impl Slot<'_> {
         }
     }
 
-    /// The endpoint asked for less: the limit halves, and all wait if it said how long.
+    /// The endpoint asked for less: the limit halves. A second time within the window of the first all wait: as long as it said, or for
+    /// a pause that grows.
     pub(crate) fn overloaded(self, retry_after: Option<Duration>) {
+        let (first, longest) = self.limiter.pauses;
+        let now = Instant::now();
         let mut state = self.limiter.lock();
-        if state.era == self.era {
+        let repeated = state.window_until.is_some_and(|until| now < until);
+        let asked = retry_after.unwrap_or_default().min(LONGEST_PAUSE);
+        state.window_until = Some(now + asked.max(WINDOW));
+        let is_news = state.era == self.era;
+        if is_news {
             state.era += 1;
             state.limit = (state.limit.min(f64::from(state.in_flight)) / 2.0).max(1.0);
         }
-        if let Some(pause) = retry_after {
-            let until = Instant::now() + pause.min(LONGEST_PAUSE);
-            state.paused_until = Some(state.paused_until.map_or(until, |other| other.max(until)));
+        if !repeated {
+            return;
         }
+        // Once for each burst, and once for each row of refusals without a success between them.
+        if state.hold.is_zero() {
+            state.gap = (state.gap * 2).clamp((first / 2).min(longest), longest);
+        }
+        if is_news || state.hold.is_zero() {
+            state.hold = (state.hold * 2).clamp(first.min(longest), longest);
+        }
+        let until = now + if retry_after.is_some() { asked } else { state.hold };
+        state.paused_until = Some(state.paused_until.map_or(until, |other| other.max(until)));
     }
 }
 
@@ -204,9 +264,14 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
+    fn limiter(concurrency: u32, requests_per_minute: Option<u32>, tokens_per_minute: Option<u32>) -> Limiter {
+        let pauses = (Duration::from_millis(4), Duration::from_millis(32));
+        Limiter::new(concurrency, requests_per_minute, tokens_per_minute, pauses)
+    }
+
     #[tokio::test]
     async fn a_burst_of_rejections_halves_once_and_successes_climb_back() {
-        let limiter = Limiter::new(8, None, None);
+        let limiter = limiter(8, None, None);
         let mut slots = Vec::new();
         for _ in 0..8 {
             slots.push(limiter.acquire(0).await);
@@ -223,7 +288,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_never_falls_below_one() {
-        let limiter = Limiter::new(2, None, None);
+        let limiter = limiter(2, None, None);
         for _ in 0..5 {
             limiter.acquire(0).await.overloaded(None);
         }
@@ -233,7 +298,7 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_calls_get_the_slots_that_are_freed() {
-        let limiter = Arc::new(Limiter::new(1, None, None));
+        let limiter = Arc::new(limiter(1, None, None));
         let first = limiter.acquire(0).await;
         let waiting: Vec<_> = (0..20)
             .map(|_| {
@@ -250,19 +315,81 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_pause_that_was_asked_for_holds_everyone() {
-        let limiter = Limiter::new(4, None, None);
+    #[tokio::test(start_paused = true)]
+    async fn one_refusal_holds_nobody_else_and_a_second_one_holds_everyone() {
+        let limiter = limiter(4, None, None);
         let start = Instant::now();
-        limiter.acquire(0).await.overloaded(Some(Duration::from_millis(80)));
+        limiter.acquire(0).await.overloaded(Some(Duration::from_secs(30)));
         drop(limiter.acquire(0).await);
-        assert!(start.elapsed() >= Duration::from_millis(80), "{:?}", start.elapsed());
+        assert_eq!(start.elapsed(), Duration::ZERO, "an isolated refusal");
+        limiter.acquire(0).await.overloaded(Some(Duration::from_secs(30)));
+        drop(limiter.acquire(0).await);
+        assert!(start.elapsed() >= Duration::from_secs(30), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_far_from_each_other_are_isolated() {
+        let limiter = limiter(4, None, None);
+        limiter.acquire(0).await.overloaded(None);
+        tokio::time::advance(WINDOW).await;
+        let start = Instant::now();
+        limiter.acquire(0).await.overloaded(None);
+        drop(limiter.acquire(0).await);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_word_on_the_pause_holds_grow_until_a_success() {
+        let limiter = limiter(1, None, None);
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            let start = Instant::now();
+            let slot = limiter.acquire(0).await;
+            waits.push(start.elapsed().as_millis());
+            slot.overloaded(None);
+        }
+        assert_eq!(waits[..2], [0, 0]);
+        assert!(waits[2..].is_sorted() && waits[2] >= 4 && waits[5] <= 40, "{waits:?}");
+        limiter.acquire(0).await.succeeded(None);
+        let gap = limiter.lock().gap;
+        assert!(gap > Duration::ZERO, "slower than before");
+        for _ in 0..500 {
+            limiter.acquire(0).await.succeeded(None);
+        }
+        assert_eq!(limiter.lock().gap, Duration::ZERO, "and as fast as before in the end");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quota_of_a_minute_is_kept_to_in_the_end() {
+        // 20 requests in each minute; who comes beyond is refused without a word.
+        let limiter = Limiter::new(8, None, None, (Duration::from_millis(500), Duration::from_secs(30)));
+        let (start, mut minute, mut used, mut answered, mut refused) = (Instant::now(), 0, 0, 0, 0);
+        while answered < 100 {
+            let slot = limiter.acquire(0).await;
+            let now = start.elapsed().as_secs() / 60;
+            if now != minute {
+                (minute, used) = (now, 0);
+            }
+            used += 1;
+            if used <= 20 {
+                answered += 1;
+                slot.succeeded(None);
+            } else {
+                refused += 1;
+                slot.overloaded(None);
+            }
+        }
+        assert!(
+            refused < 50 && start.elapsed() < Duration::from_secs(900),
+            "{refused} {:?}",
+            start.elapsed()
+        );
     }
 
     #[tokio::test]
     async fn rates_hold_back_what_goes_beyond_their_burst() {
         // 1200 a minute: 300 at once, then one every 50 ms.
-        let limiter = Limiter::new(1_000, Some(1_200), None);
+        let limiter = limiter(1_000, Some(1_200), None);
         let start = Instant::now();
         for _ in 0..302 {
             drop(limiter.acquire(0).await);

@@ -8,8 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::chat::Message;
+use crate::complaint::Complaint;
 use crate::completion::{Finish, Usage};
+use crate::endpoint::Effort;
 use crate::http::post;
+use crate::lenient;
+use crate::price::usd_to_nano;
+use crate::retry::Asked;
+use crate::stream;
 use crate::wire::{Failure, Reply, Shaped, not_a_reply, string};
 
 /// Sends one request and reads its reply, at most `limit` bytes of it; `begun` becomes true when it begins to come.
@@ -20,8 +26,10 @@ pub(crate) async fn call(
     shaped: &Shaped<'_>,
     (limit, begun): (usize, &AtomicBool),
 ) -> Result<Reply, Failure> {
-    let (body, content_type) = post(http, url, auth, &Body::new(shaped), (limit, begun)).await?;
-    parse(&body, &content_type)
+    let received = post(http, url, auth, &Body::new(shaped), (limit, begun)).await?;
+    let mut reply = parse(&received.body, &received.content_type)?;
+    reply.gateway_cost = received.gateway_cost.or(reply.gateway_cost);
+    Ok(reply)
 }
 
 /// The request, as it is sent.
@@ -41,6 +49,8 @@ struct Body<'a> {
     seed: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response_format: Option<ResponseFormat<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<Effort>,
     stream: bool,
 }
 
@@ -53,7 +63,8 @@ struct Line<'a> {
 #[derive(Serialize)]
 struct ResponseFormat<'a> {
     r#type: &'static str,
-    json_schema: JsonSchema<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    json_schema: Option<JsonSchema<'a>>,
 }
 
 #[derive(Serialize)]
@@ -83,17 +94,28 @@ impl<'a> Body<'a> {
             max_tokens,
             max_completion_tokens,
             seed: shaped.sampling.seed,
-            response_format: shaped.schema.map(|schema| ResponseFormat {
-                r#type: "json_schema",
-                json_schema: JsonSchema {
-                    name: schema.name(),
-                    strict: true,
-                    schema: schema.strict(),
-                },
-            }),
+            response_format: response_format(shaped),
+            reasoning_effort: shaped.reasoning_effort,
             stream: false,
         }
     }
+}
+
+fn response_format<'a>(shaped: &Shaped<'a>) -> Option<ResponseFormat<'a>> {
+    let by_schema = shaped.schema.map(|schema| ResponseFormat {
+        r#type: "json_schema",
+        json_schema: Some(JsonSchema {
+            name: schema.name(),
+            strict: true,
+            schema: schema.strict(),
+        }),
+    });
+    by_schema.or_else(|| {
+        shaped.json_object.then_some(ResponseFormat {
+            r#type: "json_object",
+            json_schema: None,
+        })
+    })
 }
 
 /// The reply. `Value` where a server's whim in a side matter must not cost the answer.
@@ -106,7 +128,7 @@ struct Answer {
     #[serde(default)]
     system_fingerprint: Value,
     #[serde(default)]
-    choices: Option<Vec<Choice>>,
+    choices: Option<Vec<Value>>,
     #[serde(default)]
     usage: Value,
     #[serde(default)]
@@ -116,7 +138,9 @@ struct Answer {
 #[derive(Deserialize)]
 struct Choice {
     #[serde(default)]
-    finish_reason: Option<String>,
+    finish_reason: Value,
+    #[serde(default)]
+    error: Value,
     #[serde(default)]
     message: Option<Said>,
 }
@@ -138,15 +162,44 @@ enum Content {
 }
 
 fn parse(body: &[u8], content_type: &str) -> Result<Reply, Failure> {
-    let answer: Answer =
-        serde_json::from_slice(body).map_err(|error| not_a_reply("a chat completion", &error, content_type, body))?;
-    let Some(choices) = answer.choices else {
-        return Err(error_in_success(&answer.error));
+    let unread = |error| not_a_reply("a chat completion", &error, content_type, body);
+    let value: Value = match stream::is_stream(content_type, body) {
+        true => stream::joined(body).ok_or_else(|| {
+            Failure::NotAReply("an event stream, which was not asked for, without a whole chat completion".to_owned())
+        })?,
+        false => lenient::from_slice(body).map_err(unread)?,
     };
-    let (finish, said) = match choices.into_iter().next() {
-        Some(choice) => (Finish::parse(choice.finish_reason.as_deref()), choice.message),
-        None => (Finish::Missing, None),
-    };
+    let answer: Answer = serde_json::from_value(value.clone()).map_err(unread)?;
+    let choice = answer.choices.and_then(|all| all.into_iter().next());
+    let choice = choice
+        .map(serde_json::from_value::<Choice>)
+        .transpose()
+        .map_err(unread)?;
+    let usage = read_usage(&answer.usage);
+    let failed = choice
+        .as_ref()
+        .map(|choice| &choice.error)
+        .filter(|error| !error.is_null());
+    // Where tokens were written, they are paid for: then this is an answer, if a useless one.
+    if usage.output_tokens.unwrap_or(0) == 0 {
+        if let Some(error) = failed {
+            return Err(error_in_success(&serde_json::json!({ "error": error })));
+        }
+        if choice.is_none() {
+            return Err(error_in_success(&value));
+        }
+    }
+    let (mut finish, said) = choice.map_or((Finish::Missing, None), |choice| {
+        let failed = !choice.error.is_null();
+        let finish = match failed {
+            true => Finish::Failed("error".to_owned()),
+            false => Finish::read(&choice.finish_reason),
+        };
+        (finish, choice.message)
+    });
+    if !answer.error.is_null() {
+        finish = Finish::Failed("error".to_owned());
+    }
     let (content, refusal) = said.map_or((None, None), |said| (said.content, said.refusal));
     let text = match content {
         Some(Content::Text(text)) => text,
@@ -160,43 +213,57 @@ fn parse(body: &[u8], content_type: &str) -> Result<Reply, Failure> {
         text,
         refusal: refusal.filter(|words| !words.trim().is_empty()),
         finish,
-        usage: usage(&answer.usage),
+        usage,
+        gateway_cost: answer.usage.get("cost").and_then(Value::as_f64).and_then(usd_to_nano),
         model_reported: string(answer.model),
         response_id: string(answer.id),
         system_fingerprint: string(answer.system_fingerprint),
     })
 }
 
-/// Gateways such as OpenRouter report a failure upstream inside a reply of success.
-fn error_in_success(error: &Value) -> Failure {
-    let said = error
-        .get("message")
-        .and_then(Value::as_str)
-        .unwrap_or("no choices in it");
-    match error
-        .get("code")
-        .and_then(Value::as_u64)
-        .and_then(|code| u16::try_from(code).ok())
-    {
-        Some(status @ 400..600) => Failure::Status {
+/// Gateways such as OpenRouter report a failure upstream inside a reply of success: it is treated as the status that it stands for.
+fn error_in_success(value: &Value) -> Failure {
+    let body = value.to_string();
+    let complaint = Complaint::read(&body);
+    match complaint.implied_status() {
+        Some(status) => Failure::Status {
             status,
-            retry_after: None,
-            body: said.to_owned(),
+            asked: Asked::default(),
+            body,
         },
-        _ => Failure::NotAReply(format!("a reply without an answer: {said}")),
+        None => {
+            let said = match value.get("error").is_some() || value.get("message").is_some() {
+                true => complaint.message,
+                false => "no choices in it".to_owned(),
+            };
+            Failure::NotAReply(format!("a reply without an answer: {said}"))
+        }
     }
 }
 
-/// Input includes cached tokens and output includes reasoning, as OpenAI counts. DeepSeek has its own word for cached.
-fn usage(usage: &Value) -> Usage {
+/// Input includes cached tokens and output includes reasoning, as OpenAI counts. DeepSeek has its own word for cached; xAI counts
+/// reasoning beside `completion_tokens`, which its total shows.
+fn read_usage(usage: &Value) -> Usage {
     let count = |place: &str| usage.pointer(place).and_then(Value::as_u64);
+    let (input, written) = (count("/prompt_tokens"), count("/completion_tokens"));
+    let reasoning = count("/completion_tokens_details/reasoning_tokens");
+    let beside = || {
+        Some((
+            input?.checked_add(written?)?.checked_add(reasoning?)?,
+            count("/total_tokens")?,
+        ))
+    };
+    let is_beside = reasoning != Some(0) && beside().is_some_and(|(sum, total)| sum == total);
     Usage {
-        input_tokens: count("/prompt_tokens"),
-        output_tokens: count("/completion_tokens"),
+        input_tokens: input,
+        output_tokens: match is_beside {
+            true => written.zip(reasoning).map(|(written, reasoning)| written + reasoning),
+            false => written,
+        },
         cached_input_tokens: count("/prompt_tokens_details/cached_tokens")
             .or_else(|| count("/prompt_cache_hit_tokens")),
         cache_write_input_tokens: count("/prompt_tokens_details/cache_write_tokens"),
-        reasoning_tokens: count("/completion_tokens_details/reasoning_tokens"),
+        reasoning_tokens: reasoning,
     }
 }
 
@@ -250,6 +317,67 @@ mod tests {
             Failure::NotAReply(_)
         ));
         assert!(matches!(read(json!({})).unwrap_err(), Failure::NotAReply(_)));
+    }
+
+    #[test]
+    fn every_place_of_an_error_in_a_success_is_read() {
+        let status = |value: Value| match read(value) {
+            Err(Failure::Status { status, body, .. }) => (status, Complaint::read(&body).message),
+            other => panic!("{other:?}"),
+        };
+        let said = |number| (number, "slow down".to_owned());
+        assert_eq!(
+            status(json!({"error": {"code": "429", "message": "slow down"}})),
+            said(429)
+        );
+        assert_eq!(
+            status(json!({"error": {"code": "rate_limit_exceeded", "message": "slow down"}, "choices": []})),
+            said(429)
+        );
+        assert_eq!(
+            status(json!({"choices": [{"finish_reason": "error", "error": {"code": 503, "message": "slow down"}}]})),
+            said(503)
+        );
+        assert_eq!(
+            status(json!({"object": "error", "code": 503, "message": "slow down"})),
+            said(503)
+        );
+        let words = read(json!({"error": "the cat is on the cable", "choices": []})).unwrap_err();
+        assert!(
+            matches!(&words, Failure::NotAReply(said) if said.contains("cable")),
+            "{words:?}"
+        );
+        // Tokens were written, so somebody pays for them.
+        let paid = read(
+            json!({"choices": [{"error": {"code": 502}, "message": {"content": "half"}}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 2}}),
+        )
+        .unwrap();
+        assert_eq!(paid.finish, Finish::Failed("error".into()));
+    }
+
+    #[test]
+    fn an_event_stream_and_odd_values_are_read() {
+        let body = b"data: {\"choices\": [{\"delta\": {\"content\": \"yes\"}, \"finish_reason\": \"stop\"}]}\n\ndata: [DONE]\n";
+        assert_eq!(parse(body, "text/event-stream").unwrap().text, "yes");
+        let odd = b"\xef\xbb\xbf{\"choices\": [{\"logprobs\": NaN, \"finish_reason\": null, \"message\": {\"content\": \"yes \\ud83d\"}}]}";
+        let reply = parse(odd, "application/json").unwrap();
+        assert_eq!((reply.text.as_str(), reply.finish), ("yes \u{fffd}", Finish::Missing));
+    }
+
+    #[test]
+    fn a_gateways_cost_and_reasoning_beside_the_output_are_counted() {
+        let reply = read(
+            json!({"choices": [{"finish_reason": "stop", "message": {"content": "yes"}}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 15, "cost": 0.000_02,
+                "completion_tokens_details": {"reasoning_tokens": 10}}}),
+        )
+        .unwrap();
+        assert_eq!(
+            (reply.usage.output_tokens, reply.usage.reasoning_tokens),
+            (Some(12), Some(10))
+        );
+        assert_eq!(reply.gateway_cost, Some(20_000));
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub trait Permit: Send + Sync {
         true
     }
 
+    /// The call begins (or no longer has) to wait for a slot, a rate or the end of a pause that the endpoint asked for, before a request.
+    fn waits_for_limits(&self, _begins: bool) {}
+
     /// A request is about to be sent. [`Permit::ended`] follows, unless the whole call is dropped before.
     fn sending(&self) {}
 

@@ -63,6 +63,12 @@ impl Price {
     }
 }
 
+/// A sum that somebody else tells in USD, in 10⁻⁹ USD, rounded up. `None` for what is no sum of money.
+pub(crate) fn usd_to_nano(usd: f64) -> Option<u64> {
+    // Sums are small: the bound keeps nonsense out and the float exact to a nano.
+    (usd.is_finite() && (0.0..1e6).contains(&usd)).then(|| (usd * 1e9 - 1e-3).ceil().max(0.0) as u64)
+}
+
 /// A price in 10⁻⁹ USD per million tokens. Written in a file as USD: `0.15` or `"0.15"`, exact to nine decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UsdPerMillion(pub u64);
@@ -195,6 +201,17 @@ mod tests {
             ..Usage::default()
         };
         assert!(price.worst_case(1_000, 50) >= price.cost(&usage).unwrap());
+    }
+
+    #[test]
+    fn sums_of_a_gateway_are_read_in_nanos() {
+        assert_eq!(usd_to_nano(0.000_028_5), Some(28_500));
+        assert_eq!(usd_to_nano(1.5e-9), Some(2));
+        assert_eq!(usd_to_nano(0.0), Some(0));
+        assert_eq!(
+            (usd_to_nano(-1.0), usd_to_nano(f64::NAN), usd_to_nano(1e9)),
+            (None, None, None)
+        );
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! Is this endpoint there, does it take our key, and does it know the model? Asked before a run buys anything.
 
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::chat::{ChatRequest, Message, Sampling};
 use crate::client::Model;
 use crate::client::below;
+use crate::complaint::Complaint;
 use crate::completion::Completion;
 use crate::endpoint::RetrySettings;
 use crate::error::ModelError;
@@ -45,6 +48,28 @@ pub struct Probe {
     pub completion: Option<Completion>,
 }
 
+/// Where completions are asked for, below the base URL.
+const CHAT: &str = "chat/completions";
+
+/// A base URL as an operator writes it: without a slash at its end, and without user and password.
+fn shown(base: &Url) -> String {
+    crate::text::scrub(base.as_str().trim_end_matches('/'), None)
+}
+
+/// Whether a 404 is about the model: then the path is right.
+fn names_model(body: &str, model: &str) -> bool {
+    let complaint = Complaint::read(body);
+    complaint.says(&[&model.to_lowercase(), "model_not_found", "deploymentnotfound"])
+}
+
+/// Whether nobody answered at all.
+fn is_gone(asked: &Result<(), Failure>) -> bool {
+    matches!(
+        asked,
+        Err(Failure::Unreachable(_) | Failure::Lost(_) | Failure::TimedOut(_))
+    )
+}
+
 impl Model {
     /// Checks endpoint, key and model, once and without retries. An error is fit to show to the operator as it is.
     pub async fn probe(&self, spend: Spend) -> Result<Probe, ModelError> {
@@ -54,7 +79,12 @@ impl Model {
         let secret = key.as_ref().map(ExposeSecret::expose_secret);
         let (listed, others) = match listed.unwrap_or(Err(Failure::TimedOut(LIST_TIMEOUT))) {
             Ok(found) => found,
-            Err(Failure::Status { status: 404, .. }) if self.asks_by_name() => (Some(false), Vec::new()),
+            // Another server that speaks this API may have no such list: only the provider's own words count.
+            Err(Failure::Status { status: 404, body, .. })
+                if self.asks_by_name() && Complaint::read(&body).is_not_found() =>
+            {
+                (Some(false), Vec::new())
+            }
             // No list here; that is no fault.
             Err(
                 Failure::Status {
@@ -68,8 +98,20 @@ impl Model {
         };
         let latency = clock.elapsed();
         let completion = match (listed, spend) {
-            (Some(true), _) | (_, Spend::Nothing) => None,
-            _ => Some(self.shortest_completion().await?),
+            (Some(true), _) | (_, Spend::Nothing) => {
+                self.takes_completions(key.as_ref()).await?;
+                None
+            }
+            _ => match self.shortest_completion().await {
+                Ok(completion) => Some(completion),
+                Err(error) => {
+                    let no_path = matches!(error, ModelError::UnknownModel { .. });
+                    return Err(match no_path {
+                        true => self.takes_completions(key.as_ref()).await.err().unwrap_or(error),
+                        false => error,
+                    });
+                }
+            },
         };
         Ok(Probe {
             latency,
@@ -116,6 +158,67 @@ impl Model {
         ))
     }
 
+    /// Whether completions are asked for at this base URL, and with this key: a list of models may be open to all, or stand elsewhere.
+    ///
+    /// It asks for a completion without a message, which every server refuses for nothing. What it says about the request does not
+    /// matter; a refused key and a path that is not there do.
+    async fn takes_completions(&self, key: Option<&SecretString>) -> Result<(), ModelError> {
+        if !matches!(self.endpoint.provider(), Provider::Openai | Provider::Ollama) {
+            return Ok(());
+        }
+        let base = &self.endpoint.0.base;
+        let Err(failure) = self.ask_without_message(&below(base, CHAT), key).await else {
+            return Ok(());
+        };
+        let secret = key.map(ExposeSecret::expose_secret);
+        match failure {
+            Failure::Status { status: 401 | 403, .. } => Err(failure.into_error(&self.settings.model, secret)),
+            Failure::Status {
+                status: 404 | 405,
+                ref body,
+                ..
+            } if !names_model(body, &self.settings.model) => {
+                for path in ["v1/", "openai/v1/", "api/v1/"] {
+                    let further = below(base, path);
+                    let there = self.ask_without_message(&below(&further, CHAT), key).await;
+                    if !matches!(there, Err(Failure::Status { status: 404 | 405, .. })) && !is_gone(&there) {
+                        return Err(ModelError::Misconfigured {
+                            detail: format!(
+                                "{} has no {CHAT}; set base_url = \"{}\", which has",
+                                shown(base),
+                                shown(&further)
+                            ),
+                        });
+                    }
+                }
+                Err(ModelError::Misconfigured {
+                    detail: format!(
+                        "{} has no {CHAT}: give base_url the address of an OpenAI-compatible API, as http://host/v1",
+                        shown(base)
+                    ),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn ask_without_message(&self, url: &Url, key: Option<&SecretString>) -> Result<(), Failure> {
+        let asking = async {
+            let body = json!({"model": self.settings.model, "max_tokens": 1});
+            let begun = AtomicBool::new(false);
+            http::post(
+                &self.endpoint.0.http,
+                url,
+                self.probe_headers(key)?,
+                &body,
+                (LIST_BYTES, &begun),
+            )
+            .await
+        };
+        let asked = tokio::time::timeout(LIST_TIMEOUT, asking).await;
+        asked.unwrap_or(Err(Failure::TimedOut(LIST_TIMEOUT))).map(|_| ())
+    }
+
     fn probe_headers(&self, key: Option<&SecretString>) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
         let name = match self.endpoint.provider() {
             Provider::Openai | Provider::Ollama => return Ok(self.endpoint.0.auth(key)?.into_iter().collect()),
@@ -149,7 +252,7 @@ impl Model {
         };
         match self.run(&request, &once, None).await.result {
             Ok(completion) => Ok(completion),
-            Err(ModelError::Truncated { completion } | ModelError::Empty { completion }) => Ok(*completion),
+            Err(ModelError::Truncated { completion, .. } | ModelError::Empty { completion }) => Ok(*completion),
             Err(error) => Err(error),
         }
     }

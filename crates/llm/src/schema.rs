@@ -77,6 +77,11 @@ impl Schema {
         &self.text
     }
 
+    /// Whether every value that satisfies it is an object, as its own `type` says.
+    pub(crate) fn is_object(&self) -> bool {
+        self.json().get("type").and_then(Value::as_str) == Some("object")
+    }
+
     /// The schema in the dialect of strict constrained decoding: every property required, none additional.
     pub(crate) fn strict(&self) -> &Value {
         &self.strict

@@ -7,9 +7,9 @@ use serde_json::Value;
 use crate::chat::{AttemptRecord, ChatModel, ChatRequest, Message, Outcome, Output};
 use crate::completion::Completion;
 use crate::error::ModelError;
+use crate::in_words::INSTRUCTION;
 use crate::json;
 use crate::schema::{MAX_FINDING_BYTES, Schema};
-use crate::wire::INSTRUCTION;
 
 /// How a structured request went.
 #[derive(Debug)]
@@ -194,6 +194,7 @@ mod tests {
                 ..Usage::default()
             },
             cost_nano_usd: None,
+            cost_by_gateway: false,
             model_reported: None,
             response_id: None,
             system_fingerprint: None,
@@ -281,6 +282,7 @@ mod tests {
     #[tokio::test]
     async fn a_cut_off_answer_is_never_read_though_it_holds_valid_json() {
         let cut = ModelError::Truncated {
+            max_tokens: 50,
             completion: Box::new(completion(r#"{"n": 3}"#)),
         };
         let script = Script::new([Err(cut)]);

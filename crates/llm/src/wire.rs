@@ -5,9 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use crate::abilities::{Able, Param};
 use crate::chat::{ChatRequest, Message, Output, Paid, Role, Sampling};
+use crate::complaint::Complaint;
 use crate::completion::{Completion, Finish, Usage};
+use crate::endpoint::Effort;
 use crate::error::ModelError;
+use crate::in_words::{instruct, without_system};
 use crate::price::Price;
+use crate::retry::Asked;
 use crate::schema::Schema;
 use crate::text::{clip, scrub};
 use serde_json::Value;
@@ -26,29 +30,44 @@ pub(crate) struct Shaped<'a> {
     pub(crate) sampling: Sampling,
     /// To be enforced by the endpoint.
     pub(crate) schema: Option<&'a Schema>,
+    /// Any JSON object is to be enforced; the messages hold the schema.
+    pub(crate) json_object: bool,
+    pub(crate) reasoning_effort: Option<Effort>,
     pub(crate) max_completion_tokens: bool,
     /// What was left out, by name.
     pub(crate) dropped: Vec<&'static str>,
 }
 
 impl<'a> Shaped<'a> {
-    pub(crate) fn new(model: &'a str, request: &'a ChatRequest, able: &Able) -> Self {
+    pub(crate) fn new(model: &'a str, request: &'a ChatRequest, able: &Able, effort: Option<Effort>) -> Self {
         let (sampling, mut dropped) = able.fit(&request.sampling);
         let mut messages = Cow::Borrowed(request.messages.as_slice());
-        let schema = match &request.output {
-            Output::Text => None,
-            Output::Json(schema) if able.json_schema => Some(schema.as_ref()),
+        let (mut enforced, mut json_object) = (None, false);
+        match &request.output {
+            Output::Text => {}
+            Output::Json(schema) if able.json_schema => enforced = Some(schema.as_ref()),
             Output::Json(schema) => {
                 dropped.push("json_schema");
                 instruct(messages.to_mut(), schema);
-                None
+                json_object = able.json_object && schema.is_object();
             }
-        };
+        }
+        let has_system = messages.iter().any(|message| message.role == Role::System);
+        if has_system && !able.system_role {
+            dropped.push("system_role");
+            without_system(messages.to_mut());
+        }
+        let reasoning_effort = effort.filter(|_| able.reasoning_effort);
+        if effort.is_some() && reasoning_effort.is_none() {
+            dropped.push("reasoning_effort");
+        }
         Self {
             model,
             messages,
             sampling,
-            schema,
+            schema: enforced,
+            json_object,
+            reasoning_effort,
             max_completion_tokens: able.max_completion_tokens,
             dropped,
         }
@@ -56,33 +75,21 @@ impl<'a> Shaped<'a> {
 
     /// The options in this request that an endpoint might not know.
     pub(crate) fn params(&self) -> Vec<Param> {
+        let has_system = self.messages.iter().any(|message| message.role == Role::System);
         let sent = [
             (Param::JsonSchema, self.schema.is_some()),
+            (Param::JsonObject, self.json_object),
+            (Param::SystemRole, has_system),
             (Param::Temperature, self.sampling.temperature.is_some()),
             (Param::TopP, self.sampling.top_p.is_some()),
             (Param::Seed, self.sampling.seed.is_some()),
             (Param::MaxTokens, true),
+            (Param::ReasoningEffort, self.reasoning_effort.is_some()),
         ];
         sent.into_iter()
             .filter(|(_, sent)| *sent)
             .map(|(param, _)| param)
             .collect()
-    }
-}
-
-/// What is said before a schema that the endpoint does not enforce.
-pub(crate) const INSTRUCTION: &str =
-    "Reply with one JSON value and nothing else: no prose, no code fence. It must satisfy this JSON Schema:\n";
-
-/// Asks for JSON in words, at the end of what the user says.
-fn instruct(messages: &mut Vec<Message>, schema: &Schema) {
-    let words = format!("{INSTRUCTION}{}", schema.text());
-    match messages.last_mut() {
-        Some(last) if last.role == Role::User => {
-            last.text.push_str("\n\n");
-            last.text.push_str(&words);
-        }
-        _ => messages.push(Message::user(words)),
     }
 }
 
@@ -110,31 +117,42 @@ pub(crate) struct Reply {
     pub(crate) refusal: Option<String>,
     pub(crate) finish: Finish,
     pub(crate) usage: Usage,
+    /// What a gateway says that it cost, in 10⁻⁹ USD.
+    pub(crate) gateway_cost: Option<u64>,
     pub(crate) model_reported: Option<String>,
     pub(crate) response_id: Option<String>,
     pub(crate) system_fingerprint: Option<String>,
 }
 
+/// What is known of a request before its reply comes.
+pub(crate) struct Terms<'a> {
+    /// Its number within the call.
+    pub(crate) attempt: usize,
+    pub(crate) latency: Duration,
+    pub(crate) dropped: Vec<&'static str>,
+    /// The operator's price.
+    pub(crate) price: Option<&'a Price>,
+    pub(crate) max_tokens: u32,
+}
+
 impl Reply {
     /// A whole answer, or why this is none; what was paid for is in both.
-    pub(crate) fn judge(
-        self,
-        attempt: usize,
-        latency: Duration,
-        dropped: Vec<&'static str>,
-        price: Option<&Price>,
-    ) -> Result<Completion, ModelError> {
+    pub(crate) fn judge(self, terms: Terms<'_>) -> Result<Completion, ModelError> {
+        let by_price = terms.price.and_then(|price| price.cost(&self.usage));
+        let by_gateway = self.gateway_cost.filter(|_| terms.price.is_none());
+        let max_tokens = terms.max_tokens;
         let completion = Completion {
             text: without_thinking(self.text),
             finish: self.finish,
-            cost_nano_usd: price.and_then(|price| price.cost(&self.usage)),
+            cost_nano_usd: by_price.or(by_gateway),
+            cost_by_gateway: by_gateway.is_some(),
             usage: self.usage,
             model_reported: self.model_reported,
             response_id: self.response_id,
             system_fingerprint: self.system_fingerprint,
-            attempt,
-            latency,
-            dropped,
+            attempt: terms.attempt,
+            latency: terms.latency,
+            dropped: terms.dropped,
         };
         if let Some(words) = self.refusal {
             return Err(ModelError::Refused {
@@ -142,6 +160,8 @@ impl Reply {
                 completion: Some(Box::new(completion)),
             });
         }
+        // Where no reason is told, only the count of tokens can say that the text is cut.
+        let full = completion.usage.output_tokens >= Some(u64::from(max_tokens));
         match &completion.finish {
             Finish::Refused => {
                 let detail = "stopped by a content filter".to_owned();
@@ -150,29 +170,27 @@ impl Reply {
                     completion: Some(Box::new(completion)),
                 })
             }
-            Finish::Length => Err(ModelError::Truncated {
-                completion: Box::new(completion),
+            Finish::Length => Err(cut(max_tokens, completion)),
+            Finish::Missing | Finish::Other(_) if full => Err(cut(max_tokens, completion)),
+            Finish::Failed(reason) => Err(ModelError::Malformed {
+                detail: format!(
+                    "the endpoint says that the answer failed on the way: finish reason {}",
+                    scrub(reason, None)
+                ),
+                completion: Some(Box::new(completion)),
             }),
             _ if completion.text.trim().is_empty() => Err(ModelError::Empty {
                 completion: Box::new(completion),
             }),
-            Finish::Stop => Ok(completion),
-            Finish::Missing => Err(unfinished(
-                "it gives no finish reason, so it may be cut off",
-                completion,
-            )),
-            Finish::Other(reason) => Err(unfinished(
-                &format!("finish reason {}", scrub(reason, None)),
-                completion,
-            )),
+            Finish::Stop | Finish::Missing | Finish::Other(_) => Ok(completion),
         }
     }
 }
 
-fn unfinished(detail: &str, completion: Completion) -> ModelError {
-    ModelError::Malformed {
-        detail: detail.to_owned(),
-        completion: Some(Box::new(completion)),
+fn cut(max_tokens: u32, completion: Completion) -> ModelError {
+    ModelError::Truncated {
+        max_tokens,
+        completion: Box::new(completion),
     }
 }
 
@@ -187,14 +205,10 @@ fn without_thinking(text: String) -> String {
 }
 
 /// Why there is no reply.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Failure {
-    /// A status other than success, with the body's beginning.
-    Status {
-        status: u16,
-        retry_after: Option<Duration>,
-        body: String,
-    },
+    /// A status other than success, or an error inside a reply of success that stands for one, with the body's beginning.
+    Status { status: u16, asked: Asked, body: String },
     /// No connection: nothing was sent.
     Unreachable(String),
     /// Sent, but no whole reply came back.
@@ -218,10 +232,31 @@ impl Failure {
         }
     }
 
+    /// How long the endpoint asks to wait, in its headers or else in the body.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Status { retry_after, .. } => *retry_after,
+            Self::Status { asked, body, status } => asked.wait.or_else(|| {
+                matches!(status, 429 | 503 | 529)
+                    .then(|| Complaint::read(body).wait())
+                    .flatten()
+            }),
             _ => None,
+        }
+    }
+
+    /// Whether the very same request is worth sending again, as the endpoint says itself or as `error` has it.
+    pub(crate) fn is_worth_again(&self, error: &ModelError) -> bool {
+        match self {
+            Self::Status {
+                asked: Asked { again: Some(again), .. },
+                ..
+            } => *again,
+            Self::Status {
+                status: 400 | 422,
+                body,
+                ..
+            } if Complaint::read(body).is_failed_grammar() => true,
+            _ => error.retryable(),
         }
     }
 
@@ -238,6 +273,12 @@ impl Failure {
 
     pub(crate) fn paid(&self) -> Paid {
         match self {
+            // The model wrote something, and it was thrown away.
+            Self::Status {
+                status: 400 | 422,
+                body,
+                ..
+            } if Complaint::read(body).is_failed_grammar() => Paid::Unknown,
             // A gateway's timeout says nothing about the model behind it.
             Self::Status {
                 status: 408 | 502 | 504 | 524,
@@ -250,12 +291,9 @@ impl Failure {
 
     /// The error a caller sees. `key` is taken out of every message.
     pub(crate) fn into_error(self, model: &str, key: Option<&str>) -> ModelError {
+        let retry_after = self.retry_after();
         match self {
-            Self::Status {
-                status,
-                retry_after,
-                body,
-            } => by_status(status, retry_after, &body, model, key),
+            Self::Status { status, body, .. } => by_status(status, retry_after, &body, model, key),
             Self::Unreachable(detail) | Self::Lost(detail) => ModelError::Unavailable {
                 detail: scrub(&detail, key),
             },
@@ -275,62 +313,57 @@ impl Failure {
 }
 
 fn by_status(status: u16, retry_after: Option<Duration>, body: &str, model: &str, key: Option<&str>) -> ModelError {
-    let said = scrub(&message_in(body), key);
+    let read = Complaint::read(body);
+    let said = scrub(&read.message, key);
     let detail = if said.is_empty() {
         format!("HTTP {status}")
     } else {
         format!("HTTP {status}: {said}")
     };
-    let lower = crate::text::clip(body, 4096).to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let unknown_model = || ModelError::UnknownModel {
+        model: model.to_owned(),
+        detail: detail.clone(),
+    };
     match status {
         300..=399 => ModelError::Misconfigured {
             detail: format!("{detail}: the endpoint redirects, which is not followed; give base_url its final address"),
         },
-        401 | 403 => ModelError::Unauthorized { detail },
         402 => ModelError::OutOfCredit { detail },
-        404 => ModelError::UnknownModel {
-            model: model.to_owned(),
-            detail,
-        },
-        413 => ModelError::TooLarge { detail },
-        429 if says(&["insufficient_quota", "exceeded your current quota"]) => ModelError::OutOfCredit { detail },
+        // Gemini speaks of a quota where it means that of a minute: who says when to come again means a rate.
+        429 if retry_after.is_none() && read.is_out_of_credit() => ModelError::OutOfCredit { detail },
         429 => ModelError::RateLimited { retry_after, detail },
+        400 | 403 if read.is_out_of_credit() => ModelError::OutOfCredit { detail },
+        401 | 403 => ModelError::Unauthorized { detail },
+        404 => unknown_model(),
+        413 => ModelError::TooLarge { detail },
         408 | 409 | 425 | 500.. => ModelError::Unavailable { detail },
-        _ if says(&[
-            "context_length",
-            "context length",
-            "context window",
-            "prompt is too long",
-            "too many tokens",
-        ]) =>
-        {
-            ModelError::TooLarge { detail }
-        }
-        _ if says(&["model_not_found", "invalid model", "no such model"]) => ModelError::UnknownModel {
-            model: model.to_owned(),
-            detail,
+        _ if read.is_overflow() => ModelError::TooLarge {
+            detail: overflow(detail, &read),
         },
-        _ if says(&["api key not valid", "api_key_invalid", "invalid api key"]) => ModelError::Unauthorized { detail },
-        _ if says(&["content_filter", "content management policy"]) => ModelError::Refused {
+        _ if read.says(&["model_not_found", "invalid model", "no such model"]) => unknown_model(),
+        _ if read.says(&["api key not valid", "api_key_invalid", "invalid api key"]) => {
+            ModelError::Unauthorized { detail }
+        }
+        _ if read.says(&["content_filter", "content management policy"]) => ModelError::Refused {
             detail,
+            completion: None,
+        },
+        _ if read.is_failed_grammar() => ModelError::Malformed {
+            detail: format!("the endpoint could not keep the answer to the schema: {detail}"),
             completion: None,
         },
         _ => ModelError::BadRequest { detail },
     }
 }
 
-/// The message inside an error body, in any of the shapes providers use, else the body itself.
-fn message_in(body: &str) -> String {
-    let Ok(value) = serde_json::from_str::<serde_json::Value>(body) else {
-        return body.to_owned();
-    };
-    let value = value.get(0).unwrap_or(&value);
-    let places = ["/error/message", "/error", "/message", "/detail"];
-    let message = places
-        .iter()
-        .find_map(|place| value.pointer(place).and_then(|found| found.as_str()));
-    message.map_or_else(|| body.to_owned(), str::to_owned)
+/// `detail` with both numbers, where it does not tell them itself.
+fn overflow(detail: String, read: &Complaint) -> String {
+    match read.overflow_numbers() {
+        Some((asked, fits)) if !detail.contains(&asked.to_string()) || !detail.contains(&fits.to_string()) => {
+            format!("{detail} ({asked} tokens for a context of {fits})")
+        }
+        _ => detail,
+    }
 }
 
 #[cfg(test)]
@@ -357,6 +390,42 @@ mod tests {
                 "unauthorized",
             ),
             (400, r#"{"error":{"code":"content_filter"}}"#, "refused"),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low"}}"#,
+                "out_of_credit",
+            ),
+            (403, "Your team has used all available credits", "out_of_credit"),
+            (
+                400,
+                r#"{"error":{"message":"Budget has been exceeded!","type":"budget_exceeded"}}"#,
+                "out_of_credit",
+            ),
+            (
+                400,
+                r#"{"error":{"type":"exceed_context_size_error","message":"request (5000 tokens) exceeds the available context size (2048 tokens)"}}"#,
+                "too_large",
+            ),
+            (
+                400,
+                r#"{"error":{"message":"litellm.ContextWindowExceededError: x","type":"invalid_request_error"}}"#,
+                "too_large",
+            ),
+            (
+                422,
+                "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000",
+                "too_large",
+            ),
+            (
+                400,
+                r#"{"error":{"code":"json_validate_failed","message":"Failed to generate JSON"}}"#,
+                "malformed",
+            ),
+            (
+                429,
+                r#"{"error":{"type":"throttling_error","code":"429","message":"x"}}"#,
+                "rate_limited",
+            ),
             (400, "no", "bad_request"),
             (422, "no", "bad_request"),
             (302, "", "misconfigured"),
@@ -370,12 +439,25 @@ mod tests {
     }
 
     #[test]
-    fn the_providers_message_is_dug_out() {
-        assert_eq!(message_in(r#"{"error":{"message":"a","type":"b"}}"#), "a");
-        assert_eq!(message_in(r#"{"error":"a"}"#), "a");
-        assert_eq!(message_in(r#"{"detail":"a"}"#), "a");
-        assert_eq!(message_in(r#"[{"error":{"message":"a"}}]"#), "a");
-        assert_eq!(message_in("<html>no</html>"), "<html>no</html>");
+    fn a_quota_that_says_when_to_come_again_is_a_rate() {
+        let gemini =
+            r#"{"error":{"code":429,"message":"You exceeded your current quota","details":[{"retryDelay":"34s"}]}}"#;
+        let failure = Failure::Status {
+            status: 429,
+            asked: Asked::default(),
+            body: gemini.to_owned(),
+        };
+        let ModelError::RateLimited { retry_after, .. } = failure.into_error("m", None) else {
+            panic!("a quota of a minute passes")
+        };
+        assert_eq!(retry_after, Some(Duration::from_secs(34)));
+    }
+
+    #[test]
+    fn too_large_tells_both_numbers() {
+        let body = r#"{"error":{"type":"exceed_context_size_error","message":"too much","n_prompt_tokens":5000,"n_ctx":2048}}"#;
+        let words = by_status(400, None, body, "m", None).to_string();
+        assert!(words.contains("5000") && words.contains("2048"), "{words}");
     }
 
     #[test]

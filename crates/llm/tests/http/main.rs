@@ -12,5 +12,6 @@ mod mock;
 mod permits;
 mod probes;
 mod providers;
+mod refusals;
 mod secrets;
 mod slow;
