@@ -151,7 +151,15 @@ async fn call_until_answered(
             )));
         };
         let paid_before = cost_meter.clone();
-        let calling = call_once(target, role, ask, request, chat, terms, cost_meter);
+        let calling = call_once(
+            (target, turn.tries_for_all()),
+            role,
+            ask,
+            request,
+            chat,
+            terms,
+            cost_meter,
+        );
         let Some(called) = within(terms.longest, terms.permit, calling).await else {
             *cost_meter = paid_before;
             charge_abandoned(&target.model, chat, terms, cost_meter);
@@ -164,27 +172,44 @@ async fn call_until_answered(
         match called {
             Ok(finding) => {
                 turn.answered();
+                target.answers.note(finding.as_ref().err().map(|why| &why.reason));
                 return End::Finished(finding);
             }
             Err(ModelError::Withheld) => return End::Withheld,
             Err(error) if is_outage(&error) => {
                 let words = detail(&error.to_string());
                 let outage = turn.failed(&words, error.needs_operator());
-                own_failures += u32::from(!outage);
-                if own_failures >= MAX_OWN_FAILURES || !cost_meter.is_empty() {
+                // A used up rate is no failure of this job: it is waited for, up to the deadline.
+                let pause = rate_pause(&error);
+                own_failures += u32::from(!outage && pause.is_none());
+                let late = !outage && tokio::time::Instant::now() >= deadline;
+                if late || own_failures >= MAX_OWN_FAILURES || !cost_meter.is_empty() {
                     return End::Finished(Err(not_measured(&error)));
                 }
                 last = Some(words);
                 if !outage {
-                    tokio::time::sleep(circuit.pause()).await;
+                    tokio::time::sleep(circuit.pause().max(pause.unwrap_or_default())).await;
                 }
             }
             Err(error) => {
                 // It answered, if only to refuse; or it was slow, which says nothing about the next call.
                 turn.answered();
-                return End::Finished(Err(not_measured(&error)));
+                let why = not_measured(&error);
+                target.answers.note(Some(&why.reason));
+                return End::Finished(Err(why));
             }
         }
+    }
+}
+
+/// Longest pause of a job that was refused for the rate and that no outage holds.
+const LONGEST_RATE_PAUSE: Duration = Duration::from_secs(300);
+
+/// How long a refusal for the rate asks to wait; none for other errors.
+fn rate_pause(error: &ModelError) -> Option<Duration> {
+    match error {
+        ModelError::RateLimited { retry_after, .. } => Some(retry_after.unwrap_or_default().min(LONGEST_RATE_PAUSE)),
+        _ => None,
     }
 }
 
@@ -219,7 +244,7 @@ async fn within<T>(longest: Duration, permit: &SendPermit<'_>, calling: impl Fut
 
 /// One call with its repairs. The outer error is the model's, the inner one the role's.
 async fn call_once(
-    target: &Target,
+    (target, trial): (&Target, bool),
     role: &dyn RoleAgent,
     ask: &Ask,
     request: &Request,
@@ -227,7 +252,9 @@ async fn call_once(
     terms: &Terms<'_>,
     cost_meter: &mut CostMeter,
 ) -> Result<Measured<Reply>, ModelError> {
-    let output = complete(&target.model, request, chat, terms.max_calls, terms, cost_meter).await?;
+    let once = target.model.once();
+    let model = if trial { &once } else { &target.model };
+    let output = complete(model, request, chat, terms.max_calls, terms, cost_meter).await?;
     let words = match &output {
         ModelOutput::Text(text) => text.clone(),
         ModelOutput::Json(value) => value.to_string(),
@@ -252,7 +279,7 @@ async fn call_once(
         .messages
         .extend([Message::assistant(words), Message::user(complaint)]);
     // The first answer is paid for; a failure of the second leaves the job where the first had left it.
-    let output = match complete(&target.model, request, &again, left, terms, cost_meter).await {
+    let output = match complete(model, request, &again, left, terms, cost_meter).await {
         Ok(said) => said,
         Err(ModelError::Withheld) => return Err(ModelError::Withheld),
         Err(error) => {

@@ -1,6 +1,6 @@
 //! What an agent does in an outage of its provider: it does not burn through the queue.
 //!
-//! After a few failures in a row that cost nothing and would await every next job (no connection, server errors), or at the first one
+//! After a few failures in a row that cost nothing and would await every next job (no connection, server errors, a rate that is used up), or at the first one
 //! that only an operator can mend (key refused, out of credit), the agent takes no new jobs for that model, says so in its status, and
 //! keeps the jobs that it has a right to buy: one at a time tries again, after pauses that grow, and the first success lets all go on.
 //! An outage of hours therefore pauses runs, and fails none.
@@ -32,7 +32,7 @@ impl Default for Patience {
         Self {
             failures: 3,
             first_pause: Duration::from_secs(2),
-            longest_pause: Duration::from_secs(30),
+            longest_pause: Duration::from_secs(60),
             hold: Duration::from_secs(24 * 3600),
         }
     }
@@ -152,6 +152,11 @@ impl Circuit {
 }
 
 impl Turn<'_> {
+    /// Whether it tries for all others in an outage. Then one request is enough: the pauses of the circuit stand for those of a call.
+    pub fn tries_for_all(&self) -> bool {
+        self.trial
+    }
+
     /// The provider answered, whatever it said.
     pub fn answered(self) {
         let mut state = self.circuit.lock();
@@ -212,9 +217,9 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// Whether `error` would await every other job too, and has cost nothing.
+/// Whether `error` would await every other job too, and has cost nothing. A rate that is used up passes as an outage does.
 pub(crate) fn is_outage(error: &ModelError) -> bool {
-    matches!(error, ModelError::Unavailable { .. }) || error.needs_operator()
+    matches!(error, ModelError::Unavailable { .. } | ModelError::RateLimited { .. }) || error.needs_operator()
 }
 
 #[cfg(test)]

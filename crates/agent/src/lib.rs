@@ -29,6 +29,7 @@ pub mod settings;
 mod settle;
 mod spool;
 mod status;
+mod weakness;
 mod work;
 
 pub use agent::serve;

@@ -5,6 +5,7 @@
 
 use crate::circuit::{Circuit, Patience};
 use crate::settings::known;
+use crate::weakness::LastAnswers;
 use prost::Message as _;
 use sipdo_bus::Entry;
 use sipdo_domain::{Measured, NotMeasured, Pool, Reason};
@@ -38,7 +39,14 @@ pub(crate) struct Models {
 struct Ready {
     clients: HashMap<String, EndpointClient>,
     targets: Vec<Arc<Target>>,
-    circuits: HashMap<(String, String), Arc<Circuit>>,
+    health: HashMap<(String, String), Health>,
+}
+
+/// How a model at an endpoint does, whatever its settings.
+#[derive(Debug, Clone)]
+struct Health {
+    circuit: Arc<Circuit>,
+    answers: Arc<LastAnswers>,
 }
 
 /// A model, ready to be called, and how its provider does.
@@ -46,6 +54,7 @@ struct Ready {
 pub(crate) struct Target {
     pub model: Model,
     pub circuit: Arc<Circuit>,
+    pub answers: Arc<LastAnswers>,
 }
 
 impl Target {
@@ -150,18 +159,40 @@ impl Models {
     pub fn outages(&self, usual: &ModelSettings) -> Vec<pb::Outage> {
         let ready = self.lock();
         let is_usual = |place: &(String, String)| (&place.0, &place.1) == (&usual.endpoint, &usual.model);
-        let out = |((endpoint, model), circuit): (&(String, String), &Arc<Circuit>)| {
+        let out = |((endpoint, model), health): (&(String, String), &Health)| {
             Some(pb::Outage {
                 endpoint: endpoint.clone(),
                 model: model.clone(),
-                words: circuit.trouble()?,
+                words: health.circuit.trouble()?,
             })
         };
-        let circuits = ready.circuits.iter();
-        circuits
-            .filter(|(place, circuit)| is_usual(place) || circuit.is_waited_for())
+        let known = ready.health.iter();
+        known
+            .filter(|(place, health)| is_usual(place) || health.circuit.is_waited_for())
             .filter_map(out)
             .collect()
+    }
+
+    /// What a user should know of the models in use: what they are not asked for, and which of them look too weak for the role.
+    pub fn notes(&self) -> Vec<pb::ModelNote> {
+        let ready = self.lock();
+        let mut notes: Vec<pb::ModelNote> = Vec::new();
+        for target in &ready.targets {
+            let note = |words: String, weak: bool| pb::ModelNote {
+                endpoint: target.settings().endpoint.clone(),
+                model: target.settings().model.clone(),
+                words,
+                weak,
+            };
+            let lacks = target.model.lacks().join("; ");
+            let lacks = (!lacks.is_empty()).then(|| note(lacks, false));
+            let weak = target.answers.words().map(|words| note(words, true));
+            notes.extend(lacks.into_iter().chain(weak));
+        }
+        // Two settings of one model say the same.
+        notes.sort_by(|a, b| (&a.endpoint, &a.model, &a.words).cmp(&(&b.endpoint, &b.model, &b.words)));
+        notes.dedup();
+        notes
     }
 
     /// How long one call may take at the endpoint of `settings`, retries and waits included, in seconds.
@@ -214,16 +245,21 @@ impl Models {
         };
         let place = (name, settings.model.clone());
         let model = Model::new(client, settings).map_err(misconfigured)?;
-        if ready.circuits.len() >= MAX_READY {
-            ready.circuits.clear();
+        if ready.health.len() >= MAX_READY {
+            ready.health.clear();
         }
-        let circuit = ready
-            .circuits
+        let Health { circuit, answers } = ready
+            .health
             .entry(place)
-            .or_insert_with(|| Arc::new(Circuit::new(self.patience.clone())));
+            .or_insert_with(|| Health {
+                circuit: Arc::new(Circuit::new(self.patience.clone())),
+                answers: Arc::default(),
+            })
+            .clone();
         let target = Arc::new(Target {
             model,
-            circuit: Arc::clone(circuit),
+            circuit,
+            answers,
         });
         if ready.targets.len() >= MAX_READY {
             ready.targets.remove(0);

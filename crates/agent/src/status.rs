@@ -38,6 +38,7 @@ pub(crate) fn status(context: &Context) -> Bytes {
         prices: context.models.prices(),
         outages: context.models.outages(settings),
         overhead: Some(context.request_overhead()),
+        notes: context.models.notes(),
     };
     status.encode_to_vec().into()
 }

@@ -267,16 +267,21 @@ pub async fn probe(settings: &BTreeMap<Pool, AgentSettings>) -> Vec<ProbeResult>
 }
 
 async fn ask(model: Result<Model, ProbeError>) -> Result<String, ProbeError> {
-    let probe = model?.probe(Spend::Nothing).await?;
+    let model = model?;
+    let probe = model.probe(Spend::Nothing).await?;
     let ms = probe.latency.as_millis();
+    let lacks = match model.lacks() {
+        lacks if lacks.is_empty() => String::new(),
+        lacks => format!("; {}", lacks.join("; ")),
+    };
     match (probe.listed, probe.others.is_empty()) {
         (Some(false), false) => Err(ProbeError::permanent(format!(
             "the endpoint does not list this model; it lists {}",
             probe.others.join(", ")
         ))),
         (Some(false), true) => Err(ProbeError::permanent("the endpoint does not have this model")),
-        (Some(true), _) => Ok(format!("answers in {ms} ms, has the model")),
-        (None, _) => Ok(format!("answers in {ms} ms, has no list of models")),
+        (Some(true), _) => Ok(format!("answers in {ms} ms, has the model{lacks}")),
+        (None, _) => Ok(format!("answers in {ms} ms, has no list of models{lacks}")),
     }
 }
 

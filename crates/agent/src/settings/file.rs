@@ -118,6 +118,7 @@ fn model_problem(name: &str, model: &RoleModel, settings: &Settings) -> Option<(
         top_p: model.top_p,
         max_tokens: model.max_tokens.unwrap_or(defaults.max_tokens),
         timeout_seconds: model.timeout_seconds,
+        reasoning_effort: model.reasoning_effort,
         ..defaults
     };
     let error = complete.validate(&format!("models.{name}")).err()?.to_string();

@@ -217,6 +217,7 @@ impl Settings {
             top_p: set.top_p,
             max_tokens: set.max_tokens.unwrap_or(defaults.max_tokens),
             timeout_seconds: set.timeout_seconds,
+            reasoning_effort: set.reasoning_effort,
             ..defaults
         };
         complete

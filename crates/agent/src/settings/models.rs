@@ -1,6 +1,7 @@
 //! `[models.*]`: which model each role uses, or a pool of it.
 
 use serde::{Deserialize, Serialize};
+use sipdo_llm::Effort;
 use std::collections::BTreeMap;
 
 /// `[models.*]`: `default`, a role, or `role_pool` for a named pool of it. A role's table is laid over the default one, and a pool's
@@ -31,6 +32,9 @@ pub struct RoleModel {
     /// Seconds for one request; the endpoint's if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<f64>,
+    /// How much a reasoning model thinks before it answers; the provider's own choice if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_effort: Option<Effort>,
     /// Jobs that one agent of the role works on at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
@@ -70,6 +74,7 @@ impl RoleModel {
             top_p: self.top_p.or(base.top_p),
             max_tokens: self.max_tokens.or(base.max_tokens),
             timeout_seconds: self.timeout_seconds.or(base.timeout_seconds),
+            reasoning_effort: self.reasoning_effort.or(base.reasoning_effort),
             concurrency: self.concurrency.or(base.concurrency),
             pool: self.pool.or(base.pool),
             requests_per_minute: self.requests_per_minute.or(base.requests_per_minute),

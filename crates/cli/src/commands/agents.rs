@@ -43,13 +43,26 @@ pub async fn run(global: &Global, args: &AgentsArgs) -> Outcome {
     Ok(Exit::Ok)
 }
 
+/// What agents know of the models that they use, each once: what a model is not asked for, and whether it looks too weak for its role.
+pub fn model_notes<'a>(cards: impl IntoIterator<Item = &'a pb::AgentStatus>) -> Vec<String> {
+    let notes = cards.into_iter().flat_map(|card| {
+        let role = pool_words(&card.role, &card.pool);
+        card.notes
+            .iter()
+            .map(move |note| format!("{role} {}/{}: {}", note.endpoint, note.model, note.words))
+    });
+    notes.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
 /// What is wrong: with the agent or its usual model, and with others that runs have it use.
 pub fn trouble(card: &pb::AgentStatus) -> String {
     let usual = |out: &&pb::Outage| (&out.endpoint, &out.model) == (&card.endpoint, &card.model);
     let others = card.outages.iter().filter(|out| !usual(out));
     let others = others.map(|out| format!("{}/{}: {}", out.endpoint, out.model, out.words));
     let own = Some(card.trouble.clone()).filter(|words| !words.is_empty());
-    own.into_iter().chain(others).collect::<Vec<_>>().join("; ")
+    let weak = card.notes.iter().filter(|note| note.weak);
+    let weak = weak.map(|note| format!("{}/{}: {}", note.endpoint, note.model, note.words));
+    own.into_iter().chain(others).chain(weak).collect::<Vec<_>>().join("; ")
 }
 
 fn table(cards: &[pb::AgentStatus]) -> Table {
@@ -82,6 +95,26 @@ fn table(cards: &[pb::AgentStatus]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_weak_model_is_trouble_and_what_it_is_not_asked_for_is_only_told() {
+        let note = |words: &str, weak| pb::ModelNote {
+            endpoint: "e".into(),
+            model: "m".into(),
+            words: words.into(),
+            weak,
+        };
+        let card = pb::AgentStatus {
+            role: "checker".into(),
+            notes: vec![note("seed is left out", false), note("too weak", true)],
+            ..Default::default()
+        };
+        assert_eq!(trouble(&card), "e/m: too weak");
+        assert_eq!(
+            model_notes([&card, &card]),
+            ["checker e/m: seed is left out", "checker e/m: too weak"]
+        );
+    }
 
     #[test]
     fn trouble_with_a_model_of_some_run_is_told_as_well() {

@@ -12,6 +12,7 @@ use sipdo_protocol::pb;
 use crate::{
     ask::roll_call,
     client::Api,
+    commands::agents::model_notes,
     failure::{Exit, Outcome},
     global::Global,
     operator::{self, StackArgs},
@@ -337,6 +338,9 @@ fn agents(findings: &mut Findings, cards: &[pb::AgentStatus]) {
             (0, _) => findings.add(Grade::Bad, role.name(), "no agent answers"),
             (n, None) => findings.add(Grade::Good, role.name(), format!("{n} with {models}")),
             (n, Some(problem)) => findings.add(Grade::Bad, role.name(), format!("{n} with {models}: {problem}")),
+        }
+        for note in model_notes(these.iter().copied()) {
+            findings.add(Grade::Note, role.name(), note);
         }
     }
 }

@@ -10,6 +10,7 @@ use sipdo_protocol::pb;
 use super::choice::{over, words};
 use crate::{
     ask::roll_call,
+    commands::agents::model_notes,
     failure::{Exit, Outcome},
     global::Global,
     output::{self, Table},
@@ -51,13 +52,15 @@ pub async fn run(global: &Global, args: &ShowArgs) -> Outcome {
                 Some(run) => Some(get_run(api, run).await?),
                 None => None,
             };
+            let of_role = |card: &&pb::AgentStatus| args.role.as_ref().is_none_or(|role| role.role.name() == card.role);
+            let notes = model_notes(cards.iter().filter(of_role));
             let mut rows = next_jobs(&cards, &registry, run.as_ref());
             rows.retain(|row| args.role.as_ref().is_none_or(|role| role.to_string() == row.pool));
             if output::json() {
                 let rows = rows.iter().map(
                     |row| json!({"for": row.pool, "agents": row.agents, "model": row.model, "because": row.because}),
                 );
-                output::json_line(&json!({ "next": rows.collect::<Vec<_>>() }))?;
+                output::json_line(&json!({ "next": rows.collect::<Vec<_>>(), "notes": notes }))?;
             } else if rows.is_empty() {
                 output::note("no agent answers, and the registry is empty");
             } else {
@@ -66,6 +69,7 @@ pub async fn run(global: &Global, args: &ShowArgs) -> Outcome {
                     table.row([row.pool, row.agents.to_string(), row.model, row.because.to_owned()]);
                 }
                 output::data(&table.render(output::stdout_color()))?;
+                notes.iter().for_each(|note| output::note(note));
             }
             Ok(Exit::Ok)
         })
