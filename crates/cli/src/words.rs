@@ -69,6 +69,8 @@ pub fn price_words(amount: &pb::Amount, unpriced_calls: u64) -> String {
     match (amount.calls, unpriced_calls) {
         (0, 0) => dollars(amount.nano_usd),
         (calls, unpriced) if unpriced >= calls => "price unknown".into(),
+        // A lost attempt has no price of its own, so the rest is not "0".
+        (_, unpriced) if unpriced > 0 && amount.nano_usd == 0 => "price unknown".into(),
         (_, 0) => dollars(amount.nano_usd),
         (_, unpriced) => format!(
             "{} and {} of unknown price",
@@ -251,5 +253,23 @@ pub fn summary_gain(summary: &pb::Summary) -> String {
         (Some(seed), Some(last)) => format!("{seed} → {last}"),
         (Some(seed), None) => seed,
         _ => "-".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_price_is_never_nothing() {
+        let amount = |calls, nano_usd| pb::Amount {
+            calls,
+            tokens: 1,
+            nano_usd,
+        };
+        assert_eq!(price_words(&amount(84, 0), 83), "price unknown", "one attempt was lost");
+        assert_eq!(price_words(&amount(83, 0), 83), "price unknown");
+        assert_eq!(price_words(&amount(5, 0), 0), dollars(0));
+        assert!(price_words(&amount(5, 2_000_000_000), 3).ends_with("and 3 calls of unknown price"));
     }
 }

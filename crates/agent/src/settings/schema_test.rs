@@ -58,3 +58,46 @@ fn the_schema_has_the_keys_that_the_reader_takes() {
         assert_eq!(keys(&table), taken, "{table}");
     }
 }
+
+/// The page for operators, with its recipes.
+const PAGE: &str = include_str!("../../../../docs/endpoints.md");
+
+#[test]
+fn the_page_on_endpoints_has_every_key() {
+    let endpoint = "/properties/endpoints/additionalProperties";
+    let below = |table: &str| format!("{endpoint}/properties/{table}");
+    let tables = [
+        endpoint.to_owned(),
+        below("retry"),
+        below("abilities"),
+        below("prices") + "/additionalProperties",
+        "/properties/models/additionalProperties".to_owned(),
+    ];
+    for key in tables.iter().flat_map(|table| keys(table)) {
+        let table = ["retry", "abilities", "prices"].contains(&key.as_str());
+        let named = if table {
+            format!("[endpoints.NAME.{key}")
+        } else {
+            format!("`{key}`")
+        };
+        assert!(PAGE.contains(&named), "docs/endpoints.md does not say what {key} means");
+    }
+}
+
+#[test]
+fn every_recipe_is_a_file_that_the_reader_takes() {
+    let recipes: Vec<&str> = PAGE
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(recipes.len() >= 9, "{}", recipes.len());
+    for recipe in recipes {
+        let settings: Settings = toml::from_str(recipe).unwrap_or_else(|error| panic!("{recipe}\n{error}"));
+        for (name, endpoint) in &settings.endpoints {
+            endpoint
+                .validate(name)
+                .unwrap_or_else(|error| panic!("{recipe}\n{error}"));
+        }
+    }
+}
