@@ -8,6 +8,6 @@ mod error;
 pub mod export;
 mod task;
 
-pub use data::{Format, Mapping, load_examples};
+pub use data::{Format, Kind, Look, LookColumn, Mapping, load_examples, look};
 pub use error::LoadError;
 pub use task::{LoadOptions, ModelChoice, TASK_SCHEMA, TaskFile, load, load_with};

@@ -1,8 +1,15 @@
 //! Turning rows into examples: columns or templates for input, target and id.
 
 use super::{
-    read::{Format, ReadOptions, Row, Table, table},
-    template::{environment, ordered, value},
+    absent::{is_missing, told, trace},
+    cell::{Cell, field},
+    filters,
+    literal::listed,
+    read::{Format, ReadOptions, table},
+    table::{Row, Table},
+    template::{WRITTEN, compared, environment, prepared},
+    uses::{Uses, words},
+    values::{Written, ordered, value},
 };
 use crate::error::{LoadError, shorten, suggestion};
 use minijinja::{Environment, ErrorKind, Value};
@@ -21,6 +28,10 @@ pub struct Mapping {
     pub pointer: Option<String>,
     /// Whether a CSV or TSV file has a header; without one the columns are `c0`, `c1`, ...
     pub header: bool,
+    /// What parts the cells of a CSV file; none: found by the file.
+    pub delimiter: Option<char>,
+    /// Whether cells of a CSV or TSV file may stand in quotes; none: in a CSV file, and in a TSV file where that makes an even table.
+    pub quotes: Option<bool>,
     /// Column, or template, of the input.
     pub input: String,
     /// Columns, or names of `names`, whose record is the input; empty where `input` says what it is.
@@ -45,6 +56,8 @@ impl Default for Mapping {
             format: None,
             pointer: None,
             header: true,
+            delimiter: None,
+            quotes: None,
             input: "input".into(),
             columns: Vec::new(),
             target: None,
@@ -83,19 +96,61 @@ pub fn load_examples(path: &Path, mapping: &Mapping) -> Result<Vec<Example>, Loa
         .collect())
 }
 
+impl Mapping {
+    /// The columns that it names.
+    fn uses(&self) -> Uses {
+        let mut uses = Uses::default();
+        let plain = [Some(&self.input), self.target.as_ref(), self.id.as_ref()];
+        for source in plain.into_iter().flatten() {
+            let side = if is_template(source) {
+                &mut uses.sources
+            } else {
+                &mut uses.names
+            };
+            side.push(source.clone());
+        }
+        if self.target.is_none() && self.targets.is_none() {
+            uses.names.push("target".into());
+        }
+        uses.names.extend(self.columns.iter().cloned());
+        uses.sources.extend(
+            self.targets
+                .iter()
+                .chain(&self.filter)
+                .chain(self.names.values())
+                .cloned(),
+        );
+        uses
+    }
+}
+
 /// [`load_examples`] with the place of each.
 pub(crate) fn examples(path: &Path, mapping: &Mapping) -> Result<Vec<SourcedExample>, LoadError> {
     let options = ReadOptions {
         format: mapping.format,
         pointer: mapping.pointer.as_deref(),
-        header: mapping.header,
+        headless: !mapping.header,
+        delimiter: mapping.delimiter,
+        quotes: mapping.quotes,
+        uses: mapping.uses(),
     };
-    let Table { rows, document } = table(path, &options)?;
-    let document = ordered(document.iter().map(|(key, field)| (key.clone(), value(field))));
+    let Table {
+        rows,
+        others,
+        document,
+        flat,
+    } = table(path, &options)?;
+    let document = ordered(document.iter().map(|(key, field)| (key.clone(), value(field, key))));
     let environment = environment();
+    let source = Source {
+        environment: &environment,
+        path,
+        others: &others,
+        flat,
+    };
     let mut all = Vec::with_capacity(rows.len());
     for (index, row) in rows.into_iter().enumerate() {
-        let context = Context::new(&environment, path, row, index, mapping, &document)?;
+        let context = Context::new(&source, row, index, mapping, &document)?;
         if let Some(example) = context.example(mapping)? {
             all.push(SourcedExample {
                 example,
@@ -114,18 +169,27 @@ pub(crate) fn examples(path: &Path, mapping: &Mapping) -> Result<Vec<SourcedExam
     Ok(all)
 }
 
-/// One row before its templates.
-struct Context<'a> {
+/// What the rows of a file share.
+struct Source<'a> {
     environment: &'a Environment<'static>,
     path: &'a Path,
+    /// Columns that were not read.
+    others: &'a [String],
+    /// Whether lists are texts in this file.
+    flat: bool,
+}
+
+/// One row before its templates.
+struct Context<'a> {
+    source: &'a Source<'a>,
     row: Row,
+    written: Written,
     values: Value,
 }
 
 impl<'a> Context<'a> {
     fn new(
-        environment: &'a Environment<'static>,
-        path: &'a Path,
+        source: &'a Source<'a>,
         row: Row,
         index: usize,
         mapping: &Mapping,
@@ -134,17 +198,24 @@ impl<'a> Context<'a> {
         let columns: Vec<(String, Value)> = row
             .columns
             .iter()
-            .map(|(name, cell)| (name.clone(), value(cell)))
+            .map(|(name, cell)| (name.clone(), value(cell, name)))
             .collect();
-        let mut fields = columns.clone();
-        fields.push(("row".into(), ordered(columns)));
-        fields.push(("document".into(), document.clone()));
-        fields.push(("index".into(), Value::from(index)));
-        fields.push(("seed".into(), Value::from(mapping.seed)));
+        let written = Written::of(&row.columns);
+        // of equal names the last counts: a column goes before a name of ours
+        let mut fields: Vec<(String, Value)> = vec![
+            ("row".into(), ordered(columns.clone())),
+            ("document".into(), document.clone()),
+            ("index".into(), Value::from(index)),
+            ("seed".into(), Value::from(mapping.seed)),
+            (filters::INDEX.into(), Value::from(index)),
+            (filters::SEED.into(), Value::from(mapping.seed)),
+            (WRITTEN.into(), Value::from_object(written.clone())),
+        ];
+        fields.extend(columns);
         let mut context = Context {
-            environment,
-            path,
+            source,
             row,
+            written,
             values: ordered(fields.clone()),
         };
         for (name, source) in &mapping.names {
@@ -200,12 +271,12 @@ impl<'a> Context<'a> {
         let mut texts: Vec<String> = Vec::with_capacity(columns.len());
         for name in columns {
             texts.push(match names.get(name) {
-                Some(source) => self
-                    .expression(&format!("let.{name}"), source)?
-                    .to_string()
-                    .trim()
-                    .to_owned(),
-                None if self.row.columns.contains_key(name) => self.column("let", name)?,
+                Some(source) => {
+                    let named = self.expression(&format!("let.{name}"), source)?;
+                    self.clean(self.written.text(&named).trim().to_owned())?
+                }
+                None if matches!(field(&self.row.columns, name), Some(Cell::Null)) => String::new(),
+                None if field(&self.row.columns, name).is_some() => self.column("let", name)?,
                 None => {
                     let advice = format!("{}. `[data.let]` makes a column out of others", self.suggest(name));
                     let problem = format!("`[[prompt.messages]]` names {{{{{name}}}}}: there is no column `{name}`");
@@ -224,59 +295,99 @@ impl<'a> Context<'a> {
 
     /// A column's text, or a template's.
     fn text(&self, key: &str, source: &str) -> Result<String, LoadError> {
-        let is_template = source.contains("{{") || source.contains("{%");
-        if !is_template {
+        if !is_template(source) {
             return self.column(key, source);
         }
         let rendered = self
+            .source
             .environment
-            .render_str(source, self.values.clone())
+            .render_str(&prepared(source), self.values.clone())
             .map_err(|error| self.refused(key, source, &error))?;
-        Ok(rendered.trim().to_owned())
+        self.clean(rendered.trim().to_owned())
     }
 
     fn column(&self, key: &str, name: &str) -> Result<String, LoadError> {
-        use serde_json::Value as Json;
-        match self.row.columns.get(name) {
-            Some(Json::String(text)) => Ok(text.trim().to_owned()),
-            Some(Json::Number(number)) => Ok(number.to_string()),
-            Some(Json::Bool(value)) => Ok(value.to_string()),
-            Some(Json::Null) => Ok(String::new()),
-            Some(Json::Array(_)) if key == "target" => Err(self.bad(
+        match field(&self.row.columns, name) {
+            Some(Cell::Text(text)) => Ok(text.trim().to_owned()),
+            Some(Cell::Number(number)) => Ok(number.clone()),
+            Some(Cell::Bool(value)) => Ok(value.to_string()),
+            Some(Cell::Null) => Err(self.absent(name, "is null")),
+            Some(Cell::NoNumber(text)) => Err(self.absent(name, &format!("is {text}"))),
+            Some(Cell::Unreadable(why)) => Err(self.absent(name, why)),
+            Some(Cell::List(_)) if key == "target" => Err(self.bad(
                 format!("the column `{name}` is a list"),
                 format!("If each element is a right answer, set `[data] targets = \"{name}\"`"),
             )),
-            Some(_) => Err(self.bad(
+            Some(Cell::List(_) | Cell::Object(_)) => Err(self.bad(
                 format!("the column `{name}` is not text"),
                 format!("Write a template in `[data] {key}`, such as \"{{{{ {name}.field }}}}\""),
             )),
             None => Err(self.bad(
                 format!("`[data] {key} = \"{name}\"`: there is no column `{name}`"),
                 format!(
-                    "{}. A template is written with braces: \"{{{{ column }}}}\"",
-                    self.suggest(name)
+                    "{}. A template is written with braces: \"{{{{ column }}}}\"{}",
+                    self.suggest(name),
+                    self.one_column()
                 ),
             )),
         }
     }
 
-    fn list(&self, key: &str, source: &str) -> Result<Vec<String>, LoadError> {
-        let found = self.expression(key, source)?;
-        let bad = || {
-            self.bad(
-                format!("`[data] {key} = \"{source}\"` does not give a list"),
-                "Give an expression whose value is a list of texts".into(),
-            )
-        };
-        if found.as_str().is_some() {
-            return Err(bad());
+    /// A table of one column is often one whose delimiter was not found.
+    fn one_column(&self) -> &'static str {
+        match self.source.flat && self.row.columns.len() == 1 {
+            true => ". If the cells are not parted by commas, set `[data] delimiter`",
+            false => "",
         }
-        Ok(found
-            .try_iter()
-            .map_err(|_| bad())?
-            .map(|item| item.to_string().trim().to_owned())
-            .filter(|text| !text.is_empty())
-            .collect())
+    }
+
+    /// A text without the trace of an absent value.
+    fn clean(&self, text: String) -> Result<String, LoadError> {
+        match trace(&text) {
+            None => Ok(text),
+            Some((name, why)) => Err(self.absent(name, why)),
+        }
+    }
+
+    fn absent(&self, name: &str, why: &str) -> LoadError {
+        // a filter such as `upper` may have changed the trace
+        let same = |column: &&(String, Cell)| column.0.eq_ignore_ascii_case(name);
+        let name = self.row.columns.iter().find(same).map_or(name, |(name, _)| name);
+        let why = ["is null", "is NaN"]
+            .into_iter()
+            .find(|known| known.eq_ignore_ascii_case(why))
+            .unwrap_or(why);
+        let advice = match why {
+            "is null" | "is NaN" => format!(
+                "Exclude such rows with `[data] where = \"{name} is not none\"`, or say what stands for it: \"{{{{ {name} | or('...') }}}}\""
+            ),
+            _ => "Exclude such rows with `[data] where`, or correct the file".into(),
+        };
+        self.bad(format!("the column `{name}` {why}"), advice)
+    }
+
+    /// The elements of a list; a single value where the file has one in place of a list.
+    fn list(&self, key: &str, source: &str) -> Result<Vec<String>, LoadError> {
+        let mut found = self.expression(key, source)?;
+        if let Some(Cell::List(list)) = found.as_str().filter(|_| self.source.flat).and_then(listed) {
+            found = list.iter().map(|cell| value(cell, source)).collect();
+        }
+        let single = found.as_str().is_some() || found.is_number() || told(&found).is_some() || is_missing(&found);
+        let items: Vec<Value> = match single {
+            true => vec![found],
+            false => match found.try_iter() {
+                Ok(items) => items.collect(),
+                Err(_) => {
+                    let problem = format!("`[data] {key} = \"{source}\"` does not give a list");
+                    return Err(self.bad(problem, "Give an expression whose value is a list of texts".into()));
+                }
+            },
+        };
+        let texts = items
+            .iter()
+            .map(|item| self.clean(self.written.text(item).trim().to_owned()));
+        let texts: Result<Vec<String>, LoadError> = texts.collect();
+        Ok(texts?.into_iter().filter(|text| !text.is_empty()).collect())
     }
 
     fn expression(&self, key: &str, source: &str) -> Result<Value, LoadError> {
@@ -285,10 +396,12 @@ impl<'a> Context<'a> {
             .strip_prefix("{{")
             .and_then(|rest| rest.strip_suffix("}}"))
             .unwrap_or(trimmed);
+        let bare = compared(bare);
         let refuse = |error: minijinja::Error| self.refused(key, source, &error);
         let found = self
+            .source
             .environment
-            .compile_expression(bare)
+            .compile_expression(&bare)
             .and_then(|expression| expression.eval(self.values.clone()))
             .map_err(refuse)?;
         if found.is_undefined() {
@@ -309,7 +422,7 @@ impl<'a> Context<'a> {
             }
             ErrorKind::OutOfFuel => "The template does too much work for one row: simplify it".into(),
             ErrorKind::UnknownFilter => {
-                "In addition to Jinja's filters there are best, after, lettered, letter_of and shuffled".into()
+                format!("In addition to Jinja's filters there are {}", filters::NAMES)
             }
             _ => "Templates use the syntax of Jinja; see docs/tasks.md".into(),
         };
@@ -324,16 +437,17 @@ impl<'a> Context<'a> {
     }
 
     fn known(&self, word: &str) -> bool {
-        self.row.columns.contains_key(word) || matches!(word, "row" | "document" | "index" | "seed")
+        field(&self.row.columns, word).is_some() || matches!(word, "row" | "document" | "index" | "seed")
     }
 
     fn suggest(&self, name: &str) -> String {
-        suggestion(name, self.row.columns.keys().map(String::as_str)).replace("Known here", "The columns are")
+        let columns = self.row.columns.iter().map(|(name, _)| name).chain(self.source.others);
+        suggestion(name, columns.map(String::as_str)).replace("Known here", "The columns are")
     }
 
     fn bad(&self, problem: String, advice: String) -> LoadError {
         LoadError::Data {
-            path: self.path.into(),
+            path: self.source.path.into(),
             place: Some(self.row.place.clone()),
             problem,
             advice,
@@ -341,9 +455,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The names in a template's source.
-fn words(source: &str) -> impl Iterator<Item = &str> {
-    source
-        .split(|c: char| !c.is_alphanumeric() && c != '_')
-        .filter(|word| word.starts_with(|c: char| c.is_alphabetic() || c == '_'))
+/// Whether a text is a template, and not a column's name.
+fn is_template(source: &str) -> bool {
+    source.contains("{{") || source.contains("{%")
 }

@@ -347,6 +347,8 @@ fn mapping(source: &Source, file: &File, form: &PromptForm) -> Result<Mapping, L
         format: data.format,
         pointer: data.pointer.clone(),
         header: data.header.unwrap_or(true),
+        delimiter: delimiter(source, data.delimiter.as_deref())?,
+        quotes: data.quotes,
         input: data.input.clone().unwrap_or_else(|| "input".into()),
         columns: form.columns(),
         target: data.target.clone(),
@@ -356,6 +358,20 @@ fn mapping(source: &Source, file: &File, form: &PromptForm) -> Result<Mapping, L
         names: data.names.clone(),
         seed: file.split.seed,
     })
+}
+
+/// What parts the cells: one character.
+fn delimiter(source: &Source, given: Option<&str>) -> Result<Option<char>, LoadError> {
+    let Some(given) = given else { return Ok(None) };
+    let mut chars = given.chars();
+    match (chars.next(), chars.next()) {
+        (Some(one), None) if !matches!(one, '"' | '\n' | '\r') => Ok(Some(one)),
+        _ => Err(source.at(
+            &["data", "delimiter"],
+            format!("`delimiter` is `{}`, which is not one character", given.escape_debug()),
+            "Write the character that parts the cells, such as \";\" or \"\\t\"",
+        )),
+    }
 }
 
 /// Name, run's seed, and all other keys.

@@ -50,6 +50,8 @@ pub(super) struct DataTable {
     pub format: Option<Format>,
     pub pointer: Option<String>,
     pub header: Option<bool>,
+    pub delimiter: Option<String>,
+    pub quotes: Option<bool>,
     pub input: Option<String>,
     pub target: Option<String>,
     pub targets: Option<String>,
