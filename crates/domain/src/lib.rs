@@ -20,10 +20,12 @@ pub mod outcome;
 pub mod pool;
 pub mod prior;
 pub mod prompt;
+pub mod reasoning;
 pub mod record;
 pub mod role;
 pub mod run_event;
 pub mod similarity;
+pub mod slips;
 pub mod stats;
 
 pub mod task;

@@ -3,12 +3,19 @@
 //! Marking has two steps. The *extraction* takes one answer out of what the model wrote; the *comparison* holds that answer
 //! against the target. Both are pure, and strict in both directions: an answer given in another form (`Answer: (B)`, `**B**`, a
 //! sentence, a code fence, `\boxed{}`) is right, and a text that merely mentions the right answer among others is wrong.
-//! The rules in words are in `docs/tasks.md`; the table of cases is in the tests of this module.
+//! The rules in words are in `docs/answers.md`; tables of cases are in the tests of this module and in `tests/answers`.
 
+mod check;
 mod choice;
+mod courtesy;
+mod explain;
 mod extract;
+mod json;
+mod list;
 mod number;
 mod partial;
+mod rewrite;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -18,9 +25,12 @@ use crate::{
     measured::{Mark, NotMeasured, Reason},
 };
 use choice::Options;
+pub use explain::Taken;
 pub use extract::Extraction;
-use extract::{Span, found_json, json, one_answer};
+use extract::{Span, one_answer};
 use regex::Regex;
+pub use rules::NEWEST;
+use rules::{Rules, without_thinking};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -33,6 +43,9 @@ pub struct Metric {
     /// How the answer is taken out of the model's text.
     #[serde(default, skip_serializing_if = "is_auto")]
     pub extract: Extraction,
+    /// The reading rules, up to [`NEWEST`]. A run keeps those that it began with; 0, those of runs that say nothing of rules.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reading: u32,
 }
 
 /// How an answer is compared with a target.
@@ -95,6 +108,7 @@ impl From<Comparison> for Metric {
         Metric {
             comparison,
             extract: Extraction::Auto,
+            reading: NEWEST,
         }
     }
 }
@@ -169,7 +183,7 @@ impl Metric {
         if !matches!(self.comparison, Comparison::Json { partial: true, .. }) {
             return None;
         }
-        let of = |target: &str| json_credit(&self.span(answer)?, answer, target);
+        let of = |target: &str| json_credit(&self.span(answer)?, answer, target, self.rules());
         Some(example.targets().filter_map(of).fold(0.0, f64::max))
     }
 
@@ -179,27 +193,32 @@ impl Metric {
     pub fn agree(&self, a: &str, b: &str, input: &str) -> bool {
         let (Some(left), Some(right)) = (self.span(a), self.span(b)) else {
             // a claim may lack the marker that the extraction asks of a learner
-            return same_words(a, b);
+            return self.same_words(a, b);
         };
+        let rules = self.rules();
+        let same_words = |a: &str, b: &str| self.same_words(a, b);
         match &self.comparison {
             Comparison::Exact => same_form(&left, &right),
-            Comparison::Choice { options } => match options_of(input, options) {
+            Comparison::Choice { options } => match Options::of(input, options, rules) {
                 Some(options) => match (options.chosen(&left), options.chosen(&right)) {
                     (Some(left), Some(right)) => left == right,
                     (None, None) => same_words(&left.text, &right.text),
                     _ => false,
                 },
-                None => same_choice(&left, &right),
+                None => self.same_choice(&left, &right),
             },
-            Comparison::Numeric { absolute, relative } => match (number::in_answer(&left), number::in_answer(&right)) {
-                (Some(left), Some(right)) => {
-                    within(left, right, *absolute, *relative) || within(right, left, *absolute, *relative)
+            Comparison::Numeric { absolute, relative } => {
+                match (number::in_answer(&left, rules), number::in_answer(&right, rules)) {
+                    (Some(left), Some(right)) => {
+                        let same = |a: f64, b: f64| within(a, b, *absolute, *relative);
+                        left.means(right, same) || right.means(left, same)
+                    }
+                    (None, None) => same_words(&left.text, &right.text),
+                    _ => false,
                 }
-                (None, None) => same_words(&left.text, &right.text),
-                _ => false,
-            },
-            Comparison::Json { .. } => match (json(a), json(b)) {
-                (Some(left), Some(right)) => same_json(&left, &right),
+            }
+            Comparison::Json { .. } => match (json::json(a, rules), json::json(b, rules)) {
+                (Some(left), Some(right)) => json::same(&left, &right, rules),
                 (None, None) => same_words(a, b),
                 _ => false,
             },
@@ -207,12 +226,12 @@ impl Metric {
                 let hits = |pattern: &str, text: &str| Regex::new(pattern).is_ok_and(|regex| regex.is_match(text));
                 a.trim() == b.trim() || hits(a.trim(), &right.text) || hits(b.trim(), &left.text)
             }
-            Comparison::TokenF1 { threshold } => best_f1(&left, &right) >= *threshold,
+            Comparison::TokenF1 { threshold } => best_f1(&left, &right, rules) >= *threshold,
             Comparison::Contains => {
                 let (left, right) = (&left.text, &right.text);
-                text::contains_words(left, right) || text::contains_words(right, left)
+                text::contains_words(left, right, rules) || text::contains_words(right, left, rules)
             }
-            Comparison::Judge { .. } => any_form(&left, &right, same_words) || best_f1(&left, &right) >= 0.8,
+            Comparison::Judge { .. } => any_form(&left, &right, same_words) || best_f1(&left, &right, rules) >= 0.8,
             Comparison::Normalized | Comparison::Regex { .. } => any_form(&left, &right, same_words),
         }
     }
@@ -222,106 +241,26 @@ impl Metric {
         if let Some(same) = labels.iter().find(|label| label.trim() == text.trim()) {
             return Some(same.clone());
         }
-        let span = self.span(text).unwrap_or(Span {
-            text: text.trim().to_owned(),
-            stated: false,
-        });
+        let rules = self.rules();
+        let span = self.span(text).unwrap_or(Span::free(text.trim(), ""));
         if let Comparison::Numeric { absolute, relative } = self.comparison {
-            let value = number::in_answer(&span)?;
+            let value = number::in_answer(&span, rules)?;
+            let same = |a: f64, b: f64| within(a, b, absolute, relative);
             return labels
                 .iter()
-                .find(|label| number::target(label).is_ok_and(|of| within(value, of, absolute, relative)))
+                .find(|label| number::target(label, rules).is_ok_and(|of| value.means(of, same)))
                 .cloned();
         }
-        let chosen = Options::of_labels(labels).and_then(|options| options.chosen(&span));
+        let chosen = Options::of_labels(labels, rules).and_then(|options| options.chosen(&span));
         if let Some(label) = chosen.and_then(|at| labels.get(at)) {
             return Some(label.clone());
         }
         let mut meant = labels.iter().filter(|label| {
             text::forms(one_answer(&span))
                 .iter()
-                .any(|form| same_words(form, label))
+                .any(|form| self.same_words(form, label))
         });
         meant.next().filter(|_| meant.next().is_none()).cloned()
-    }
-
-    /// Refuses a target that this metric could never accept, in words.
-    pub fn check_target(&self, target: &str) -> Result<(), String> {
-        if target.trim().is_empty() {
-            return Err("the target is empty".into());
-        }
-        match &self.comparison {
-            Comparison::Numeric { .. } => number::target(target).map(drop).map_err(|why| {
-                format!("the metric `numeric` cannot mark this target: {why}. Cut the number out in `[data] target`, or use another metric")
-            }),
-            Comparison::Json { .. } => serde_json::from_str::<Value>(target).map(drop).map_err(|error| {
-                format!("the metric `json` cannot mark this target: it is not JSON ({error})")
-            }),
-            Comparison::Regex { pattern: None } => Regex::new(target).map(drop).map_err(|error| {
-                format!("the metric `regex` without a `pattern` takes the target for a regular expression, which this one is not: {error}")
-            }),
-            Comparison::TokenF1 { .. } | Comparison::Contains if !target.chars().any(char::is_alphanumeric) => {
-                Err(format!("the metric `{}` compares words, and this target has none; use `exact`", self.name()))
-            }
-            Comparison::Choice { .. } if target.lines().count() > 1 => {
-                Err("the metric `choice` expects one option's letter or text, and this target has several lines".into())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Refuses an example that this metric could never mark right: [`Metric::check_target`] for each target, and for `choice` a target
-    /// that is none of the options.
-    pub fn check_example(&self, example: &Example) -> Result<(), String> {
-        for target in example.targets() {
-            self.check_target(target)?;
-            if let Comparison::Choice { options } = &self.comparison
-                && let Some(options) = options_of(&example.input, options)
-                && options.named(target).is_none()
-            {
-                return Err(
-                    "the metric `choice` cannot mark this target: it is none of the options in the input".into(),
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses a metric whose own settings cannot work, in words that name the key.
-    pub fn check(&self) -> Result<(), String> {
-        self.extract.check()?;
-        let in_range = |name: &str, value: f64, most: f64| {
-            let fits = value.is_finite() && (0.0..=most).contains(&value);
-            if fits {
-                Ok(())
-            } else {
-                Err(format!("`{name}` is {value}: it must lie in 0..={most}"))
-            }
-        };
-        match &self.comparison {
-            Comparison::Numeric { absolute, relative } => {
-                in_range("absolute", *absolute, f64::MAX)?;
-                in_range("relative", *relative, 1.0)
-            }
-            Comparison::TokenF1 { threshold } => in_range("threshold", *threshold, 1.0),
-            Comparison::Json { partial, right_from } => {
-                in_range("right_from", *right_from, 1.0)?;
-                if *right_from <= 0.0 {
-                    Err("`right_from` is 0: every answer would be right".into())
-                } else if !partial && !is_whole(right_from) {
-                    Err("`right_from` needs `partial = true`".into())
-                } else {
-                    Ok(())
-                }
-            }
-            Comparison::Regex { pattern: Some(source) } if !source.contains("{target}") => {
-                Err("`pattern` must hold `{target}`, or every target would be marked alike".into())
-            }
-            Comparison::Regex { pattern: Some(source) } => Regex::new(&source.replace("{target}", "x"))
-                .map(drop)
-                .map_err(|error| format!("`pattern` is not a regular expression: {error}")),
-            _ => Ok(()),
-        }
     }
 
     /// What `auto` means depends on the comparison: some look at the whole text.
@@ -330,14 +269,28 @@ impl Metric {
             self.comparison,
             Comparison::Contains | Comparison::Regex { .. } | Comparison::Judge { .. }
         );
-        match &self.extract {
-            Extraction::Auto if whole => Extraction::Whole.span(answer),
-            extract => extract.span(answer),
+        let rules = self.rules();
+        let field = match (&self.comparison, &self.extract) {
+            // a field beside the answer may say anything
+            (Comparison::Contains, Extraction::Auto) if !rules.first() => {
+                json::whole_reply(without_thinking(answer, rules))
+            }
+            _ => None,
+        };
+        match (&self.extract, field) {
+            (_, Some(field)) => Some(Span::stated(field, "a JSON object's answer")),
+            (Extraction::Auto, None) if whole => Extraction::Whole.span(answer, rules),
+            (extract, None) => extract.span(answer, rules),
         }
         .filter(|span| !span.text.trim().is_empty())
     }
 
+    fn rules(&self) -> Rules {
+        Rules::of(self.reading)
+    }
+
     fn right(&self, span: &Span, answer: &str, target: &str, input: &str) -> bool {
+        let rules = self.rules();
         match &self.comparison {
             Comparison::Exact => {
                 let target = text::tidy(target);
@@ -348,32 +301,26 @@ impl Metric {
             Comparison::Normalized => self
                 .candidates(span, answer)
                 .iter()
-                .any(|form| same_words(form, target)),
-            Comparison::Choice { options } => match options_of(input, options) {
+                .any(|form| self.same_words(form, target)),
+            Comparison::Choice { options } => match Options::of(input, options, rules) {
                 Some(options) => {
                     options
                         .named(target)
                         .is_some_and(|wanted| options.chosen(span) == Some(wanted))
-                        || options.named(target).is_none() && same_words(one_answer(span), target)
+                        || options.named(target).is_none() && self.same_words(one_answer(span), target)
                 }
-                None => same_choice(
-                    span,
-                    &Span {
-                        text: target.to_owned(),
-                        stated: true,
-                    },
-                ),
+                None => self.same_choice(span, &Span::stated(target, "")),
             },
             Comparison::Numeric { absolute, relative } => {
-                let (Some(value), Ok(wanted)) = (number::in_answer(span), number::target(target)) else {
+                let (Some(value), Ok(wanted)) = (number::in_answer(span, rules), number::target(target, rules)) else {
                     return false;
                 };
-                within(value, wanted, *absolute, *relative)
+                value.means(wanted, |a, b| within(a, b, *absolute, *relative))
             }
             Comparison::TokenF1 { threshold } => self
                 .candidates(span, answer)
                 .iter()
-                .any(|form| text::f1(form, target) >= *threshold),
+                .any(|form| text::f1(form, target, rules) >= *threshold),
             Comparison::Regex { pattern } => {
                 let source = pattern.as_ref().map_or_else(
                     || target.to_owned(),
@@ -384,10 +331,11 @@ impl Metric {
             Comparison::Json {
                 partial: true,
                 right_from,
-            } => json_credit(span, answer, target).is_some_and(|credit| credit + SLACK >= *right_from),
-            Comparison::Json { .. } => found_json(span, answer)
-                .is_some_and(|found| serde_json::from_str(target).is_ok_and(|wanted| same_json(&found, &wanted))),
-            Comparison::Contains => text::contains_words(&span.text, target),
+            } => json_credit(span, answer, target, rules).is_some_and(|credit| credit + SLACK >= *right_from),
+            Comparison::Json { .. } => {
+                json_pair(span, answer, target, rules).is_some_and(|(found, wanted)| json::same(&found, &wanted, rules))
+            }
+            Comparison::Contains => text::contains_words(&span.text, target, rules),
             Comparison::Judge { .. } => false,
         }
     }
@@ -401,6 +349,23 @@ impl Metric {
         forms.push(span.text.clone());
         forms
     }
+
+    fn same_words(&self, a: &str, b: &str) -> bool {
+        let rules = self.rules();
+        text::normalise(a, rules) == text::normalise(b, rules)
+            || matches!((number::integer(a), number::integer(b)), (Some(a), Some(b)) if a == b)
+    }
+
+    /// Letters compared where the options are unknown: `(B)`, `B.`, `option b`; else the words.
+    fn same_choice(&self, a: &Span, b: &Span) -> bool {
+        let letters: Vec<String> = ('A'..='Z').map(|letter| format!("({letter})")).collect();
+        let options = Options::of_labels(&letters, self.rules());
+        let chosen = |span: &Span| options.as_ref().and_then(|options| options.chosen(span));
+        match (chosen(a), chosen(b)) {
+            (Some(a), Some(b)) => a == b,
+            _ => any_form(a, b, |a, b| self.same_words(a, b)),
+        }
+    }
 }
 
 fn is_auto(extract: &Extraction) -> bool {
@@ -410,10 +375,21 @@ fn is_auto(extract: &Extraction) -> bool {
 /// What a share of fields may lose in binary.
 const SLACK: f64 = 1e-9;
 
+/// The JSON in an answer, and the target's.
+fn json_pair(span: &Span, answer: &str, target: &str, rules: Rules) -> Option<(Value, Value)> {
+    let wanted = json::target(target, rules)?;
+    let stated = span.stated.then_some(span.text.as_str());
+    Some((json::found(stated, answer, &wanted, rules)?, wanted))
+}
+
 /// The credit of the JSON in an answer against one target; none without JSON.
-fn json_credit(span: &Span, answer: &str, target: &str) -> Option<f64> {
-    let (found, wanted) = (found_json(span, answer)?, serde_json::from_str(target).ok()?);
-    Some(partial::credit(&found, &wanted, same_json))
+fn json_credit(span: &Span, answer: &str, target: &str, rules: Rules) -> Option<f64> {
+    let (found, wanted) = json_pair(span, answer, target, rules)?;
+    Some(partial::credit(&found, &wanted, |a, b| json::same(a, b, rules)))
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 fn is_false(value: &bool) -> bool {
@@ -432,26 +408,7 @@ fn half() -> f64 {
     0.5
 }
 
-fn options_of(input: &str, fallback: &[String]) -> Option<Options> {
-    Options::in_input(input).or_else(|| Options::of_labels(fallback))
-}
-
-fn same_words(a: &str, b: &str) -> bool {
-    text::normalise(a) == text::normalise(b)
-        || matches!((number::integer(a), number::integer(b)), (Some(a), Some(b)) if a == b)
-}
-
-/// Letters compared where the options are unknown: `(B)`, `B.`, `option b`; else the words.
-fn same_choice(a: &Span, b: &Span) -> bool {
-    let letters: Vec<String> = ('A'..='Z').map(|letter| format!("({letter})")).collect();
-    let chosen = |span: &Span| Options::of_labels(&letters).and_then(|options| options.chosen(span));
-    match (chosen(a), chosen(b)) {
-        (Some(a), Some(b)) => a == b,
-        _ => any_form(a, b, same_words),
-    }
-}
-
-fn any_form(a: &Span, b: &Span, same: fn(&str, &str) -> bool) -> bool {
+fn any_form(a: &Span, b: &Span, same: impl Fn(&str, &str) -> bool) -> bool {
     // the plain form of one against every form of the other: two sentences never meet in a part that both happen to hold
     let (left, right) = (text::forms(one_answer(a)), text::forms(one_answer(b)));
     let (plain_left, plain_right) = (text::unwrap(one_answer(a)), text::unwrap(one_answer(b)));
@@ -460,8 +417,8 @@ fn any_form(a: &Span, b: &Span, same: fn(&str, &str) -> bool) -> bool {
         || same(&a.text, &b.text)
 }
 
-fn best_f1(a: &Span, b: &Span) -> f64 {
-    text::f1(&a.text, &b.text).max(text::f1(one_answer(a), one_answer(b)))
+fn best_f1(a: &Span, b: &Span, rules: Rules) -> f64 {
+    text::f1(&a.text, &b.text, rules).max(text::f1(one_answer(a), one_answer(b), rules))
 }
 
 /// Equal but for wrapping; a single word may differ in case.
@@ -476,19 +433,4 @@ fn same_form(a: &Span, b: &Span) -> bool {
 fn within(value: f64, wanted: f64, absolute: f64, relative: f64) -> bool {
     let slack = 1e-9 * wanted.abs().max(1.0);
     (value - wanted).abs() <= absolute.max(relative * wanted.abs()) + slack
-}
-
-fn same_json(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => {
-            a == b || matches!((a.as_f64(), b.as_f64()), (Some(a), Some(b)) if a == b)
-        }
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_json(a, b)),
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len()
-                && a.iter()
-                    .all(|(key, value)| b.get(key).is_some_and(|other| same_json(value, other)))
-        }
-        _ => a == b,
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::place::Source;
 use crate::error::{LoadError, suggestion};
-use sipdo_domain::Metric;
+use sipdo_domain::{Metric, metric::NEWEST};
 
 /// Each kind of metric and the keys that it has beside `kind` and `extract`.
 pub(super) const KINDS: [(&str, &[&str]); 9] = [
@@ -40,11 +40,13 @@ pub(super) fn read(source: &Source, table: &toml::Table) -> Result<Metric, LoadE
     if let Some(place) = value.get_mut("kind") {
         *place = kind.clone().into();
     }
-    let metric: Metric = serde_json::from_value(value).map_err(|error| {
+    let mut metric: Metric = serde_json::from_value(value).map_err(|error| {
         let advice = "`extract` is \"auto\", \"last_line\", \"whole\", { after = \"..\" }, { regex = \"..\" } or { json = \"/..\" }; \
                       numbers are written without quotes";
         source.at(&["metric"], format!("the metric `{kind}` cannot be read: {error}"), advice)
     })?;
+    // what is loaded begins now; a run that has begun carries its own rules
+    metric.reading = NEWEST;
     metric.check().map_err(|problem| {
         source.at(
             &["metric"],

@@ -6,30 +6,17 @@
 
 use super::{
     extract::Span,
+    list::{self, Choice},
+    rules::Rules,
     text::{normalise, pattern, tokens, unwrap},
 };
 use regex::Regex;
 use std::sync::LazyLock;
 
-/// One option.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Choice {
-    /// Letter or number; none for a bullet.
-    mark: Option<String>,
-    /// Normalised text; empty where only the mark is known.
-    text: String,
-}
-
 /// The options of one question.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Options(Vec<Choice>);
+pub(super) struct Options(Vec<Choice>, Rules);
 
-static MARKED_LINE: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^\s*(?:[-*•]\s*)?[(\[]?([A-Za-z]|\d{1,2})(?:[)\]]\s*|[.:]\s+)(\S.*)$"));
-static BULLET: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*[-*•]\s+(\S.*)$"));
-static HEADING: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?i)\b(?:options|choices|possible answers|alternatives)\W*$"));
-static INLINE: LazyLock<Regex> = LazyLock::new(|| pattern(r"\(([A-Z])\)\s*"));
 static ONLY_MARK: LazyLock<Regex> =
     LazyLock::new(|| pattern(r#"(?i)^(?:option|choice|answer|statement)?\s*[(\[{"'*]*([A-Z]|\d{1,2})[)\]}"'*.:,]*$"#));
 static MARK_AND_TEXT: LazyLock<Regex> = LazyLock::new(|| {
@@ -38,42 +25,76 @@ static MARK_AND_TEXT: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
+/// The same with Roman numbers.
+static ANY_MARK: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r#"(?i)^(?:option|choice|answer|statement)?\s*[(\[{"'*]*([A-Z]|\d{1,2}|[ivx]{2,5})[)\]}"'*.:,]*$"#)
+});
+static ANY_MARK_AND_TEXT: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"^(?i:option |choice )?\*{0,2}[(\[]?([A-Za-z]|\d{1,2}|[ivx]{2,5}|[IVX]{2,5})(?:[)\]]|\s*[.:]|\s+[-–—])\*{0,2}\s*[:.\-–—]?\s*(\S.*)$",
+    )
+});
+static LONG_MARK: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"(?i)[(\[*]([ivx]{1,5}|\d{1,2})[)\]*]|\b(?:options?|choice|answer|statement)\s+([ivx]{1,5}|\d{1,2})\b")
+});
+static NAMES_OTHERS: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?i)\b(?:both|neither|either|only|all|none|and|or)\b"));
+
 impl Options {
-    /// The options that a question lists: lettered lines, lettered inline, or bullets under a heading. The last list counts.
-    pub(super) fn in_input(input: &str) -> Option<Options> {
-        marked_lines(input)
-            .or_else(|| inline(input))
-            .or_else(|| bullets(input))
-            .map(Options)
+    /// The options of a question: those that it lists, else `fallback`. A list within one line that names none of `fallback` is no list
+    /// of options.
+    pub(super) fn of(input: &str, fallback: &[String], rules: Rules) -> Option<Options> {
+        let own = Options::of_labels(fallback, rules);
+        if let Some(listed) = list::in_input(input, rules) {
+            return Some(Options(listed, rules).with_names());
+        }
+        if rules.first() {
+            return own;
+        }
+        let named =
+            |options: &Options| fallback.is_empty() || fallback.iter().any(|label| options.named(label).is_some());
+        let within = list::within_a_line(input).map(|listed| Options(listed, rules).with_names());
+        within.filter(named).or(own)
+    }
+
+    /// Marks the options whose text names other options: "Both (A) and (B)".
+    fn with_names(mut self) -> Options {
+        if self.1.first() {
+            return self;
+        }
+        let names: Vec<bool> = self
+            .0
+            .iter()
+            .map(|choice| NAMES_OTHERS.is_match(&choice.raw) && !mentions_of_marks(&choice.raw, &self).is_empty())
+            .collect();
+        for (choice, names) in self.0.iter_mut().zip(names) {
+            choice.names_others = names;
+        }
+        self
     }
 
     /// Options that are the label space: each label is a mark such as `(A)`, or a text.
-    pub(super) fn of_labels(labels: &[String]) -> Option<Options> {
+    pub(super) fn of_labels(labels: &[String], rules: Rules) -> Option<Options> {
         let choices =
             labels.iter().map(
                 |label| match ONLY_MARK.captures(label.trim()).and_then(|found| found.get(1)) {
-                    Some(mark) if label.trim().len() <= mark.len() + 2 => Choice {
-                        mark: Some(mark.as_str().to_owned()),
-                        text: String::new(),
-                    },
-                    _ => Choice {
-                        mark: None,
-                        text: normalise(label),
-                    },
+                    Some(mark) if label.trim().len() <= mark.len() + 2 => Choice::marked(mark.as_str(), "", rules),
+                    _ => Choice::bare(label, rules),
                 },
             );
-        (!labels.is_empty()).then(|| Options(choices.collect()))
+        (!labels.is_empty()).then(|| Options(choices.collect(), rules))
     }
 
     /// The option that a whole text names: for targets and bare answers.
     pub(super) fn named(&self, text: &str) -> Option<usize> {
         let text = unwrap(text);
-        let plain = normalise(text);
+        let plain = normalise(text, self.1);
         let by_text = || {
             let mut same = (0..self.0.len()).filter(|&at| self.text(at) == plain && !plain.is_empty());
             same.next().filter(|_| same.next().is_none())
         };
-        if let Some(at) = ONLY_MARK
+        let marks = if self.1.first() { &*ONLY_MARK } else { &*ANY_MARK };
+        if let Some(at) = marks
             .captures(text)
             .and_then(|found| self.marked(found.get(1)?.as_str()))
         {
@@ -84,19 +105,27 @@ impl Options {
 
     /// `(B) text`: the option, if mark and text are of one. None: the text is not of this form; `Some(None)`: they contradict each other.
     fn marked_and_told(&self, text: &str) -> Option<Option<usize>> {
-        let both = MARK_AND_TEXT.captures(unwrap(text))?;
+        let pattern = if self.1.first() {
+            &*MARK_AND_TEXT
+        } else {
+            &*ANY_MARK_AND_TEXT
+        };
+        let both = pattern.captures(unwrap(text))?;
         let at = self.marked(both.get(1)?.as_str())?;
         let told = both.get(2)?.as_str();
-        let rest = normalise(told);
+        let rest = normalise(told, self.1);
         if (0..self.0.len()).any(|other| other != at && self.text(other) == rest && self.text(at) != rest) {
             return Some(None);
         }
-        let mixes = mentions_of_marks(told, self)
-            .iter()
-            .any(|mention| mention.option != at && mention.strong);
+        // "(D) Both (A) and (B)" mixes nothing where that is the text of D
+        let own = self.0.get(at).is_some_and(|choice| choice.names_others) && rest.starts_with(self.text(at));
+        let mixes = !own
+            && mentions_of_marks(told, self)
+                .iter()
+                .any(|mention| mention.option != at && mention.strong);
         // the text, or the text with a word or two: a line that argues about an option does not choose it
         let told = self.text(at).is_empty()
-            || rest.starts_with(self.text(at)) && words(&rest).len() <= words(self.text(at)).len() + 3;
+            || rest.starts_with(self.text(at)) && words(&rest, self.1).len() <= words(self.text(at), self.1).len() + 3;
         (!mixes && told).then_some(Some(at))
     }
 
@@ -176,7 +205,8 @@ impl Options {
         if self.marked_and_told(clause) == Some(None) {
             return Some(None);
         }
-        let marks = mentions_of_marks(clause, self);
+        let (naming, marks) = self.naming_others(clause);
+        let marks: Vec<Mention> = naming.into_iter().chain(marks).collect();
         let mentions = if marks.iter().any(|mention| mention.strong) {
             marks.into_iter().filter(|mention| mention.strong).collect()
         } else {
@@ -208,8 +238,24 @@ impl Options {
         }
     }
 
+    /// Options that are mentioned by a text that names others ("both (A) and (B)"), and the other mentions of marks.
+    fn naming_others(&self, clause: &str) -> (Vec<Mention>, Vec<Mention>) {
+        let mut marks = mentions_of_marks(clause, self);
+        if !self.0.iter().any(|choice| choice.names_others) {
+            return (Vec::new(), marks);
+        }
+        let mut naming = self.mentions_of_texts(clause);
+        naming.retain(|mention| self.0.get(mention.option).is_some_and(|choice| choice.names_others));
+        marks.retain(|mark| {
+            !naming
+                .iter()
+                .any(|text| text.start <= mark.start && mark.end <= text.end)
+        });
+        (naming, marks)
+    }
+
     fn mentions_of_texts(&self, clause: &str) -> Vec<Mention> {
-        let words = words(clause);
+        let words = words(clause, self.1);
         let mut order: Vec<(usize, Vec<&str>)> = (0..self.0.len())
             .filter(|&at| self.text(at).chars().count() > 1)
             .map(|at| (at, self.text(at).split(' ').collect()))
@@ -239,6 +285,18 @@ impl Options {
             }
         }
         found
+    }
+
+    /// An option for people: its mark and its text.
+    pub(super) fn name(&self, at: usize) -> String {
+        let Some(choice) = self.0.get(at) else {
+            return String::new();
+        };
+        match &choice.mark {
+            Some(mark) if choice.raw.is_empty() => format!("option {mark}"),
+            Some(mark) => format!("option {mark} ({})", choice.raw.trim()),
+            None => format!("option {}", choice.raw.trim()),
+        }
     }
 
     fn marked(&self, mark: &str) -> Option<usize> {
@@ -332,7 +390,7 @@ struct Word {
     goes_on: bool,
 }
 
-fn words(clause: &str) -> Vec<Word> {
+fn words(clause: &str, rules: Rules) -> Vec<Word> {
     let mut all = Vec::new();
     let mut at = 0;
     for run in clause.split_inclusive(char::is_whitespace) {
@@ -345,7 +403,7 @@ fn words(clause: &str) -> Vec<Word> {
         if !matches!(plain.as_str(), "a" | "an" | "the") {
             // the end is that of the word, without the punctuation that follows it
             let end = start + run.trim_end_matches(|c: char| !c.is_alphanumeric()).len().max(1);
-            all.extend(tokens(run).into_iter().map(|text| Word {
+            all.extend(tokens(run, rules).into_iter().map(|text| Word {
                 text,
                 start,
                 end,
@@ -356,10 +414,32 @@ fn words(clause: &str) -> Vec<Word> {
     all
 }
 
+/// Mentions of marks of several characters, or in digits: `(ii)`, "option 2".
+fn mentions_of_long_marks(clause: &str, options: &Options) -> Vec<Mention> {
+    let long = |choice: &Choice| {
+        let mark = choice.mark.as_deref().unwrap_or_default();
+        mark.len() > 1 || mark.starts_with(|c: char| c.is_ascii_digit())
+    };
+    if options.1.first() || !options.0.iter().any(long) {
+        return Vec::new();
+    }
+    let hits = LONG_MARK.captures_iter(clause).filter_map(|hit| {
+        let mark = hit.get(1).or_else(|| hit.get(2))?;
+        let option = options.marked(mark.as_str())?;
+        options.0.get(option).is_some_and(long).then_some(Mention {
+            start: mark.start(),
+            end: mark.end(),
+            option,
+            strong: true,
+        })
+    });
+    hits.collect()
+}
+
 fn mentions_of_marks(clause: &str, options: &Options) -> Vec<Mention> {
     let chars: Vec<(usize, char)> = clause.char_indices().collect();
     let char_at = |at: Option<usize>| at.and_then(|at| chars.get(at)).map_or(' ', |(_, c)| *c);
-    let mut found = Vec::new();
+    let mut found = mentions_of_long_marks(clause, options);
     for (at, &(start, c)) in chars.iter().enumerate() {
         let (before, after) = (char_at(at.checked_sub(1)), char_at(Some(at + 1)));
         let alone = !before.is_alphanumeric()
@@ -396,92 +476,4 @@ fn mentions_of_marks(clause: &str, options: &Options) -> Vec<Mention> {
         }
     }
     found
-}
-
-/// `A, B, C, ..` (or `a, b, ..`, `1, 2, ..`): the mark that opens a list, and the one that follows a mark.
-fn follows(last: Option<&str>, mark: &str) -> bool {
-    match last {
-        None => matches!(mark, "A" | "a" | "1"),
-        Some(last) => match (last.parse::<u32>(), mark.parse::<u32>()) {
-            (Ok(last), Ok(mark)) => mark == last + 1,
-            _ => last.len() == 1 && mark.len() == 1 && last.bytes().next().map(|byte| byte + 1) == mark.bytes().next(),
-        },
-    }
-}
-
-fn marked_lines(input: &str) -> Option<Vec<Choice>> {
-    let (mut best, mut run): (Option<Vec<Choice>>, Vec<Choice>) = (None, Vec::new());
-    let (mut gap, mut headed) = (0, false);
-    for line in input.lines() {
-        headed |= HEADING.is_match(line);
-        let Some(found) = MARKED_LINE.captures(line) else {
-            gap += usize::from(!line.trim().is_empty());
-            continue;
-        };
-        let (mark, text) = (
-            found.get(1).map_or("", |mark| mark.as_str()),
-            found.get(2).map_or("", |text| text.as_str()),
-        );
-        // numbered lines are options only under a heading that says so: else they are steps or premises
-        if mark.starts_with(|c: char| c.is_ascii_digit()) && !headed {
-            continue;
-        }
-        let last = run.last().and_then(|choice| choice.mark.as_deref());
-        if gap > 2 || !follows(last, mark) {
-            run.clear();
-            if !follows(None, mark) {
-                continue;
-            }
-        }
-        gap = 0;
-        run.push(Choice {
-            mark: Some(mark.to_owned()),
-            text: normalise(text),
-        });
-        if run.len() > 1 {
-            best = Some(run.clone());
-        }
-    }
-    best
-}
-
-fn inline(input: &str) -> Option<Vec<Choice>> {
-    input.lines().rev().find_map(|line| {
-        let hits: Vec<(usize, usize, &str)> = INLINE
-            .captures_iter(line)
-            .filter_map(|hit| Some((hit.get(0)?.start(), hit.get(0)?.end(), hit.get(1)?.as_str())))
-            .collect();
-        let mut choices: Vec<Choice> = Vec::new();
-        for (at, (_, end, mark)) in hits.iter().enumerate() {
-            if !follows(choices.last().and_then(|choice| choice.mark.as_deref()), mark) {
-                return None;
-            }
-            let stop = hits.get(at + 1).map_or(line.len(), |(start, _, _)| *start);
-            choices.push(Choice {
-                mark: Some((*mark).to_owned()),
-                text: normalise(line.get(*end..stop)?),
-            });
-        }
-        (choices.len() > 1).then_some(choices)
-    })
-}
-
-fn bullets(input: &str) -> Option<Vec<Choice>> {
-    let (mut best, mut run): (Option<Vec<Choice>>, Option<Vec<Choice>>) = (None, None);
-    for line in input.lines() {
-        if HEADING.is_match(line) {
-            run = Some(Vec::new());
-        } else if let (Some(list), Some(text)) = (run.as_mut(), BULLET.captures(line).and_then(|found| found.get(1))) {
-            list.push(Choice {
-                mark: None,
-                text: normalise(text.as_str()),
-            });
-            if list.len() > 1 {
-                best = Some(list.clone());
-            }
-        } else if !line.trim().is_empty() {
-            run = None;
-        }
-    }
-    best
 }

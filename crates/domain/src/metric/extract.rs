@@ -1,12 +1,16 @@
 //! Taking the answer out of what a model wrote.
 
-use super::text::{pattern, unwrap};
+use super::{
+    courtesy,
+    json::{FENCE, answer_object, json},
+    rules::{Rules, without_thinking},
+    text::{pattern, unwrap},
+};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::sync::LazyLock;
 
-/// How the answer is taken out of the model's text. A reasoning block (`<think>..</think>`) is always dropped first.
+/// How the answer is taken out of the model's text. What is reasoning is always dropped first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Extraction {
@@ -33,49 +37,61 @@ pub(super) struct Span {
     pub text: String,
     /// The model, or the user's extraction, marks it as the answer; else it is running text in which the answer is yet to be found.
     pub stated: bool,
+    /// The rule by which it was found, for people.
+    pub rule: &'static str,
 }
 
 impl Span {
-    fn stated(text: impl Into<String>) -> Span {
+    pub(super) fn stated(text: impl Into<String>, rule: &'static str) -> Span {
         Span {
             text: text.into(),
             stated: true,
+            rule,
         }
     }
 
-    fn free(text: impl Into<String>) -> Span {
+    pub(super) fn free(text: impl Into<String>, rule: &'static str) -> Span {
         Span {
             text: text.into(),
             stated: false,
+            rule,
         }
     }
 }
 
+/// An answer that the text states, with the rule that found it.
+type Statement = (String, &'static str);
+
 impl Extraction {
     /// The span that holds the answer; none where the text does not have what the extraction asks for.
-    pub(super) fn span(&self, text: &str) -> Option<Span> {
-        let text = without_thinking(text);
+    pub(super) fn span(&self, text: &str, rules: Rules) -> Option<Span> {
+        let text = without_thinking(text, rules);
         match self {
-            Extraction::Auto => Some(statement(text).map_or_else(|| Span::free(body(text)), Span::stated)),
-            Extraction::LastLine => text
-                .lines()
-                .rev()
-                .find(|line| !line.trim().is_empty())
-                .map(|line| statement(line).map_or_else(|| Span::free(line.trim()), Span::stated)),
-            Extraction::Whole => Some(Span::free(text.trim())),
-            Extraction::After(marker) => after_last(text, marker).map(Span::stated),
+            Extraction::Auto => Some(automatic(text, rules)),
+            Extraction::LastLine => {
+                text.lines()
+                    .rev()
+                    .find(|line| !line.trim().is_empty())
+                    .map(|line| match statement(line, rules) {
+                        Some((found, rule)) => Span::stated(found, rule),
+                        None => Span::free(line.trim(), "the last line"),
+                    })
+            }
+            Extraction::Whole => Some(Span::free(text.trim(), "the whole text")),
+            Extraction::After(marker) => after_last(text, marker).map(|found| Span::stated(found, "after the marker")),
             Extraction::Regex(source) => {
                 let regex = Regex::new(source).ok()?;
                 let last = regex.captures_iter(text).last()?;
                 last.get(1)
                     .or_else(|| last.get(0))
-                    .map(|found| Span::stated(found.as_str().trim()))
+                    .map(|found| Span::stated(found.as_str().trim(), "the regular expression"))
             }
             Extraction::Json(pointer) => {
-                let value = json(text)?;
+                let value = json(text, rules)?;
                 let found = value.pointer(pointer)?;
                 Some(Span::stated(
                     found.as_str().map_or_else(|| found.to_string(), str::to_owned),
+                    "the JSON pointer",
                 ))
             }
         }
@@ -98,14 +114,14 @@ impl Extraction {
     }
 }
 
-/// The text after a reasoning model's thoughts.
-pub(super) fn without_thinking(text: &str) -> &str {
-    let rest = ["</think>", "</thinking>", "</reasoning>"]
-        .iter()
-        .filter_map(|tag| text.rfind(tag).and_then(|at| text.get(at + tag.len()..)));
-    match rest.min_by_key(|rest| rest.len()) {
-        Some(rest) if !rest.trim().is_empty() => rest.trim(),
-        _ => text.trim(),
+fn automatic(text: &str, rules: Rules) -> Span {
+    let text = match rules {
+        Rules::First => text,
+        Rules::Second => courtesy::without(text),
+    };
+    match statement(text, rules) {
+        Some((found, rule)) => Span::stated(found, rule),
+        None => Span::free(body(text), "free text"),
     }
 }
 
@@ -125,20 +141,19 @@ static HYPOTHETICAL: LazyLock<Regex> = LazyLock::new(|| {
 });
 static HASHES: LazyLock<Regex> = LazyLock::new(|| pattern(r"####\s*"));
 static TAGGED: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?is)<(?:final_?)?answer>(.*?)</(?:final_?)?answer>"));
-static FENCE: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?s)```[\w+-]*[ \t]*\n?(.*?)```"));
 static EXPLANATION: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?i)^[\s#*_>-]*(?:(?:explanation|reasoning|rationale|justification|reason|working|steps|notes?)\W*(?::|$)|here'?s (?:why|how)|this is because|let me explain)",
     )
 });
 
-/// The last answer that the text states as such.
-fn statement(text: &str) -> Option<String> {
-    let mut best: Option<(usize, String)> = None;
-    let mut offer = |at: usize, found: String| {
+/// The last answer that the text states as such. What stands inside a JSON object that holds an answer is none of its own.
+fn statement(text: &str, rules: Rules) -> Option<Statement> {
+    let mut best: Option<(usize, Statement)> = None;
+    let mut offer = |at: usize, found: String, rule: &'static str| {
         let found = found.trim();
         if has_content(found) && best.as_ref().is_none_or(|(last, _)| at >= *last) {
-            best = Some((at, found.to_owned()));
+            best = Some((at, (found.to_owned(), rule)));
         }
     };
     for hit in STATED.find_iter(text) {
@@ -148,7 +163,11 @@ fn statement(text: &str) -> Option<String> {
         let thinks =
             line.is_some_and(|line| HYPOTHETICAL.is_match(line)) && !hit.as_str().trim_end().ends_with([':', '*']);
         if !thinks {
-            offer(hit.start(), following(text, hit.end()).unwrap_or_default());
+            offer(
+                hit.start(),
+                following(text, hit.end()).unwrap_or_default(),
+                "a stated answer",
+            );
         }
     }
     for hit in HASHES.find_iter(text) {
@@ -158,7 +177,7 @@ fn statement(text: &str) -> Option<String> {
             .and_then(|rest| rest.lines().next())
             .unwrap_or_default();
         if !rest.trim_end().ends_with(':') && rest.split_whitespace().count() <= 6 {
-            offer(hit.start(), rest.to_owned());
+            offer(hit.start(), rest.to_owned(), "after ####");
         }
     }
     for (at, open) in text.match_indices("\\boxed{") {
@@ -168,16 +187,21 @@ fn statement(text: &str) -> Option<String> {
                 .and_then(balanced)
                 .unwrap_or_default()
                 .to_owned(),
+            "\\boxed{}",
         );
     }
     for hit in TAGGED.captures_iter(text) {
         if let (Some(whole), Some(inner)) = (hit.get(0), hit.get(1)) {
-            offer(whole.start(), inner.as_str().to_owned());
+            offer(whole.start(), inner.as_str().to_owned(), "the tag <answer>");
         }
     }
-    match best {
-        Some((_, found)) if !found.starts_with('{') => Some(found),
-        _ => json_answer(text).or(best.map(|(_, found)| found)),
+    let object = answer_object(text, rules);
+    match (best, object) {
+        (Some((_, found)), _) if rules.first() && !found.0.starts_with('{') => Some(found),
+        // the last one counts: the object, unless something is stated behind it
+        (Some((at, found)), Some((end, _))) if !rules.first() && at >= end => Some(found),
+        (_, Some((_, found))) => Some((found, "a JSON object's answer")),
+        (best, None) => best.map(|(_, found)| found),
     }
 }
 
@@ -265,75 +289,6 @@ fn balanced(text: &str) -> Option<&str> {
     None
 }
 
-/// The JSON of a text: all of it, a code fence, or the last object or list in it.
-pub(super) fn json(text: &str) -> Option<Value> {
-    let text = without_thinking(text);
-    if let Ok(value) = serde_json::from_str(text) {
-        return Some(value);
-    }
-    let fenced: Vec<&str> = FENCE
-        .captures_iter(text)
-        .filter_map(|fence| fence.get(1))
-        .map(|inner| inner.as_str())
-        .collect();
-    if let Some(value) = fenced
-        .iter()
-        .rev()
-        .find_map(|inner| serde_json::from_str(inner.trim()).ok())
-    {
-        return Some(value);
-    }
-    embedded(text)
-}
-
-/// The last outermost object or list that stands in running text.
-fn embedded(text: &str) -> Option<Value> {
-    let (mut last, mut at, mut tries) = (None, 0, 0);
-    while let Some(open) = text.get(at..).and_then(|rest| rest.find(['{', '['])) {
-        let start = at + open;
-        tries += 1;
-        let mut parsed = text
-            .get(start..)
-            .map(|rest| serde_json::Deserializer::from_str(rest).into_iter::<Value>())?;
-        match parsed.next() {
-            Some(Ok(value)) => {
-                at = start + parsed.byte_offset().max(1);
-                last = Some(value);
-            }
-            _ => at = start + 1,
-        }
-        if tries > 200 {
-            break;
-        }
-    }
-    last
-}
-
-/// The answer in a JSON object that holds one under a usual name.
-fn json_answer(text: &str) -> Option<String> {
-    if !text.contains('{') {
-        return None;
-    }
-    let value = json(text)?;
-    let object = value.as_object()?;
-    let found = [
-        "answer",
-        "final_answer",
-        "label",
-        "choice",
-        "result",
-        "target",
-        "output",
-    ]
-    .iter()
-    .find_map(|key| object.get(*key))?;
-    match found {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Some(found.to_string()),
-        _ => None,
-    }
-}
-
 /// The span as one line where the metric compares whole answers: a free text of several lines gives its last one.
 pub(super) fn one_answer(span: &Span) -> &str {
     let text = span.text.trim();
@@ -345,13 +300,4 @@ pub(super) fn one_answer(span: &Span) -> &str {
         .map(unwrap)
         .find(|line| !line.is_empty())
         .unwrap_or(text)
-}
-
-/// The JSON in an answer, preferably in its stated part.
-pub(super) fn found_json(span: &Span, answer: &str) -> Option<Value> {
-    if span.stated {
-        json(&span.text).or_else(|| json(answer))
-    } else {
-        json(answer)
-    }
 }

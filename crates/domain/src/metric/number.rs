@@ -1,6 +1,14 @@
 //! Numbers as models write them: `1,234`, `$5.00`, `-3`, `3/4`, `\frac{1}{2}`, `1.2 × 10^5`, `twenty-one`, `2 million`.
 
-use super::{extract::Span, text::pattern};
+#[cfg(test)]
+mod tests;
+
+use super::{
+    extract::Span,
+    rewrite::{OUT_OF, plain_numbers},
+    rules::Rules,
+    text::pattern,
+};
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -12,6 +20,69 @@ struct Found {
     value: f64,
     /// Written in digits rather than in words.
     digits: bool,
+    /// What it is out of, where it is a rating or a share, and how that is written.
+    of: Option<Whole>,
+}
+
+/// `8/10`, `8 out of 10`: the number above, the one below.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Whole {
+    above: f64,
+    below: f64,
+    /// In words, rather than with a stroke.
+    told: bool,
+}
+
+/// The number that a text comes to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Number {
+    value: f64,
+    of: Option<Whole>,
+}
+
+impl Number {
+    /// Whether this answer means the number that is wanted, by `same` (answer, wanted). A rating (`8/10`, `8 out of 10`) means what it is
+    /// out of its whole where a whole number is wanted, else either: `8.5/10` is 8.5 and 0.85.
+    pub(super) fn means(self, wanted: Number, same: impl Fn(f64, f64) -> bool) -> bool {
+        let target = match wanted.of {
+            Some(whole) if whole.told => whole.above,
+            _ => wanted.value,
+        };
+        let Some(whole) = self.of else {
+            return same(self.value, target);
+        };
+        if wanted
+            .of
+            .is_some_and(|of| of.above == whole.above && of.below == whole.below)
+        {
+            return true;
+        }
+        same(whole.above, target) || target.fract() != 0.0 && same(self.value, target)
+    }
+}
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.of {
+            Some(whole) => write!(f, "{} out of {}", whole.above, whole.below),
+            None => write!(f, "{}", self.value),
+        }
+    }
+}
+
+impl From<Found> for Number {
+    fn from(found: Found) -> Number {
+        // with a stroke only what is usual for ratings is one: 3/4 is three quarters
+        let rates = |whole: &Whole| {
+            whole.above >= 0.0
+                && whole.above <= whole.below
+                && (whole.told || [5.0, 10.0, 100.0].contains(&whole.below))
+        };
+        Number {
+            value: found.value,
+            of: found.of.filter(rates),
+        }
+    }
 }
 
 static DIGITS: LazyLock<Regex> =
@@ -19,7 +90,9 @@ static DIGITS: LazyLock<Regex> =
 static POWER: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"^\s*(?:×|x|\*|\\times|\\cdot)\s*10\s*\^\s*\{?([-−]?\d+)\}?"));
 static SCALE: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)^\s+(hundred|thousand|million|billion|trillion)\b"));
-static DENOMINATOR: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s?/\s?(\d+(?:\.\d+)?)"));
+static MORE_SCALES: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?i)^\s+(dozen|hundred|thousand|lakh|million|crore|billion|trillion)s?\b"));
+static DENOMINATOR: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s?[/⁄]\s?(\d+(?:\.\d+)?)"));
 static FRACTION: LazyLock<Regex> = LazyLock::new(|| pattern(r"\\d?frac\s*\{([^{}]+)\}\s*\{([^{}]+)\}"));
 static SIGN: LazyLock<Regex> = LazyLock::new(|| {
     pattern(r"(?i)(?:^|[\s(\[{=:*$])[-−–][$€£¥]?$|(?:^|[=:(]|\bis)\s*(?:[-−–]|minus\b|negative\b)\s*[$€£¥]?\s*$")
@@ -37,20 +110,21 @@ static VERB: LazyLock<Regex> = LazyLock::new(|| {
 /// A stated answer ("the answer is ..."): the number after the last `=`, else the first one. A free text: the last line that holds a
 /// number; there, the number after the last `=`, else the only one, else the first after the last verb ("she has 20 dollars left
 /// after 3 days"), else the last one.
-pub(super) fn in_answer(span: &Span) -> Option<f64> {
-    let text = plain(&span.text);
+pub(super) fn in_answer(span: &Span, rules: Rules) -> Option<Number> {
+    let text = plain(&span.text, rules);
+    let numbers = |text: &str| numbers(text, rules);
     if span.stated {
         let first = text.lines().find(|line| !numbers(line).is_empty())?;
-        return after_equals(first).or_else(|| numbers(first).first().map(|found| found.value));
+        return after_equals(first, rules).or_else(|| numbers(first).first().copied().map(Number::from));
     }
     let line = text.lines().rev().find(|line| !numbers(line).is_empty())?;
-    after_equals(line).or_else(|| in_sentence(last_sentence(line)))
+    after_equals(line, rules).or_else(|| in_sentence(last_sentence(line, rules), rules))
 }
 
 /// The number that a whole text is, units and currency aside: for targets.
-pub(super) fn target(text: &str) -> Result<f64, String> {
-    match numbers(&plain(text)).as_slice() {
-        [only] => Ok(only.value),
+pub(super) fn target(text: &str, rules: Rules) -> Result<Number, String> {
+    match numbers(&plain(text, rules), rules).as_slice() {
+        [only] => Ok((*only).into()),
         [] => Err("it holds no number".into()),
         several => Err(format!("it holds {} numbers where one is needed", several.len())),
     }
@@ -59,7 +133,7 @@ pub(super) fn target(text: &str) -> Result<f64, String> {
 /// The integer that a whole text is, in digits or words; none for anything that looks like a code (`007`) or has a point.
 pub(super) fn integer(text: &str) -> Option<i64> {
     let text = text.trim();
-    let found = numbers(text);
+    let found = numbers(text, Rules::First);
     let [only] = found.as_slice() else { return None };
     let bare: String = text.chars().filter(|c| c.is_ascii_digit()).collect();
     let coded = bare.len() > 1 && bare.starts_with('0');
@@ -73,23 +147,27 @@ pub(super) fn integer(text: &str) -> Option<i64> {
         .then_some(only.value as i64)
 }
 
-fn last_sentence(line: &str) -> &str {
+fn last_sentence(line: &str, rules: Rules) -> &str {
     line.rmatch_indices(". ")
         .filter_map(|(at, _)| line.get(at + 2..))
-        .find(|rest| !numbers(rest).is_empty())
+        .find(|rest| !numbers(rest, rules).is_empty())
         .unwrap_or(line)
 }
 
-fn in_sentence(line: &str) -> Option<f64> {
+fn in_sentence(line: &str, rules: Rules) -> Option<Number> {
     // "5 (2 flutes, 3 drums)": what stands in brackets explains
     let outside = BRACKETS.replace_all(line, " ");
-    let line = if numbers(&outside).is_empty() { line } else { &outside };
-    let mut found = numbers(line);
+    let line = if numbers(&outside, rules).is_empty() {
+        line
+    } else {
+        &outside
+    };
+    let mut found = numbers(line, rules);
     if found.iter().any(|number| number.digits) {
         found.retain(|number| number.digits);
     }
     if let [only] = found.as_slice() {
-        return Some(only.value);
+        return Some((*only).into());
     }
     let verbs: Vec<usize> = VERB.find_iter(line).map(|verb| verb.end()).collect();
     let after_verb = verbs.iter().rev().find_map(|&at| {
@@ -97,16 +175,21 @@ fn in_sentence(line: &str) -> Option<f64> {
             .iter()
             .find(|number| number.start >= at && number.start <= at + 24)
     });
-    after_verb.or(found.last()).map(|number| number.value)
+    after_verb.or(found.last()).copied().map(Number::from)
 }
 
-fn after_equals(line: &str) -> Option<f64> {
+fn after_equals(line: &str, rules: Rules) -> Option<Number> {
     let at = line.rfind('=')?;
-    numbers(line.get(at + 1..)?).first().map(|found| found.value)
+    numbers(line.get(at + 1..)?, rules).first().copied().map(Number::from)
 }
 
 /// LaTeX and Markdown taken off.
-fn plain(text: &str) -> String {
+fn plain(text: &str, rules: Rules) -> String {
+    let text = match rules {
+        Rules::First => text.replace(OUT_OF, "∕"),
+        Rules::Second => plain_numbers(text),
+    };
+    let text = &text;
     let text = FRACTION.replace_all(text, "$1/$2");
     text.replace("{,}", ",")
         .replace("\\,", "")
@@ -119,10 +202,10 @@ fn plain(text: &str) -> String {
         .replace("\\boxed{", " ")
 }
 
-fn numbers(text: &str) -> Vec<Found> {
-    let mut found = digits(text);
+fn numbers(text: &str, rules: Rules) -> Vec<Found> {
+    let mut found = digits(text, rules);
     found.extend(
-        words(text)
+        words(text, rules)
             .into_iter()
             .filter(|word| {
                 // "2 million" is read with its digits
@@ -136,7 +219,7 @@ fn numbers(text: &str) -> Vec<Found> {
     found
 }
 
-fn digits(text: &str) -> Vec<Found> {
+fn digits(text: &str, rules: Rules) -> Vec<Found> {
     let mut all: Vec<Found> = Vec::new();
     let mut skip = 0;
     for hit in DIGITS.find_iter(text) {
@@ -152,7 +235,8 @@ fn digits(text: &str) -> Vec<Found> {
         let Ok(mut value) = hit.as_str().replace(',', "").parse::<f64>() else {
             continue;
         };
-        let mut end = hit.end();
+        let (mut end, mut whole_of) = (hit.end(), None);
+        let scales = if rules.first() { &SCALE } else { &MORE_SCALES };
         if let Some(part) = DENOMINATOR.captures(after) {
             let Some(of) = part
                 .get(1)
@@ -166,12 +250,25 @@ fn digits(text: &str) -> Vec<Found> {
                 skip = end + 5; // a date
                 continue;
             }
+            if !rules.first() {
+                whole_of = Some(Whole {
+                    above: value,
+                    below: of,
+                    told: part.get(0).is_some_and(|part| part.as_str().contains(OUT_OF)),
+                });
+            }
             value /= of;
             // "1 1/2"
             if let Some(whole) =
                 all.pop_if(|last| text.get(last.end..hit.start()) == Some(" ") && last.value.fract() == 0.0)
             {
-                value += whole.value;
+                whole_of = None;
+                // of "-1 1/2" both parts are below zero
+                value = if whole.value < 0.0 && !rules.first() {
+                    whole.value - value
+                } else {
+                    whole.value + value
+                };
             }
         }
         if let Some(power) = text.get(end..).and_then(|rest| POWER.captures(rest)) {
@@ -181,7 +278,7 @@ fn digits(text: &str) -> Vec<Found> {
                 .unwrap_or(0);
             value *= 10f64.powi(exponent);
             end += power.get(0).map_or(0, |whole| whole.len());
-        } else if let Some(scale) = text.get(end..).and_then(|rest| SCALE.captures(rest)) {
+        } else if let Some(scale) = text.get(end..).and_then(|rest| scales.captures(rest)) {
             value *= scale
                 .get(1)
                 .and_then(|word| magnitude(&word.as_str().to_lowercase()))
@@ -190,6 +287,7 @@ fn digits(text: &str) -> Vec<Found> {
         }
         if SIGN.is_match(before) {
             value = -value;
+            whole_of = None;
         }
         skip = end;
         if value.is_finite() {
@@ -198,6 +296,7 @@ fn digits(text: &str) -> Vec<Found> {
                 end,
                 value,
                 digits: true,
+                of: whole_of,
             });
         }
     }
@@ -252,6 +351,9 @@ fn unit(word: &str) -> Option<f64> {
 
 fn magnitude(word: &str) -> Option<f64> {
     Some(match word {
+        "dozen" => 12.0,
+        "lakh" => 1e5,
+        "crore" => 1e7,
         "hundred" => 1e2,
         "thousand" => 1e3,
         "million" => 1e6,
@@ -262,7 +364,7 @@ fn magnitude(word: &str) -> Option<f64> {
 }
 
 /// Number words, joined by spaces, hyphens or `and`.
-fn words(text: &str) -> Vec<Found> {
+fn words(text: &str, rules: Rules) -> Vec<Found> {
     let mut all = Vec::new();
     let mut run: Option<(Found, f64)> = None; // the number so far, and its part below the last magnitude
     for hit in WORDS.find_iter(text) {
@@ -275,7 +377,8 @@ fn words(text: &str) -> Vec<Found> {
         if !joins && word != "and" {
             all.extend(run.take().map(|(found, _)| found));
         }
-        match (unit(&word), magnitude(&word), run.as_mut()) {
+        let newer = rules.first() && matches!(word.as_str(), "dozen" | "lakh" | "crore");
+        match (unit(&word), magnitude(&word).filter(|_| !newer), run.as_mut()) {
             (Some(value), _, Some((found, part))) if takes(*part, value) => {
                 found.value += value;
                 *part += value;
@@ -296,6 +399,7 @@ fn words(text: &str) -> Vec<Found> {
                         end: hit.end(),
                         value: if negative { -value } else { value },
                         digits: false,
+                        of: None,
                     };
                     run = Some((found, value));
                 }
@@ -318,67 +422,4 @@ fn takes(part: f64, value: f64) -> bool {
     part == 0.0
         || (part % 100.0 == 0.0 && value < 100.0)
         || (part % 10.0 == 0.0 && part % 100.0 >= 20.0 && value > 0.0 && value < 10.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn values(text: &str) -> Vec<f64> {
-        numbers(&plain(text)).iter().map(|found| found.value).collect()
-    }
-
-    #[test]
-    fn numbers_are_read_as_models_write_them() {
-        let cases: &[(&str, &[f64])] = &[
-            ("1,234", &[1234.0]),
-            ("$1,234.50", &[1234.5]),
-            ("-5", &[-5.0]),
-            ("−5", &[-5.0]),
-            ("- 5", &[-5.0]),
-            ("-$5", &[-5.0]),
-            ("minus 5", &[-5.0]),
-            ("3 - 5", &[3.0, 5.0]),
-            ("3, 4", &[3.0, 4.0]),
-            ("3/4", &[0.75]),
-            ("1 1/2", &[1.5]),
-            (r"\frac{1}{2}", &[0.5]),
-            ("12/25/1937", &[]),
-            ("at 12:30", &[]),
-            ("the 5th of 7", &[7.0]),
-            ("B12 and x2", &[]),
-            ("5kg", &[5.0]),
-            ("50%", &[50.0]),
-            ("1.2 × 10^5", &[120_000.0]),
-            ("2 million", &[2e6]),
-            ("1e3", &[1000.0]),
-            ("five", &[5.0]),
-            ("twenty-one", &[21.0]),
-            ("one hundred and five", &[105.0]),
-            ("two thousand three hundred", &[2300.0]),
-            ("five, six", &[5.0, 6.0]),
-            ("two and three", &[2.0, 3.0]),
-            ("someone", &[]),
-            ("v1.2.3", &[]),
-            ("1{,}000", &[1000.0]),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(&values(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn only_plain_whole_numbers_are_integers() {
-        for (text, expected) in [
-            ("5", Some(5)),
-            ("five", Some(5)),
-            ("1,000", Some(1000)),
-            ("-3", Some(-3)),
-            ("007", None),
-            ("1.10", None),
-            ("5 apples", None),
-        ] {
-            assert_eq!(integer(text), expected, "{text}");
-        }
-    }
 }

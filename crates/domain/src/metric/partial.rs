@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 ///
 /// A field is a value that holds no others, at its place. Counted are the fields of both values together, so a field that is missing
 /// costs as much as one that is wrong, and so does one too many.
-pub(super) fn credit(answer: &Value, target: &Value, same: fn(&Value, &Value) -> bool) -> f64 {
+pub(super) fn credit(answer: &Value, target: &Value, same: impl Fn(&Value, &Value) -> bool) -> f64 {
     let (answer, target) = (fields(answer), fields(target));
     let alike = target
         .iter()

@@ -408,8 +408,8 @@ fn the_other_comparisons_do_what_they_say() {
 #[test]
 fn the_user_can_say_where_the_answer_stands() {
     let with = |extract: Extraction| Metric {
-        comparison: Comparison::Normalized,
         extract,
+        ..Metric::normalized()
     };
     let text = "Answer: wrong\nRESULT => Paris\nlast line";
     assert!(right(&with(Extraction::After("result =>".into())), text, "", "Paris"));
@@ -423,8 +423,8 @@ fn the_user_can_say_where_the_answer_stands() {
     ));
     assert!(!right(&with(Extraction::After("missing:".into())), text, "", "Paris"));
     let whole = Metric {
-        comparison: Comparison::Exact,
         extract: Extraction::Whole,
+        ..Metric::exact()
     };
     assert!(right(&whole, "a\nb", "", "a\nb"));
 }
@@ -586,6 +586,7 @@ fn every_metric() -> Vec<Metric> {
             extractions.iter().map(|extract| Metric {
                 comparison: kind.clone(),
                 extract: extract.clone(),
+                reading: NEWEST,
             })
         })
         .collect()

@@ -1,5 +1,6 @@
 //! Plain text forms of an answer: unwrapped, normalised, cut into tokens.
 
+use super::rules::Rules;
 use regex::Regex;
 use std::{collections::HashMap, sync::LazyLock};
 use unicode_normalization::UnicodeNormalization;
@@ -60,8 +61,8 @@ pub(super) fn tidy(text: &str) -> String {
 ///
 /// Kept, because they tell answers apart: a minus sign before a digit, a decimal point, symbols inside a word (`c++`, `it&t`).
 /// A text that would vanish (`] ]`) is kept as it is, tidied.
-pub(super) fn normalise(text: &str) -> String {
-    let words = tokens(text);
+pub(super) fn normalise(text: &str, rules: Rules) -> String {
+    let words = tokens(text, rules);
     if words.is_empty() {
         tidy(text).to_lowercase()
     } else {
@@ -70,8 +71,12 @@ pub(super) fn normalise(text: &str) -> String {
 }
 
 /// The words of the normalised text.
-pub(super) fn tokens(text: &str) -> Vec<String> {
-    let lower = tidy(text).to_lowercase().replace("**", "").replace("__", "");
+pub(super) fn tokens(text: &str, rules: Rules) -> Vec<String> {
+    let text = match rules {
+        Rules::First => text.into(),
+        Rules::Second => signs_kept(text),
+    };
+    let lower = tidy(&text).to_lowercase().replace("**", "").replace("__", "");
     let chars: Vec<char> = lower.chars().collect();
     let mut out = String::with_capacity(lower.len());
     for (at, &c) in chars.iter().enumerate() {
@@ -87,6 +92,9 @@ pub(super) fn tokens(text: &str) -> Vec<String> {
             | '_' => {
                 out.push(' ');
             }
+            '。' | '、' | '؟' | '،' | '।' if !rules.first() => out.push(' '),
+            KEPT_MINUS => out.push('-'),
+            KEPT_STAR => out.push('*'),
             _ => out.push(c),
         }
     }
@@ -99,9 +107,39 @@ pub(super) fn tokens(text: &str) -> Vec<String> {
     if kept.is_empty() { all } else { kept }
 }
 
+/// Stand for a minus sign or a star that says something: `A-`, `A*`.
+const KEPT_MINUS: char = '\u{e000}';
+const KEPT_STAR: char = '\u{e001}';
+
+static INITIALS: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?:\b\p{L}\.\s?){2,}|\b\p{L}\.\p{L}\b"));
+static GRADE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(^|[\s(\[\x22'“:])([A-Z]{1,2}|Cl|Br)([-−‐‑*])($|[\s)\]\x22'”.,;:!?])"));
+
+/// Abbreviations in one word (`U.S.`, `J. K.`), and the sign behind a grade, a blood group or an ion (`A-`, `A*`, `Cl-`) marked as kept.
+fn signs_kept(text: &str) -> std::borrow::Cow<'_, str> {
+    if !text.contains(['.', '-', '−', '‐', '‑', '*']) {
+        return text.into();
+    }
+    let text = GRADE.replace_all(text, |hit: &regex::Captures| {
+        let part = |at: usize| hit.get(at).map_or("", |found| found.as_str());
+        let sign = if part(3) == "*" { KEPT_STAR } else { KEPT_MINUS };
+        format!("{}{}{sign}{}", part(1), part(2), part(4))
+    });
+    let joined = INITIALS.replace_all(&text, |hit: &regex::Captures| {
+        let whole = hit.get(0).map_or("", |found| found.as_str());
+        let letters: String = whole.chars().filter(|c| c.is_alphanumeric()).collect();
+        if whole.ends_with(char::is_whitespace) {
+            letters + " "
+        } else {
+            letters
+        }
+    });
+    joined.into_owned().into()
+}
+
 /// Token F1 of two texts, in 0..=1: harmonic mean of precision and recall over the multiset of tokens (as for SQuAD).
-pub(super) fn f1(a: &str, b: &str) -> f64 {
-    let (a, b) = (tokens(a), tokens(b));
+pub(super) fn f1(a: &str, b: &str, rules: Rules) -> f64 {
+    let (a, b) = (tokens(a, rules), tokens(b, rules));
     let mut left: HashMap<&str, usize> = HashMap::new();
     for word in &b {
         *left.entry(word).or_default() += 1;
@@ -120,10 +158,28 @@ pub(super) fn f1(a: &str, b: &str) -> f64 {
     }
 }
 
-/// Whether `part` stands in `whole` as whole words, both normalised.
-pub(super) fn contains_words(whole: &str, part: &str) -> bool {
-    let (whole, part) = (normalise(whole), normalise(part));
-    !part.is_empty() && format!(" {whole} ").contains(&format!(" {part} "))
+/// Whether `part` stands in `whole` as whole words, both normalised. Beside a letter of a script without spaces between words a word
+/// may begin and end anywhere.
+pub(super) fn contains_words(whole: &str, part: &str, rules: Rules) -> bool {
+    let (whole, part) = (normalise(whole, rules), normalise(part, rules));
+    if part.is_empty() || rules.first() {
+        return !part.is_empty() && format!(" {whole} ").contains(&format!(" {part} "));
+    }
+    let ends = |inner: Option<char>, outer: Option<char>| {
+        let free = |c: Option<char>| c.is_some_and(unspaced);
+        outer.is_none_or(char::is_whitespace) || free(inner) || free(outer)
+    };
+    whole.match_indices(&part).any(|(at, _)| {
+        let (before, after) = (whole.get(..at), whole.get(at + part.len()..));
+        ends(part.chars().next(), before.and_then(|text| text.chars().next_back()))
+            && ends(part.chars().next_back(), after.and_then(|text| text.chars().next()))
+    })
+}
+
+/// Han, kana, Thai, Lao, Khmer, Burmese: scripts that put no space between words.
+fn unspaced(c: char) -> bool {
+    matches!(c as u32, 0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x3040..=0x30FF | 0x3400..=0x4DBF | 0x4E00..=0x9FFF
+        | 0xF900..=0xFAFF | 0x20000..=0x2FA1F)
 }
 
 static EMPHASISED: LazyLock<Regex> =
