@@ -18,7 +18,7 @@ use std::{
 const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("telemetry", &[]),
-    ("llm", &[]),
+    ("llm", &["domain"]),
     ("simulator", &[]),
     ("strategies", &["domain"]),
     ("protocol", &["domain"]),

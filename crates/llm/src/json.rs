@@ -1,120 +1,49 @@
 //! Finding the JSON in what a model wrote: whole, fenced, or somewhere in prose, with the slips models make.
 
 use serde_json::Value;
+use sipdo_domain::{reasoning, slips};
 
-/// Openings looked at before giving up, so that a text full of braces costs a bounded amount of work.
+/// Values looked at before giving up, so that a text full of them costs a bounded amount of work.
 const MOST_CANDIDATES: usize = 24;
 
-/// The JSON values that `text` may mean, most likely first: the whole text, then each code fence, then each balanced
-/// object or array in order of appearance. Trailing commas and raw line breaks inside strings are mended.
+/// The JSON values that `text` may mean, most likely first: without its reasoning the whole text, then each balanced object or array
+/// and each code fence, the last one first, as a draft comes before what is meant.
 pub(crate) fn candidates(text: &str) -> impl Iterator<Item = Value> + '_ {
     let text = text.trim_start_matches('\u{feff}').trim();
-    let whole = std::iter::once(text);
-    let fences = text.split("```").skip(1).step_by(2).map(without_language);
+    let whole = slips::parse(text);
+    let answer = reasoning_dropped(text);
+    let mut pieces: Vec<&str> = slips::balanced(answer).map(|(_, piece)| piece).collect();
+    pieces.reverse();
+    let mut fences: Vec<&str> = answer.split("```").skip(1).step_by(2).map(without_language).collect();
+    fences.reverse();
+    let parts = pieces.into_iter().chain(fences);
     whole
-        .chain(fences)
-        .chain(balanced(text))
-        .filter_map(parse)
+        .into_iter()
+        .chain(parts.filter_map(slips::parse))
         .take(MOST_CANDIDATES)
+}
+
+/// The text behind its reasoning. Marks in the strings of an object that the text ends with are data: a prompt may well speak of them.
+fn reasoning_dropped(text: &str) -> &str {
+    let last = slips::balanced(text).last();
+    let data = |(start, piece): &(usize, &str)| {
+        let rest = text.get(start + piece.len()..).unwrap_or_default();
+        slips::parse(piece).is_some() && reasoning::behind(piece) > 0 && reasoning::behind(rest) == 0
+    };
+    match last.filter(data) {
+        Some((start, _)) => {
+            let before = text.get(..start).unwrap_or_default();
+            let behind = reasoning::behind(before);
+            text.get(behind..).unwrap_or_default()
+        }
+        None => reasoning::without(text),
+    }
 }
 
 /// A fence's text without its language mark (`json`).
 fn without_language(fence: &str) -> &str {
     let fence = fence.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     fence.trim()
-}
-
-/// Parses strictly, or else with its slips mended. Bare scalars are not taken: any stray number would be an answer.
-fn parse(text: &str) -> Option<Value> {
-    if !text.starts_with(['{', '[']) {
-        return None;
-    }
-    serde_json::from_str(text)
-        .or_else(|_| serde_json::from_str(&mended(text)))
-        .ok()
-}
-
-/// The balanced objects and arrays of `text`, outermost only, in order.
-fn balanced(text: &str) -> impl Iterator<Item = &str> {
-    let mut from = 0;
-    let mut tries = MOST_CANDIDATES;
-    std::iter::from_fn(move || {
-        while tries > 0 {
-            tries -= 1;
-            let rest = text.get(from..)?;
-            let start = from + rest.find(['{', '['])?;
-            match end_of_value(text.get(start..)?) {
-                Some(length) => {
-                    from = start + length;
-                    return text.get(start..from);
-                }
-                None => from = start + 1,
-            }
-        }
-        None
-    })
-}
-
-/// Length of the balanced value that begins `text`, brackets inside strings left out of account.
-fn end_of_value(text: &str) -> Option<usize> {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
-                depth = depth.checked_sub(1)?;
-                if depth == 0 {
-                    return Some(at + 1);
-                }
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
-/// `text` without commas before a closing bracket, and with control characters inside strings escaped.
-fn mended(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 16);
-    let (mut in_string, mut escaped) = (false, false);
-    let mut comma: Option<usize> = None;
-    for c in text.chars() {
-        if in_string {
-            match c {
-                _ if escaped => escaped = false,
-                '\\' => escaped = true,
-                '"' => in_string = false,
-                _ => {}
-            }
-            match c {
-                '\n' => out.push_str("\\n"),
-                '\r' => out.push_str("\\r"),
-                '\t' => out.push_str("\\t"),
-                _ => out.push(c),
-            }
-            continue;
-        }
-        match c {
-            '"' => in_string = true,
-            '}' | ']' => {
-                if let Some(at) = comma {
-                    out.truncate(at);
-                }
-            }
-            _ => {}
-        }
-        comma = match c {
-            ',' => Some(out.len()),
-            _ if c.is_whitespace() => comma,
-            _ => None,
-        };
-        out.push(c);
-    }
-    out
 }
 
 #[cfg(test)]
@@ -146,9 +75,52 @@ mod tests {
     }
 
     #[test]
+    fn a_draft_is_not_what_is_meant() {
+        let (draft, meant) = (r#"{"n": 1}"#, r#"{"n": 2}"#);
+        for text in [
+            format!("{draft} hm, no\n</think>\n{meant}"),
+            format!("[THINK]{draft}[/THINK]{meant}"),
+            format!("<think>{draft}</think>\n```json\n{meant}\n```"),
+            format!("First:\n```json\n{draft}\n```\nBetter:\n```json\n{meant}\n```"),
+            format!("<|channel|>analysis<|message|>{draft}<|end|><|start|>assistant<|channel|>final<|message|>{meant}"),
+            format!("◁think▷{draft}◁/think▷{meant}"),
+            format!("analysis{draft}assistantfinal{meant}"),
+        ] {
+            assert_eq!(first(&text), Some(json!({"n": 2})), "{text}");
+        }
+        assert_eq!(first(&format!("<think>{draft} never ends")), None);
+        assert_eq!(first(&format!("<think>{draft}</think>")), None);
+    }
+
+    #[test]
+    fn marks_of_reasoning_in_a_string_are_data() {
+        let prompt = json!({"prompt": "Think in <think>..</think>, then answer."});
+        for text in [
+            prompt.to_string(),
+            format!("Here it is: {prompt}"),
+            format!("<think>{{\"prompt\": \"draft\"}}</think>{prompt}"),
+            format!("```json\n{prompt}\n```"),
+        ] {
+            assert_eq!(first(&text), Some(prompt.clone()), "{text}");
+        }
+    }
+
+    #[test]
+    fn backslashes_are_restored() {
+        for (text, meant) in [
+            (r#"{"p": "Put it in \boxed{}."}"#, r"Put it in \boxed{}."),
+            (r#"{"p": "\frac{1}{2} \(x\)"}"#, r"\frac{1}{2} \(x\)"),
+        ] {
+            // one backslash, as models write it
+            let text = text.replace("\\\\", "\\");
+            assert_eq!(first(&text), Some(json!({"p": meant.replace("\\\\", "\\")})), "{text}");
+        }
+    }
+
+    #[test]
     fn braces_in_prose_do_not_hide_the_object() {
         let found: Vec<_> = candidates(r#"The set {x} and [y] give {"n": 1} or {"n": 2}"#).collect();
-        assert_eq!(found, [json!({"n": 1}), json!({"n": 2})]);
+        assert_eq!(found, [json!({"n": 2}), json!({"n": 1})], "the last one first");
         // An opening that never closes.
         assert_eq!(first(r#"if { then {"n": 1}"#), Some(json!({"n": 1})));
     }
@@ -177,9 +149,8 @@ mod tests {
 
         #[test]
         fn valid_json_survives_mending(a in ".{0,20}", b in any::<i64>(), c in prop::collection::vec(".{0,5}", 0..4)) {
-            let value = json!({"a": a, "b": b, "c": c});
-            let text = value.to_string();
-            prop_assert_eq!(serde_json::from_str::<Value>(&mended(&text)).unwrap(), value);
+            let text = json!({"a": a, "b": b, "c": c}).to_string();
+            prop_assert!(candidates(&text).next().is_some());
         }
     }
 }

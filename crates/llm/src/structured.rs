@@ -92,7 +92,7 @@ pub async fn structured<M: ChatModel>(
     }
 }
 
-/// The first value in `text` that satisfies the schema, or what is wrong with the first that is there.
+/// The likeliest value in `text` that satisfies the schema, or what is wrong with the likeliest that is there.
 fn accept(text: &str, schema: &Schema) -> Result<Value, String> {
     let mut first_finding = None;
     for candidate in json::candidates(text) {

@@ -194,14 +194,10 @@ fn cut(max_tokens: u32, completion: Completion) -> ModelError {
     }
 }
 
-/// The text after a leading `<think>…</think>`, in which local reasoning models think aloud.
+/// The text after a leading `<think>…</think>`, in which local reasoning models think aloud. Other marks stay: whoever reads the answer
+/// drops them by the rules of its run.
 fn without_thinking(text: String) -> String {
-    let after = text
-        .trim_start()
-        .strip_prefix("<think>")
-        .and_then(|rest| rest.split_once("</think>"))
-        .map(|(_, answer)| answer.trim_start().to_owned());
-    after.unwrap_or(text)
+    sipdo_domain::reasoning::leading_block(&text).map_or_else(|| text.clone(), str::to_owned)
 }
 
 /// Why there is no reply.
