@@ -6,7 +6,7 @@ TASK ?= examples/object-counting/task.toml
 BENCH ?= speed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos rollout paired test lint build bench bench-quality bench-consensus bench-speed bench-verdict release install clean nats
+.PHONY: help demo chaos rollout paired test lint build bench bench-quality bench-consensus bench-speed bench-verdict bench-answers release install clean nats
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -33,7 +33,7 @@ rollout: nats ## an older version (OLD=its git ref) and this one work on one run
 paired: nats ## speed of an older version (OLD=its git ref) and of this one, in turn against one simulator, as ratios; BENCH=speed, PAIRS=7
 	scripts/paired.sh "$(OLD)" $(BENCH) $(PAIRS)
 
-bench: bench-quality bench-consensus bench-speed bench-verdict ## all four benchmarks
+bench: bench-quality bench-consensus bench-speed bench-verdict bench-answers ## all five benchmarks
 
 bench-quality: nats release ## accuracy from a one-line prompt on every simulated family, with calls and tokens
 	$(BIN)/release/bench-quality
@@ -43,6 +43,9 @@ bench-consensus: nats release ## wrong labels that get past the three voters
 
 bench-verdict: nats release ## how often the held-out test keeps a prompt that is no better, and finds one that is
 	$(BIN)/release/bench-verdict
+
+bench-answers: release ## how many answers are read rightly, form by form, and how long reading takes
+	$(BIN)/release/bench-answers
 
 bench-speed: nats release ## jobs per second end to end, CPU, memory, jobs in flight, the price of durability
 	$(BIN)/release/bench-speed

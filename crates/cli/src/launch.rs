@@ -380,7 +380,9 @@ pub async fn watch_to_end(session: &mut Session, run: &str, out: Option<&Path>, 
             // Scores alone leave files only where they are asked for.
             let usual = (Goal::of(&ended) == Goal::Optimize).then(|| default_out(run));
             let folder = out.map(Path::to_owned).or(usual);
-            print_end(&ended, &report, test.as_ref(), folder.as_deref())
+            let exit = print_end(&ended, &report, test.as_ref(), folder.as_deref())?;
+            checks.map_or(Ok(()), |checks| checks.explain(test.as_ref()))?;
+            Ok(exit)
         }
         End::Left if private => {
             let what = match leave(session, run).await {

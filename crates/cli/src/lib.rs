@@ -9,6 +9,7 @@ pub mod checks;
 pub mod client;
 pub mod commands;
 pub mod display;
+pub mod explain;
 pub mod failure;
 pub mod files;
 pub mod follow;

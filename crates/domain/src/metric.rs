@@ -158,6 +158,17 @@ impl Metric {
         matches!(self.comparison, Comparison::Judge { .. })
     }
 
+    /// What a model that decides is shown of an answer: all of it but its reasoning, where anything else is left. By the first reading rules
+    /// all of it.
+    pub fn shown_to_judge<'a>(&self, answer: &'a str) -> &'a str {
+        match self.rules() {
+            Rules::First => answer,
+            rules => Some(without_thinking(answer, rules))
+                .filter(|rest| !rest.is_empty())
+                .unwrap_or(answer),
+        }
+    }
+
     /// Marks a model's answer to an example. An answer in which nothing can be found is wrong: the model answered, badly. Not
     /// measured only where a model must decide ([`Metric::needs_judge`]).
     pub fn mark(&self, answer: &str, example: &Example) -> Mark {

@@ -228,6 +228,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_last_value_that_fits_is_taken_and_no_draft() {
+        for text in [
+            r#"{"n": 1} or not</think>{"n": 3}"#,
+            r#"[THINK]{"n": 1}[/THINK]{"n": 3}"#,
+            "```json\n{\"n\": 1}\n```\nBetter:\n```json\n{\"n\": 3}\n```",
+            r#"{"n": 3} and not {"m": 1}"#,
+        ] {
+            let done = ask(&Script::new([Ok(text)]), 0).await;
+            assert_eq!(done.result.unwrap(), json!({"n": 3}), "{text}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_wrong_answer_is_shown_again_with_what_is_wrong() {
         let script = Script::new([Ok("no idea"), Ok(r#"{"n": "x"}"#), Ok(r#"{"n": 3}"#)]);
         let done = ask(&script, 2).await;

@@ -76,7 +76,7 @@ async fn examine_once(
     let answer = answer.text;
     let mut by = vec![(Role::Learner, by)];
     let mark = if task.metric.needs_judge() {
-        match grade(agents, task, example, &answer, sample).await? {
+        match grade(agents, task, example, task.metric.shown_to_judge(&answer), sample).await? {
             Ok(graded) => {
                 by.push((Role::Verifier, graded.by));
                 Mark::from_bool(graded.value)

@@ -6,10 +6,11 @@ pub mod junit;
 
 use std::path::{Path, PathBuf};
 
-use sipdo_domain::Example;
+use sipdo_domain::{Example, Task};
 
 use crate::{
     client::Api,
+    explain,
     failure::{Exit, Failure},
     held_out::HeldOut,
 };
@@ -35,6 +36,8 @@ pub struct Checks {
     pub seed: u64,
     /// The file for the test results.
     pub junit: Option<PathBuf>,
+    /// The task by whose metric each answer is to be explained, where that is asked for.
+    pub explain: Option<Box<Task>>,
 }
 
 impl Checks {
@@ -77,6 +80,17 @@ impl Checks {
                 .map(|baseline| gates::worse(baseline, &answers, self.alpha, self.seed)),
         );
         gates
+    }
+
+    /// Prints what was taken for each answer, where that is asked for.
+    ///
+    /// # Errors
+    /// Stdout is closed.
+    pub fn explain(&self, test: Option<&HeldOut>) -> Result<(), Failure> {
+        match (&self.explain, test) {
+            (Some(task), Some(test)) => explain::print(task, test),
+            _ => Ok(()),
+        }
     }
 
     /// Writes the file for the test results, where one is wanted.

@@ -33,6 +33,7 @@ Examples:
   sipdo prompt latest | sipdo eval task.toml --prompt - --against-seed
   sipdo eval task.toml --prompt a.txt --against b.txt --split all
   sipdo eval task.toml --prompt a.txt --data others.jsonl
+  sipdo eval task.toml --limit 20 --explain             what is taken for each answer, and why
   sipdo eval task.toml --prompt a.txt --against-seed --models openai/gpt-5-nano,local/qwen3:4b
   sipdo eval task.toml --prompt a.txt --fail-under 0.9 --fail-if-worse-than main/report.json --junit tests.xml
 
@@ -98,6 +99,9 @@ pub struct EvalArgs {
     /// Write the test results as JUnit XML, one test case for each example
     #[arg(long, value_name = "FILE", conflicts_with = "models")]
     junit: Option<PathBuf>,
+    /// Print for each example what was taken for the answer, and by which rule
+    #[arg(long, conflicts_with = "models")]
+    explain: bool,
     /// Folder for report and answers [default: none is written]
     #[arg(long, value_name = "DIR", conflicts_with = "models")]
     out: Option<PathBuf>,
@@ -193,6 +197,7 @@ fn checks(args: &EvalArgs, evaluated: String, task: &Task) -> Result<Checks, Fai
         alpha: task.accept.clone().unwrap_or_default().alpha,
         seed: task.seed,
         junit: args.junit.clone(),
+        explain: args.explain.then(|| Box::new(task.clone())),
     };
     checks.check(&task.test)?;
     Ok(checks)

@@ -116,3 +116,20 @@ fn a_run_keeps_the_rules_that_it_began_with() {
     let later: Metric = serde_json::from_str(r#"{"kind": "normalized", "reading": 99}"#).unwrap();
     assert!(later.check().unwrap_err().contains("reading rules"));
 }
+
+#[test]
+fn a_judge_sees_no_reasoning() {
+    let judge: Metric = Comparison::Judge {
+        criteria: String::new(),
+    }
+    .into();
+    assert_eq!(judge.shown_to_judge("[THINK]London?[/THINK]Paris"), "Paris");
+    assert_eq!(
+        judge.shown_to_judge("<thought>Paris"),
+        "<thought>Paris",
+        "there is nothing else to judge"
+    );
+    let first = Metric { reading: 0, ..judge };
+    let answer = "[THINK]London?[/THINK]Paris";
+    assert_eq!(first.shown_to_judge(answer), answer);
+}
