@@ -109,6 +109,9 @@ pub(crate) async fn call(
 ) -> Called {
     let mut cost_meter = CostMeter::default();
     let end = call_until_answered(target, role, ask, request, chat, &terms, &mut cost_meter).await;
+    if cost_meter.by_gateway {
+        target.answers.priced_by_gateway();
+    }
     let told = (
         std::mem::take(&mut cost_meter.revision),
         std::mem::take(&mut cost_meter.fingerprint),

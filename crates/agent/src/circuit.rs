@@ -237,6 +237,31 @@ mod tests {
         circuit.turn(Instant::now() + Duration::from_secs(1000)).await.unwrap()
     }
 
+    #[test]
+    fn what_passes_is_waited_for_and_what_is_the_requests_own_fault_is_not() {
+        let detail = || "said".to_owned();
+        let rate = ModelError::RateLimited {
+            retry_after: None,
+            detail: detail(),
+        };
+        assert!(
+            is_outage(&rate) && !rate.needs_operator(),
+            "a quota of a minute comes back by itself"
+        );
+        assert!(is_outage(&ModelError::OutOfCredit { detail: detail() }));
+        assert!(!is_outage(&ModelError::BadRequest { detail: detail() }));
+        assert!(!is_outage(&ModelError::TooLarge { detail: detail() }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_trial_of_an_outage_tries_for_all() {
+        let circuit = circuit();
+        let first = turn(&circuit).await;
+        assert!(!first.tries_for_all());
+        assert!(first.failed("out of credit", true));
+        assert!(turn(&circuit).await.tries_for_all());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn failures_in_a_row_make_an_outage_and_an_answer_between_them_does_not() {
         let circuit = circuit();

@@ -9,6 +9,8 @@ pub(crate) struct CostMeter {
     usage: pb::Usage,
     nano_usd: u64,
     unpriced: bool,
+    /// A cost in it is what a gateway says: the operator has set no price.
+    pub by_gateway: bool,
     /// The revision that the provider reported last.
     pub revision: String,
     /// The mark of the backend that the provider gave last.
@@ -48,6 +50,7 @@ impl CostMeter {
         self.usage.cached_tokens += cached_input_tokens.unwrap_or(0);
         self.usage.estimated |= input_tokens.is_none() || output_tokens.is_none();
         self.unpriced |= cost.is_none();
+        self.by_gateway |= completion.cost_by_gateway;
         self.nano_usd = self.nano_usd.saturating_add(cost.unwrap_or(0));
         let short = |text: &String| text.chars().take(200).collect();
         if let Some(revision) = completion

@@ -187,7 +187,8 @@ impl Models {
             let lacks = target.model.lacks().join("; ");
             let lacks = (!lacks.is_empty()).then(|| note(lacks, false));
             let weak = target.answers.words().map(|words| note(words, true));
-            notes.extend(lacks.into_iter().chain(weak));
+            let price = target.answers.price_words().map(|words| note(words.to_owned(), false));
+            notes.extend(lacks.into_iter().chain(weak).chain(price));
         }
         // Two settings of one model say the same.
         notes.sort_by(|a, b| (&a.endpoint, &a.model, &a.words).cmp(&(&b.endpoint, &b.model, &b.words)));

@@ -5,6 +5,7 @@
 
 use sipdo_domain::Reason;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Answers that are looked at: the last ones.
@@ -22,7 +23,13 @@ enum Came {
 
 /// The last answers of one model in this agent's role.
 #[derive(Debug, Default)]
-pub(crate) struct LastAnswers(Mutex<VecDeque<Came>>);
+pub(crate) struct LastAnswers {
+    last: Mutex<VecDeque<Came>>,
+    /// The log has said that the model looks too weak.
+    said: AtomicBool,
+    /// A gateway has told what an answer cost, where the operator has set no price.
+    by_gateway: AtomicBool,
+}
 
 impl LastAnswers {
     /// Notes how a job came out: with an answer, or with the reason why there is none. What says nothing about the model is not noted.
@@ -33,16 +40,34 @@ impl LastAnswers {
             Some(Reason::Malformed | Reason::Empty) => Came::Malformed,
             Some(_) => return,
         };
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.len() == LOOKED_AT {
-            last.pop_front();
+        {
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.len() == LOOKED_AT {
+                last.pop_front();
+            }
+            last.push_back(came);
         }
-        last.push_back(came);
+        if let Some(words) = self.words()
+            && !self.said.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(words, "many answers of the model are of no use");
+        }
+    }
+
+    /// Notes that a cost is what the endpoint says.
+    pub fn priced_by_gateway(&self) {
+        self.by_gateway.store(true, Ordering::Relaxed);
+    }
+
+    /// Whose costs these are, where they are not the operator's.
+    pub fn price_words(&self) -> Option<&'static str> {
+        let by_gateway = self.by_gateway.load(Ordering::Relaxed);
+        by_gateway.then_some("no price is set for it: its cost is what the endpoint itself says")
     }
 
     /// What is to be said, if more than half of the last answers were of no use.
     pub fn words(&self) -> Option<String> {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let count = |wanted: Came| last.iter().filter(|came| **came == wanted).count();
         let (cut, malformed, all) = (count(Came::CutOff), count(Came::Malformed), last.len());
         if all < LEAST || 2 * (cut + malformed) <= all {
@@ -81,6 +106,18 @@ mod tests {
             answers.note(None);
         }
         assert_eq!(answers.words(), None, "old answers are forgotten");
+    }
+
+    #[test]
+    fn a_gateways_cost_is_named_as_the_gateways() {
+        let answers = LastAnswers::default();
+        assert_eq!(answers.price_words(), None);
+        answers.priced_by_gateway();
+        assert!(
+            answers
+                .price_words()
+                .is_some_and(|words| words.contains("the endpoint itself says"))
+        );
     }
 
     #[test]

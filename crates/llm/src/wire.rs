@@ -337,7 +337,14 @@ fn by_status(status: u16, retry_after: Option<Duration>, body: &str, model: &str
             detail: overflow(detail, &read),
         },
         _ if read.says(&["model_not_found", "invalid model", "no such model"]) => unknown_model(),
-        _ if read.says(&["api key not valid", "api_key_invalid", "invalid api key"]) => {
+        // LiteLLM's proxy without a database says "No connected db." to a key that is not its master key.
+        _ if read.says(&[
+            "api key not valid",
+            "api_key_invalid",
+            "invalid api key",
+            "no connected db",
+        ]) =>
+        {
             ModelError::Unauthorized { detail }
         }
         _ if read.says(&["content_filter", "content management policy"]) => ModelError::Refused {
@@ -421,6 +428,11 @@ mod tests {
                 429,
                 r#"{"error":{"type":"throttling_error","code":"429","message":"x"}}"#,
                 "rate_limited",
+            ),
+            (
+                400,
+                r#"{"error":{"message":"No connected db.","type":"no_db_connection","param":null,"code":"400"}}"#,
+                "unauthorized",
             ),
             (400, "no", "bad_request"),
             (422, "no", "bad_request"),
