@@ -6,7 +6,7 @@ TASK ?= examples/object-counting/task.toml
 BENCH ?= speed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo chaos rollout paired test lint build bench bench-quality bench-consensus bench-speed bench-verdict bench-answers release install clean nats
+.PHONY: help demo chaos rollout paired test lint build bench bench-quality bench-consensus bench-speed bench-verdict bench-answers release install clean nats docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,9 @@ test: nats build ## every test of every crate, against a real nats-server
 lint: ## formatting and clippy, warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+docs: ## docs/options.md, from the comments and defaults of the code
+	SIPDO_WRITE_DOCS=1 cargo test -p sipdo-strategies --test options_page --locked
 
 build: ## every binary, for development
 	cargo build --workspace --bins --locked
