@@ -20,6 +20,7 @@ use crate::{
     follow::{End, FirstInterrupt, control, follow},
     global::Global,
     held_out::{HeldOut, rebuild},
+    next_steps::suggest,
     operator::{self, StackArgs},
     output,
     progress::RunView,
@@ -382,6 +383,7 @@ pub async fn watch_to_end(session: &mut Session, run: &str, out: Option<&Path>, 
             let folder = out.map(Path::to_owned).or(usual);
             let exit = print_end(&ended, &report, test.as_ref(), folder.as_deref())?;
             checks.map_or(Ok(()), |checks| checks.explain(test.as_ref()))?;
+            suggest(&report, session.layout.as_ref());
             Ok(exit)
         }
         End::Left if private => {

@@ -21,7 +21,7 @@ use crate::{
     files,
     follow::{End, FirstInterrupt, control, follow},
     global::Global,
-    json, launch, offline_control,
+    json, launch, next_steps, offline_control,
     operator::StackArgs,
     output,
     progress::RunView,
@@ -236,7 +236,9 @@ async fn watch_with(session: &mut crate::session::Session, name: &str) -> Outcom
         End::Over(run) => {
             let test = launch::held_out_test(&mut session.api, &run).await;
             let report = launch::report_of(&run, session.simulated(), test.as_ref());
-            launch::print_end(&run, &report, test.as_ref(), None)
+            let exit = launch::print_end(&run, &report, test.as_ref(), None);
+            next_steps::suggest(&report, session.layout.as_ref());
+            exit
         }
         End::Left => {
             output::note(&format!("the run continues; `sipdo runs watch {run}` watches it again"));
