@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The documents at the root; those of `docs/` come with them.
-const AT_ROOT: &[&str] = &["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
+const AT_ROOT: &[&str] = &["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 
 /// Folders at the root: quoted text that begins with one is a path.
 const TOPS: &[&str] = &["crates", "deploy", "docs", "examples", "proto", "scripts", "tests"];
