@@ -84,6 +84,8 @@ pub struct NewRun {
     pub reuse: Reuse,
     /// What is checked of its test.
     pub checks: Option<Checks>,
+    /// The share of a prompt's answers that may be not measured, in 0..=1.
+    pub most_not_measured: f64,
 }
 
 impl NewRun {
@@ -137,7 +139,16 @@ pub async fn launch(global: &Global, stack: &StackArgs, config: Option<PathBuf>,
             ));
             print_run_id(&run)
         }
-        Ok(run) => watch_to_end(&mut session, &run, new_run.out.as_deref(), checks.as_ref()).await,
+        Ok(run) => {
+            watch_to_end(
+                &mut session,
+                &run,
+                new_run.out.as_deref(),
+                checks.as_ref(),
+                new_run.most_not_measured,
+            )
+            .await
+        }
         Err(failure) => Err(failure),
     };
     session.close().await;
@@ -361,11 +372,17 @@ async fn wait_for_roles(api: &mut Api, pools: &BTreeSet<Pool>) -> Result<Vec<pb:
     }
 }
 
-/// Follows a run and tells its end, with what the `checks` say, or how to go on where the user left it.
+/// Follows a run and tells its end, with what the `checks` and the share of missing answers say, or how to go on where the user left it.
 ///
 /// # Errors
 /// The coordinator is gone for too long; results cannot be written.
-pub async fn watch_to_end(session: &mut Session, run: &str, out: Option<&Path>, checks: Option<&Checks>) -> Outcome {
+pub async fn watch_to_end(
+    session: &mut Session,
+    run: &str,
+    out: Option<&Path>,
+    checks: Option<&Checks>,
+    most_not_measured: f64,
+) -> Outcome {
     let simulated = session.simulated();
     let private = session.stack.is_some();
     let data_dir = session.layout.clone();
@@ -374,6 +391,7 @@ pub async fn watch_to_end(session: &mut Session, run: &str, out: Option<&Path>, 
         End::Over(ended) => {
             let test = held_out_test(&mut session.api, &ended).await;
             let mut report = report_of(&ended, simulated, test.as_ref());
+            report.most_not_measured = most_not_measured;
             report.gates = checks.map_or_else(Vec::new, |checks| checks.judge(test.as_ref()));
             if let (Some(checks), Some(test)) = (checks, &test) {
                 checks.write_junit(test)?;
@@ -486,6 +504,7 @@ fn exit(run: &pb::Run, goal: Goal, report: &Report) -> Exit {
         return exit;
     }
     match (goal, ended) {
+        (_, Exit::Ok | Exit::NothingBetter | Exit::Worse) if report.lacks_answers() => Exit::TooLittleMeasured,
         // Nothing is reverted by measuring.
         (Goal::Eval, Exit::NothingBetter | Exit::Worse) => Exit::Ok,
         (_, exit) => exit,

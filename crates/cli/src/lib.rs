@@ -19,6 +19,7 @@ pub mod held_out;
 pub mod json;
 pub mod known_tasks;
 pub mod launch;
+pub mod missing;
 pub mod next_steps;
 pub mod offline_control;
 pub mod operator;

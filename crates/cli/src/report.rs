@@ -16,6 +16,7 @@ use crate::{
     checks::gates::Gate,
     failure::Exit,
     held_out::{labels::Labels, repeats::Repeats},
+    missing,
     output::clean_line,
     words::{is_over, reason_words, state_name},
 };
@@ -59,6 +60,9 @@ pub struct Report {
     pub labels: Option<Labels>,
     /// Held-out answers that were asked for and not measured; empty where the answers were not read.
     pub unmeasured: Vec<Unmeasured>,
+    /// The share of a prompt's answers that may be not measured, in 0..=1.
+    #[serde(skip)]
+    pub most_not_measured: f64,
     /// How often each example was answered rightly; null where each has one answer.
     pub repeats: Option<Repeats>,
     /// What the gates of `sipdo eval` say; empty where none was asked for.
@@ -208,6 +212,7 @@ impl Report {
             arms: outcome.arms.iter().map(Arm::of).collect(),
             labels: None,
             unmeasured: Vec::new(),
+            most_not_measured: missing::USUAL,
             repeats: None,
             gates: Vec::new(),
             gain: outcome.gain.as_ref().map(Gain::of),

@@ -50,7 +50,10 @@ pub async fn run(
         Ok(())
     };
     let runs = launch_each(global, stack, config, &orders, check).await?;
-    let reports: Vec<Report> = runs.iter().map(|run| Report::of(run, global.simulated)).collect();
+    let mut reports: Vec<Report> = runs.iter().map(|run| Report::of(run, global.simulated)).collect();
+    for report in &mut reports {
+        report.most_not_measured = order.most_not_measured;
+    }
     tell(models, &reports)?;
     let failed = reports.iter().find(|report| !report.failure.is_empty());
     match failed {
@@ -62,7 +65,10 @@ pub async fn run(
             .iter()
             .map(Report::exit)
             .find(|exit| *exit == Exit::BudgetExhausted)
-            .unwrap_or(Exit::Ok)),
+            .unwrap_or(match reports.iter().any(Report::lacks_answers) {
+                true => Exit::TooLittleMeasured,
+                false => Exit::Ok,
+            })),
     }
 }
 

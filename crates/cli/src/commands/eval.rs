@@ -21,6 +21,7 @@ use crate::{
     global::Global,
     known_tasks,
     launch::{NewRun, launch},
+    missing::Missing,
     operator::{self, StackArgs},
     output,
     reuse::Reuse,
@@ -106,6 +107,8 @@ pub struct EvalArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "models")]
     out: Option<PathBuf>,
     #[command(flatten)]
+    missing: Missing,
+    #[command(flatten)]
     caps: Caps,
     #[command(flatten)]
     reuse: Reuse,
@@ -161,6 +164,7 @@ pub async fn run(global: &Global, args: &EvalArgs) -> Outcome {
         require_independent: false,
         reuse: args.reuse,
         checks: Some(checks),
+        most_not_measured: args.missing.max_not_measured,
     };
     if args.models.is_empty() {
         return launch(global, &args.stack, config, order).await;

@@ -12,7 +12,8 @@ use std::{
 use clap::Args;
 use sipdo_agent::settings::FILE_NAME;
 
-use look::{METRICS, columns, propose_columns, propose_metric, rows, words};
+use look::{METRICS, Proposal, look, propose, propose_metric};
+use sipdo_datasets::{Look, Mapping, load_examples};
 use texts::{OPERATOR_FILE, task_file};
 
 use crate::{
@@ -41,7 +42,7 @@ pub struct InitArgs {
     /// The prompt to start from
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
-    /// Labelled examples: CSV, TSV, JSONL or JSON; copied into the folder
+    /// Labelled examples: CSV, TSV, JSONL, JSON (also .gz and .zst) or Parquet; copied into the folder
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
     /// Column of the input [default: chosen by its name]
@@ -72,6 +73,7 @@ struct Answers {
     input: String,
     target: String,
     metric: String,
+    pointer: Option<String>,
 }
 
 /// Writes the folder and checks that it loads.
@@ -148,32 +150,38 @@ impl Asker {
     }
 }
 
+impl Asker {
+    /// An answer that `check` accepts. On a terminal a wrong one is told and asked for again; elsewhere it is a wrong use.
+    fn valid<T>(
+        &self,
+        given: Option<&str>,
+        question: &str,
+        proposal: Option<&str>,
+        flag: &str,
+        check: impl Fn(&str) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut given = given;
+        loop {
+            let answer = self.need(given, question, proposal, flag)?;
+            match check(&answer) {
+                Err(failure) if self.asks => {
+                    output::warning(&failure.to_string());
+                    given = None;
+                }
+                checked => return checked,
+            }
+        }
+    }
+}
+
 fn answers(args: &InitArgs, asker: &Asker) -> Result<Answers, Failure> {
     let given = args.data.as_ref().map(|path| path.display().to_string());
-    let data = PathBuf::from(asker.need(
-        given.as_deref(),
-        "File with labelled examples (CSV, TSV, JSONL, JSON)",
-        None,
-        "--data",
-    )?);
-    let rows = rows(&data)?;
-    let columns = columns(&rows);
-    let stem = data
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let given = args.dir.as_ref().map(|dir| dir.display().to_string());
-    let folder = PathBuf::from(asker.need(
-        given.as_deref(),
-        "Folder for the task",
-        Some(&plain(&stem)),
-        "the folder",
-    )?);
-    let folder_name = std::path::absolute(&folder)?
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned());
-    let name = plain(&folder_name.unwrap_or(stem));
-    let name = asker.need(args.name.as_deref(), "Name of the task", Some(&name), "--name")?;
+    let question = "File with labelled examples (CSV, TSV, JSONL, JSON, Parquet)";
+    let (data, seen) = asker.valid(given.as_deref(), question, None, "--data", |answer| {
+        let path = PathBuf::from(answer);
+        look(&path).map(|seen| (path, seen))
+    })?;
+    let (folder, name) = place(args, asker, &data)?;
     let description = asker.need(
         args.description.as_deref(),
         "What is the task, in a sentence or two?",
@@ -186,44 +194,52 @@ fn answers(args: &InitArgs, asker: &Asker) -> Result<Answers, Failure> {
         Some(SEED_PROMPT),
         "--prompt",
     )?;
-    if !columns.is_empty() {
-        output::note(&format!(
-            "columns of {}: {}",
-            shown(&data),
-            output::short(&columns.join(", "), 200)
-        ));
+    let names: Vec<&str> = seen.columns.iter().map(|column| column.name.as_str()).collect();
+    output::note(&format!(
+        "{}: {} rows; columns: {}",
+        shown(&data),
+        seen.rows,
+        output::short(&names.join(", "), 200)
+    ));
+    if let Some(pointer) = &seen.pointer {
+        output::note(&format!("of its lists {pointer} is taken, the longest"));
     }
-    let (input, target) = propose_columns(&columns);
+    let (input, target) = propose(&seen);
     let input = column(
         asker,
         args.input.as_deref(),
-        "Column of the input",
+        "Column or template of the input",
         input,
         "--input",
-        &columns,
+        &seen,
+        &data,
     )?;
     let target = column(
         asker,
         args.target.as_deref(),
-        "Column of the target",
+        "Column or template of the target",
         target,
         "--target",
-        &columns,
+        &seen,
+        &data,
     )?;
-    let targets: Vec<String> = rows.iter().filter_map(|row| row.get(&target)).map(words).collect();
-    let proposed = propose_metric(&targets);
-    let metric = asker.need(
+    let (proposed, reason) = propose_metric(&targets(&data, &seen, &target)?);
+    if args.metric.is_none() {
+        output::note(&format!("metric: {proposed}, since {reason}"));
+    }
+    let metric = asker.valid(
         args.metric.as_deref(),
         "How are answers graded?",
         Some(proposed),
         "--metric",
+        |answer| match METRICS.contains(&answer) {
+            true => Ok(answer.to_owned()),
+            false => Err(Failure::usage(format!(
+                "there is no metric {answer:?}; there are {}",
+                METRICS.join(", ")
+            ))),
+        },
     )?;
-    if !METRICS.contains(&metric.as_str()) {
-        return Err(Failure::usage(format!(
-            "there is no metric {metric:?}; there are {}",
-            METRICS.join(", ")
-        )));
-    }
     Ok(Answers {
         folder,
         name,
@@ -233,25 +249,100 @@ fn answers(args: &InitArgs, asker: &Asker) -> Result<Answers, Failure> {
         input,
         target,
         metric,
+        pointer: seen.pointer,
     })
 }
 
+/// The folder and the task's name.
+fn place(args: &InitArgs, asker: &Asker, data: &Path) -> Result<(PathBuf, String), Failure> {
+    let name = data
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let stem = name
+        .split('.')
+        .find(|part| !part.is_empty())
+        .unwrap_or_default()
+        .to_owned();
+    let given = args.dir.as_ref().map(|dir| dir.display().to_string());
+    let folder = asker.valid(
+        given.as_deref(),
+        "Folder for the task",
+        Some(&plain(&stem)),
+        "the folder",
+        |answer| {
+            let folder = PathBuf::from(answer);
+            match folder.join("task.toml").exists() && !args.force {
+                true => Err(
+                    Failure::usage(format!("{} exists already", shown(&folder.join("task.toml"))))
+                        .hint("name another folder, or give --force"),
+                ),
+                false => Ok(folder),
+            }
+        },
+    )?;
+    let folder_name = std::path::absolute(&folder)?
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
+    let proposal = plain(&folder_name.unwrap_or(stem));
+    let name = asker.valid(
+        args.name.as_deref(),
+        "Name of the task",
+        Some(&proposal),
+        "--name",
+        |answer| match plain(answer) == answer {
+            true => Ok(answer.to_owned()),
+            false => Err(Failure::usage(format!("{answer:?} is no name of a task"))
+                .hint("use up to 64 letters, digits, `-` and `_`")),
+        },
+    )?;
+    Ok((folder, name))
+}
+
+/// A column, or a template that gives a text on the first rows.
 fn column(
     asker: &Asker,
     given: Option<&str>,
     question: &str,
-    proposal: Option<&str>,
+    proposal: Option<Proposal>,
     flag: &str,
-    columns: &[String],
+    seen: &Look,
+    data: &Path,
 ) -> Result<String, Failure> {
-    let column = asker.need(given, question, proposal, flag)?;
-    if columns.is_empty() || columns.contains(&column) {
-        return Ok(column);
+    if let (None, Some(Proposal { text, reason })) = (given, &proposal) {
+        output::note(&format!(
+            "{}: {}, {reason}",
+            flag.trim_start_matches('-'),
+            output::short(text, 100)
+        ));
     }
-    Err(Failure::usage(format!(
-        "the data has no column {column:?}; it has {}",
-        columns.join(", ")
-    )))
+    let proposal = proposal.map(|proposal| proposal.text);
+    asker.valid(given, question, proposal.as_deref(), flag, |answer| {
+        // on a terminal a line break is typed as `\n`
+        let answer = answer.replace("\\n", "\n");
+        let is_column = seen.columns.iter().any(|column| column.name == answer);
+        if is_column || answer.contains("{{") || answer.contains("{%") {
+            targets(data, seen, &answer).map(|_| answer)
+        } else {
+            let names: Vec<&str> = seen.columns.iter().map(|column| column.name.as_str()).collect();
+            Err(Failure::usage(format!(
+                "the data has no column {answer:?}; it has {}",
+                names.join(", ")
+            )))
+        }
+    })
+}
+
+/// What a column or template gives, by the loader of tasks.
+fn targets(data: &Path, seen: &Look, source: &str) -> Result<Vec<String>, Failure> {
+    let mapping = Mapping {
+        pointer: seen.pointer.clone(),
+        input: source.to_owned(),
+        target: Some(source.to_owned()),
+        ..Mapping::default()
+    };
+    let examples = load_examples(data, &mapping).map_err(|error| Failure::usage(output::clean(&error.to_string())))?;
+    Ok(examples.into_iter().map(|example| example.target).collect())
 }
 
 /// Letters, digits, `-` and `_` only.

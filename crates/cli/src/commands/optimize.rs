@@ -22,6 +22,7 @@ use crate::{
     global::Global,
     known_tasks,
     launch::{NewRun, default_out, launch},
+    missing::Missing,
     operator::{self, StackArgs},
     output,
     reuse::Reuse,
@@ -56,6 +57,8 @@ pub struct OptimizeArgs {
     /// Seed of the run's random choices
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    #[command(flatten)]
+    missing: Missing,
     #[command(flatten)]
     caps: Caps,
     #[command(flatten)]
@@ -115,6 +118,7 @@ pub async fn run(global: &Global, args: &OptimizeArgs) -> Outcome {
         require_independent: args.require_independent,
         reuse: args.reuse,
         checks: None,
+        most_not_measured: args.missing.max_not_measured,
     };
     if !args.detach {
         let run = sipdo_protocol::run_id(&order.request_id);

@@ -21,7 +21,7 @@ use crate::{
     files,
     follow::{End, FirstInterrupt, control, follow},
     global::Global,
-    json, launch, next_steps, offline_control,
+    json, launch, missing, next_steps, offline_control,
     operator::StackArgs,
     output,
     progress::RunView,
@@ -312,7 +312,14 @@ async fn resume_with(session: &mut crate::session::Session, args: &ResumeArgs) -
         return Ok(Exit::Ok);
     }
     let began_with = session.layout.as_ref().and_then(|layout| Kept::load(layout, &run).out);
-    launch::watch_to_end(session, &run, args.out.as_deref().or(began_with.as_deref()), None).await
+    launch::watch_to_end(
+        session,
+        &run,
+        args.out.as_deref().or(began_with.as_deref()),
+        None,
+        missing::USUAL,
+    )
+    .await
 }
 
 async fn export(global: &Global, args: &ExportArgs) -> Outcome {

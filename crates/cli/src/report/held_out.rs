@@ -40,6 +40,41 @@ impl Report {
         self
     }
 
+    /// Whether a prompt has more answers that are not measured than are allowed.
+    pub fn lacks_answers(&self) -> bool {
+        self.arms.iter().any(|arm| {
+            let all = arm.right + arm.wrong + arm.not_measured;
+            all > 0 && f64::from(arm.not_measured) > self.most_not_measured * f64::from(all)
+        })
+    }
+
+    /// What was not measured, in one line with an example of each reason; none where everything was.
+    pub(super) fn missing_words(&self) -> Option<String> {
+        if self.not_measured.is_empty() {
+            return None;
+        }
+        let all: u64 = self.not_measured.values().sum();
+        let reasons = self.not_measured.iter().map(|(reason, number)| {
+            let example = self
+                .unmeasured
+                .iter()
+                .find(|missing| missing.reason.starts_with(reason.as_str()));
+            let example = example.map(|missing| {
+                format!(
+                    " (such as {}: {})",
+                    missing.example,
+                    output::short(&missing.reason, 160)
+                )
+            });
+            format!("{number} {reason}{}", example.unwrap_or_default())
+        });
+        let reasons = reasons.collect::<Vec<_>>().join("; ");
+        Some(clean_line(&format!(
+            "Not measured: {}. {reasons}",
+            plural(all, "answer")
+        )))
+    }
+
     /// Labels and unmeasured answers for a terminal; empty where there are none.
     pub(super) fn test_text(&self) -> String {
         let mut text = String::new();
@@ -138,6 +173,30 @@ mod tests {
         }
         let none = Report::of(&run(), false).text();
         assert!(!none.contains("held-out answers not measured"), "{none}");
+    }
+
+    #[test]
+    fn the_first_line_says_what_was_not_measured_and_too_much_of_it_is_no_success() {
+        let mut ended = run();
+        ended.not_measured_by_reason = [("REASON_TIMEOUT".to_owned(), 3), ("REASON_REFUSED".to_owned(), 1)].into();
+        let lost = line("test-7", vec![("seed", answer(MarkName::NotMeasured, ""))]);
+        let mut report = Report::of(&ended, false).with_test(&test_of(vec![lost]));
+        for text in [report.text(), report.eval_text()] {
+            let first = text.lines().next().unwrap();
+            assert!(first.starts_with("Not measured: 4 answers. "), "{first}");
+            assert!(
+                first.contains("3 timeout (such as test-7: timeout: 60 s)") && first.contains("1 refused"),
+                "{first}"
+            );
+        }
+        ended.not_measured_by_reason.clear();
+        assert!(!Report::of(&ended, false).text().contains("Not measured: "));
+        report.arms.truncate(1);
+        for (not_measured, lacks) in [(20, false), (21, true), (100, true), (0, false)] {
+            let arm = &mut report.arms[0];
+            (arm.right, arm.wrong, arm.not_measured) = (0, 100 - not_measured, not_measured);
+            assert_eq!(report.lacks_answers(), lacks, "{not_measured}");
+        }
     }
 
     #[test]

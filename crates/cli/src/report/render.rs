@@ -58,7 +58,9 @@ impl Report {
 
     /// The report for a terminal.
     pub fn text(&self) -> String {
-        let mut text = String::new();
+        let mut text = self
+            .missing_words()
+            .map_or_else(String::new, |words| format!("{words}\n"));
         let _ = writeln!(
             text,
             "\nRun {}: task {}, strategy {}, {} after {}",
@@ -88,7 +90,9 @@ impl Report {
 
     /// The report of `sipdo eval` for a terminal: scores of the given prompts, and what they cost.
     pub fn eval_text(&self) -> String {
-        let mut text = String::new();
+        let mut text = self
+            .missing_words()
+            .map_or_else(String::new, |words| format!("{words}\n"));
         if self.simulated {
             let _ = writeln!(text, "{SIMULATED}");
         }
@@ -103,8 +107,12 @@ impl Report {
         for words in self.reused_answers() {
             let _ = writeln!(text, "reused: {words}");
         }
-        for (reason, number) in &self.not_measured {
-            let _ = writeln!(text, "not measured: {reason} {number}");
+        if self.lacks_answers() {
+            let most = percent(self.most_not_measured);
+            let _ = writeln!(
+                text,
+                "too little was measured: more than {most} of a prompt's answers are missing (--max-not-measured)"
+            );
         }
         for gate in &self.gates {
             let _ = writeln!(text, "{}", clean_line(&gate.words()));

@@ -3,6 +3,7 @@
 mod budget;
 mod checks;
 mod corpus;
+mod escapes;
 mod form;
 mod learner;
 mod messages;
@@ -80,7 +81,21 @@ pub fn load_with(path: &Path, options: &LoadOptions) -> Result<TaskFile, LoadErr
     let file: File = toml::from_str(&source.text).map_err(|error| source.refused(&error))?;
     let mut warnings = Vec::new();
 
+    escapes::warn(
+        [
+            ("[task] prompt", file.task.prompt.as_ref()),
+            ("[task] description", Some(&file.task.description)),
+            ("[task] answer_format", Some(&file.task.answer_format)),
+        ],
+        &mut warnings,
+    );
     let (prompt, form) = form::read(&source, &file, &mut warnings)?;
+    escapes::warn(
+        form.messages
+            .iter()
+            .map(|message| ("[[prompt.messages]] text", Some(&message.text))),
+        &mut warnings,
+    );
     let mut metric = metric::read(&source, &file.metric)?;
     let gates = gates(&source, &file)?;
     let budget = budget::read(&source, &file.budget)?;

@@ -1,13 +1,11 @@
 //! A look at a data file, to propose columns and a metric. Only a look: the task's own loader decides what is right.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
-use serde_json::{Map, Value};
+use sipdo_datasets::{Kind, Look, LookColumn};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, output};
 
-/// Rows looked at to propose columns and metric.
-const LOOKED_AT: usize = 200;
 /// Kinds of metric.
 pub const METRICS: [&str; 9] = [
     "exact",
@@ -28,82 +26,85 @@ const TARGETS: [&str; 10] = [
     "target", "answer", "label", "output", "gold", "expected", "class", "response", "y", "a",
 ];
 
-/// The first rows of a data file as objects. Only a look: the task's own loader decides what is right.
-pub fn rows(path: &Path) -> Result<Vec<Map<String, Value>>, Failure> {
-    let text = || {
-        let bytes = fs::read(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-        String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{}: is not UTF-8 text", path.display())))
+/// Columns and first rows of a data file.
+///
+/// # Errors
+/// The file cannot be read as data: with its place, and what to do.
+pub fn look(path: &Path) -> Result<Look, Failure> {
+    sipdo_datasets::look(path).map_err(|error| Failure::usage(output::clean(&error.to_string())))
+}
+
+/// What is proposed, and why, in words.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// A column or a template.
+    pub text: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Names that a column of options usually has.
+const OPTIONS: [&str; 3] = ["choices", "options", "answers"];
+
+/// The input and the target: by their names, or by elimination. Where there is a list of options the input shows it and the target is
+/// its letter.
+pub fn propose(look: &Look) -> (Option<Proposal>, Option<Proposal>) {
+    let names: Vec<String> = look.columns.iter().map(|column| column.name.clone()).collect();
+    let (input, target) = propose_columns(&names);
+    let column = |name: Option<&str>| look.columns.iter().find(|column| Some(column.name.as_str()) == name);
+    let options = OPTIONS.iter().find_map(|name| {
+        let named = |column: &&LookColumn| column.kind == Kind::List && column.name.eq_ignore_ascii_case(name);
+        look.columns.iter().find(named)
+    });
+    let plain = |column: &LookColumn| Proposal {
+        text: column.name.clone(),
+        reason: "by its name".into(),
     };
-    let extension = path
-        .extension()
-        .map(|extension| extension.to_string_lossy().to_lowercase())
-        .unwrap_or_default();
-    let objects = |values: Vec<Value>| {
-        let objects = values.into_iter().filter_map(|value| {
-            if let Value::Object(object) = value {
-                Some(object)
-            } else {
-                None
-            }
+    let (input, target) = (column(input), column(target));
+    let (Some(options), Some(asked)) = (
+        options.filter(|options| is_word(&options.name)),
+        input.filter(|input| is_word(&input.name)),
+    ) else {
+        return (input.map(plain), target.map(plain));
+    };
+    let shown = Proposal {
+        text: format!(
+            "{{{{ {} }}}}\nOptions:\n{{{{ {} | lettered }}}}",
+            asked.name, options.name
+        ),
+        reason: format!("`{}` holds the options of each row", options.name),
+    };
+    let chosen = target.map(|target| letter(target, options).unwrap_or_else(|| plain(target)));
+    (Some(shown), chosen)
+}
+
+fn is_word(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// The letter of the right option, where the target is its number or its text in every row that was looked at.
+fn letter(target: &LookColumn, options: &LookColumn) -> Option<Proposal> {
+    let rows = || target.texts.iter().zip(&options.lists);
+    if !is_word(&target.name) || target.texts.is_empty() {
+        return None;
+    }
+    let number = |text: &String| text.parse::<usize>().ok();
+    if rows().all(|(text, list)| list.contains(text)) {
+        return Some(Proposal {
+            text: format!("{{{{ {} | letter_of({}) }}}}", options.name, target.name),
+            reason: format!("`{}` is the text of one of `{}`", target.name, options.name),
         });
-        objects.take(LOOKED_AT).collect()
-    };
-    Ok(match extension.as_str() {
-        "jsonl" | "ndjson" => {
-            let text = text()?;
-            let lines = text.lines().filter(|line| !line.trim().is_empty()).take(LOOKED_AT);
-            objects(lines.filter_map(|line| serde_json::from_str(line).ok()).collect())
-        }
-        "json" => match serde_json::from_str(&text()?) {
-            Ok(Value::Array(values)) => objects(values),
-            Ok(Value::Object(document)) => {
-                let list = document.into_iter().find_map(|(_, value)| {
-                    if let Value::Array(list) = value {
-                        Some(list)
-                    } else {
-                        None
-                    }
-                });
-                objects(list.unwrap_or_default())
-            }
-            Ok(_) => Vec::new(),
-            Err(error) => return Err(Failure::usage(format!("{}: {error}", path.display()))),
-        },
-        "csv" | "tsv" | "tab" => delimited(&text()?, if extension == "csv" { b',' } else { b'\t' }),
-        // Other forms are the loader's to read; their columns have to be named.
-        _ if path.is_file() => Vec::new(),
-        _ => return Err(Failure::usage(format!("{}: there is no such file", path.display()))),
-    })
-}
-
-fn delimited(text: &str, delimiter: u8) -> Vec<Map<String, Value>> {
-    let text = text.trim_start_matches('\u{feff}');
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        .from_reader(text.as_bytes());
-    let Ok(headers) = reader.headers().cloned() else {
-        return Vec::new();
-    };
-    let row = |record: csv::StringRecord| {
-        headers
-            .iter()
-            .zip(record.iter())
-            .map(|(name, value)| (name.to_owned(), Value::String(value.to_owned())))
-            .collect()
-    };
-    reader
-        .records()
-        .take(LOOKED_AT)
-        .filter_map(Result::ok)
-        .map(row)
-        .collect()
-}
-
-/// Names of columns, in the order of their first row.
-pub fn columns(rows: &[Map<String, Value>]) -> Vec<String> {
-    rows.first()
-        .map(|row| row.keys().cloned().collect())
-        .unwrap_or_default()
+    }
+    let longest = options.lists.iter().map(Vec::len).max().unwrap_or_default();
+    if longest <= 26 && rows().all(|(text, list)| number(text).is_some_and(|at| at < list.len())) {
+        return Some(Proposal {
+            text: format!("({{{{ 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[{} | int] }}}})", target.name),
+            reason: format!("`{}` is the number of one of `{}`, from 0", target.name, options.name),
+        });
+    }
+    None
 }
 
 pub fn propose_columns(columns: &[String]) -> (Option<&str>, Option<&str>) {
@@ -123,18 +124,12 @@ pub fn propose_columns(columns: &[String]) -> (Option<&str>, Option<&str>) {
     }
 }
 
-pub fn words(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.trim().to_owned(),
-        other => other.to_string(),
-    }
-}
-
 /// Most labels of a closed label space, and the longest of them in characters.
 const LABELS: usize = 12;
 const LONGEST_LABEL: usize = 60;
 
-pub fn propose_metric(targets: &[String]) -> &'static str {
+/// The metric that fits the targets, and why.
+pub fn propose_metric(targets: &[String]) -> (&'static str, &'static str) {
     let all = |test: fn(&str) -> bool| !targets.is_empty() && targets.iter().all(|target| test(target));
     let letter = |target: &str| {
         let inner = target.trim_matches(['(', ')', '.', ' ']);
@@ -145,15 +140,15 @@ pub fn propose_metric(targets: &[String]) -> &'static str {
     // The loader's own rule for a closed label space: such answers are options, however they are said.
     let closed = distinct.len() <= LABELS && targets.len() >= 4 * distinct.len();
     if all(letter) && distinct.len() <= 10 {
-        "choice"
+        ("choice", "the targets are letters of options")
     } else if all(|target| target.replace(',', "").parse::<f64>().is_ok()) {
-        "numeric"
+        ("numeric", "the targets are numbers")
     } else if closed && all(|target| target.chars().count() <= LONGEST_LABEL) {
-        "choice"
+        ("choice", "the targets are a few labels that recur")
     } else if long {
-        "judge"
+        ("judge", "the targets are long texts")
     } else {
-        "normalized"
+        ("normalized", "the targets are short texts")
     }
 }
 
@@ -163,21 +158,21 @@ mod tests {
 
     #[test]
     fn columns_are_proposed_by_name_or_by_elimination() {
-        let propose = |names: &[&str]| {
+        let by_name = |names: &[&str]| {
             let columns: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
             let (input, target) = propose_columns(&columns);
             (input.map(str::to_owned), target.map(str::to_owned))
         };
         let both = |input: &str, target: &str| (Some(input.to_owned()), Some(target.to_owned()));
-        assert_eq!(propose(&["id", "Question", "Answer"]), both("Question", "Answer"));
-        assert_eq!(propose(&["statement", "label"]), both("statement", "label"));
-        assert_eq!(propose(&["a1", "b1"]), both("a1", "b1"));
-        assert_eq!(propose(&["id", "foo", "bar"]), (None, None));
+        assert_eq!(by_name(&["id", "Question", "Answer"]), both("Question", "Answer"));
+        assert_eq!(by_name(&["statement", "label"]), both("statement", "label"));
+        assert_eq!(by_name(&["a1", "b1"]), both("a1", "b1"));
+        assert_eq!(by_name(&["id", "foo", "bar"]), (None, None));
     }
 
     #[test]
     fn the_metric_follows_the_targets() {
-        let metric = |targets: &[&str]| propose_metric(&targets.iter().map(|&t| t.to_owned()).collect::<Vec<_>>());
+        let metric = |targets: &[&str]| propose_metric(&targets.iter().map(|&t| t.to_owned()).collect::<Vec<_>>()).0;
         assert_eq!(metric(&["(A)", "B", "C."]), "choice");
         assert_eq!(metric(&["1", "-2.5", "1,000"]), "numeric");
         assert_eq!(
@@ -188,5 +183,39 @@ mod tests {
         assert_eq!(metric(&["yes", "no"].repeat(4)), "choice");
         assert_eq!(metric(&[&"long ".repeat(40)]), "judge");
         assert_eq!(metric(&[]), "normalized");
+    }
+
+    #[test]
+    fn options_are_shown_and_the_target_is_their_letter() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let (input, target) = propose(&look(&path).unwrap());
+            (input.unwrap().text, target.unwrap().text)
+        };
+        let shown = "{{ question }}\nOptions:\n{{ choices | lettered }}".to_owned();
+        assert_eq!(
+            of("a.jsonl", r#"{"question": "q", "choices": ["x", "y"], "answer": 1}"#),
+            (
+                shown.clone(),
+                "({{ 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[answer | int] }})".into()
+            )
+        );
+        assert_eq!(
+            of("a.csv", "question;choices;answer\nq;['x', 'y'];y\n"),
+            (shown.clone(), "{{ choices | letter_of(answer) }}".into())
+        );
+        assert_eq!(
+            of("b.jsonl", r#"{"question": "q", "choices": ["x", "y"], "answer": "B"}"#),
+            (shown, "answer".into())
+        );
+        assert_eq!(
+            of(
+                "c.json",
+                r#"{"a": [[1]], "rows": [{"q": "1", "a": "2"}, {"q": "2", "a": "3"}]}"#
+            ),
+            ("q".into(), "a".into())
+        );
     }
 }

@@ -26,6 +26,7 @@ pub fn task_file(answers: &Answers, data: &str) -> String {
          \n\
          [data]\n\
          file = {data}\n\
+         {pointer}\
          # A column, or a template such as \"{{{{ question }}}}\\n{{{{ options }}}}\"\n\
          input = {input}\n\
          target = {target}\n\
@@ -53,6 +54,10 @@ pub fn task_file(answers: &Answers, data: &str) -> String {
         description = quoted(&answers.description),
         prompt = quoted(&answers.prompt),
         data = quoted(data),
+        pointer = answers
+            .pointer
+            .as_ref()
+            .map_or_else(String::new, |pointer| format!("pointer = {}\n", quoted(pointer))),
         input = quoted(&answers.input),
         target = quoted(&answers.target),
         metric = quoted(&answers.metric),
