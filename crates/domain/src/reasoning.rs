@@ -76,7 +76,7 @@ const AROUND: &[&str] = &[
 /// is reasoning. A text that is one JSON value is data to its end: marks in its strings are none.
 pub fn without(text: &str) -> &str {
     let text = around_off(text.trim());
-    if is_json(text) {
+    if !may_hold_marks(text) || is_json(text) {
         return text;
     }
     let lower = text.to_ascii_lowercase();
@@ -118,6 +118,15 @@ pub fn leading_block(text: &str) -> Option<&str> {
     let mark = MARKS.first()?;
     let (_, answer) = text.trim_start().strip_prefix(mark.open)?.split_once(mark.close)?;
     Some(answer.trim_start())
+}
+
+/// Whether any mark can stand in a text: most have none, and are not searched for each.
+fn may_hold_marks(text: &str) -> bool {
+    let begins = |open: &str| {
+        text.get(..open.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(open))
+    };
+    text.contains(['<', '[', '◁']) || MARKS.iter().any(|mark| mark.word && begins(mark.open))
 }
 
 /// Where the last closing mark of this pair ends, if it closes reasoning.
@@ -216,6 +225,14 @@ mod tests {
             if !mark.word && close != "<|end|>" {
                 assert_eq!(without(&format!("maybe (A)? {close}\n\n(B)")), "(B)", "without {open}");
             }
+        }
+    }
+
+    #[test]
+    fn every_mark_is_searched_for() {
+        for mark in MARKS {
+            assert!(may_hold_marks(mark.open), "{}", mark.open);
+            assert!(mark.word || may_hold_marks(mark.close), "{}", mark.close);
         }
     }
 
