@@ -28,6 +28,7 @@ pub mod progress;
 pub mod reach;
 pub mod report;
 pub mod reuse;
+pub mod run_end;
 pub mod session;
 pub mod stack;
 pub mod text;

@@ -21,11 +21,12 @@ use crate::{
     forecast::Estimate,
     global::Global,
     known_tasks,
-    launch::{NewRun, default_out, launch},
+    launch::{NewRun, launch},
     missing::Missing,
     operator::{self, StackArgs},
     output,
     reuse::Reuse,
+    run_end::default_out,
     session::shown,
 };
 

@@ -26,6 +26,7 @@ use crate::{
     output,
     progress::RunView,
     reach::reach_with_agents,
+    run_end,
     session::{get_run, optimization_named, run_named, shown},
     stack::kept::Kept,
     words::is_over,
@@ -234,9 +235,9 @@ async fn watch_with(session: &mut crate::session::Session, name: &str) -> Outcom
     .await?
     {
         End::Over(run) => {
-            let test = launch::held_out_test(&mut session.api, &run).await;
-            let report = launch::report_of(&run, session.simulated(), test.as_ref());
-            let exit = launch::print_end(&run, &report, test.as_ref(), None);
+            let test = run_end::held_out_test(&mut session.api, &run).await;
+            let report = run_end::report_of(&run, session.simulated(), test.as_ref());
+            let exit = run_end::print_end(&run, &report, test.as_ref(), None);
             next_steps::suggest(&report, session.layout.as_ref());
             exit
         }
@@ -328,9 +329,9 @@ async fn export(global: &Global, args: &ExportArgs) -> Outcome {
             let simulated = session.simulated();
             let run = optimization_named(&mut session.api, &args.run).await?;
             let run = get_run(&mut session.api, &run).await?;
-            let test = launch::held_out_test(&mut session.api, &run).await;
-            let report = launch::report_of(&run, simulated, test.as_ref());
-            let folder = args.out.clone().unwrap_or_else(|| launch::default_out(&report.run));
+            let test = run_end::held_out_test(&mut session.api, &run).await;
+            let report = run_end::report_of(&run, simulated, test.as_ref());
+            let folder = args.out.clone().unwrap_or_else(|| run_end::default_out(&report.run));
             files::check_folder(&folder, Some(&report.run), args.force)?;
             let files = files::write_files(&run, &report, test.as_ref(), &folder)?;
             if output::json() {

@@ -7,9 +7,9 @@ use crate::{
     global::Global,
     held_out::HeldOut,
     json,
-    launch::{self, Goal},
     output::{self, Table},
     report::Report,
+    run_end::{self, Goal},
     session::get_run,
     words::{amount_words, cancel_hint, is_over, level_words, prompt_name, score_words, standing_name},
 };
@@ -24,7 +24,7 @@ pub async fn run(global: &Global, name: &str) -> Outcome {
             let run = get_run(&mut session.api, name).await?;
             let test = match output::json() {
                 true => None,
-                false => launch::held_out_test(&mut session.api, &run).await,
+                false => run_end::held_out_test(&mut session.api, &run).await,
             };
             print(&run, session.simulated(), test.as_ref())?;
             Ok(Exit::Ok)
@@ -40,7 +40,7 @@ pub fn print(run: &pb::Run, simulated: bool, test: Option<&HeldOut>) -> Result<(
     if output::json() {
         return output::json_line(&json::message("Run", run)?);
     }
-    let report = launch::report_of(run, simulated, test);
+    let report = run_end::report_of(run, simulated, test);
     let models = report.model_table().map_or_else(String::new, |table| {
         format!("\n{}", table.render(output::stdout_color()))
     });
