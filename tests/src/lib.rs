@@ -2,6 +2,7 @@
 
 pub mod cluster;
 mod faults;
+pub mod fences;
 mod measure;
 mod observe;
 

@@ -6,6 +6,7 @@ mod bad_input;
 mod cli;
 mod closed_output;
 mod collector;
+mod documented;
 mod hedging;
 mod messages;
 mod metrics;
