@@ -176,7 +176,16 @@ fn takes(strategy: &str, item: &Item, words: &[(String, String)]) -> String {
     };
     let refusal = |value: Value| check_options(strategy, &json!({ &item.name: value })).err();
     let refusals = [json!(u32::MAX), json!(-1.0)].into_iter().filter_map(refusal);
-    let bounds = refusals.filter_map(|words| Some(words.rsplit_once("must be ")?.1.replace("a number of ", "")));
+    let bounds = refusals.filter_map(|words| {
+        Some(
+            words
+                .rsplit_once("must ")?
+                .1
+                .replace("lie in ", "in ")
+                .replace("be ", "")
+                .replace("a number of ", ""),
+        )
+    });
     bounds
         .map(|bounds| format!("{kind} {bounds}"))
         .next()
@@ -192,6 +201,33 @@ fn toml(value: &Value) -> String {
     }
 }
 
+/// The default of an option that is not stored where it has its default: the value that a run with it does not store.
+fn left_out(strategy: &str, name: &str, words: &[(String, String)]) -> Value {
+    let usual = [
+        json!(0),
+        json!(1),
+        json!(0.0),
+        json!(1.0),
+        json!(true),
+        json!(false),
+        json!(""),
+        json!([]),
+        json!({}),
+    ];
+    let mut values = usual.into_iter().chain(words.iter().map(|(word, _)| json!(word)));
+    let not_stored = |value: &Value| {
+        let resolved = resolve(strategy, &json!({ name: value }));
+        resolved.is_ok_and(|resolved| resolved.get(name).is_none())
+    };
+    let found = values.find(not_stored);
+    found.unwrap_or_else(|| {
+        panic!(
+            "{strategy}: the default of `{name}` is not known: store it, or add its value to {}",
+            file!()
+        )
+    })
+}
+
 /// A strategy's part of the page.
 fn section(strategy: &str, all: &[String]) -> String {
     let (source, module) = files(strategy);
@@ -199,8 +235,11 @@ fn section(strategy: &str, all: &[String]) -> String {
     let defaults = resolve(strategy, &Value::Null).expect("defaults are valid");
     let keys = defaults.as_object().expect("options are a table");
     let named: BTreeSet<&str> = items.iter().map(|item| item.name.as_str()).collect();
-    let known: BTreeSet<&str> = keys.keys().map(String::as_str).collect();
-    assert_eq!(named, known, "{strategy}: options that are read, and those that it has");
+    let unread: Vec<&String> = keys.keys().filter(|key| !named.contains(key.as_str())).collect();
+    assert!(
+        unread.is_empty(),
+        "{strategy}: {unread:?} stand in no struct that the page knows"
+    );
 
     let mut page = format!("\n## {strategy}\n\n{}\n", purpose(&module));
     if items.is_empty() {
@@ -212,7 +251,9 @@ fn section(strategy: &str, all: &[String]) -> String {
     for item in &items {
         assert!(!item.comment.is_empty(), "{strategy}: `{}` has no comment", item.name);
         let words = words(&item.kind, &source, all);
-        let (values, default) = (takes(strategy, item, &words), toml(&defaults[&item.name]));
+        let stored = keys.get(&item.name).cloned();
+        let default = stored.unwrap_or_else(|| left_out(strategy, &item.name, &words));
+        let (values, default) = (takes(strategy, item, &words), toml(&default));
         let comment = plain(&item.comment).replace('|', "\\|");
         let _ = writeln!(page, "| `{}` | {values} | {default} | {comment} |", item.name);
         if !words.is_empty() {
