@@ -73,8 +73,10 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 /// The targets of the links in a document that do not lead to another site.
 fn links(text: &str) -> Vec<String> {
     let link = Regex::new(r"\]\(([^)\s]+)\)").expect("a regular expression");
+    // Quoted text may look like a link.
+    let quoted = Regex::new("`[^`\n]*`").expect("a regular expression");
     let prose = prose(text);
-    link.captures_iter(&prose)
+    link.captures_iter(&quoted.replace_all(&prose, "``"))
         .map(|found| found[1].to_owned())
         .filter(|target| !target.contains("://") && !target.starts_with("mailto:"))
         .collect()
@@ -165,7 +167,7 @@ fn a_path_or_link_that_leads_nowhere_is_found() {
     assert_eq!(exist, [false, false, true, true]);
     assert!(!exists("proto/no/*.proto", &[]));
 
-    let page = "# A title: `with` marks\n[a](docs/cli.md) [b](docs/none.md) [c](https://example.org) [d](#a-title-with-marks) [e](#none)";
+    let page = "# A title: `with` marks\n[a](docs/cli.md) [b](docs/none.md) [c](https://example.org) [d](#a-title-with-marks) [e](#none) `[f](G)`";
     let from = Path::new("README.md");
     let wrong: Vec<String> = links(page)
         .into_iter()
