@@ -1,10 +1,6 @@
 //! Parquet as the tools write it: codecs, types, nested values, class labels; only what is used is decoded.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "the helpers of a test fail as a test does"
-)]
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as a test does")]
 
 use parquet::{
     basic::{BrotliLevel, Compression, Encoding, GzipLevel, ZstdLevel},
