@@ -6,68 +6,9 @@
     reason = "the helpers of a test fail as a test does"
 )]
 
-use sipdo_datasets::{LoadError, TaskFile, load};
-use std::{fs, path::PathBuf};
-use tempfile::TempDir;
+mod kit;
 
-/// Parts of the usual task file's text, and what takes their place.
-type Changes<'a> = &'a [(&'a str, &'a str)];
-
-/// A folder with a task file over small data.
-struct Folder(TempDir);
-
-impl Folder {
-    fn new() -> Folder {
-        let folder = Folder(tempfile::tempdir().unwrap());
-        let colours = ["red", "green", "blue"].iter().cycle().enumerate().take(40);
-        let rows = colours.map(|(at, colour)| {
-            format!("{{\"question\": \"What is thing {at}?\", \"answer\": \"{colour}\", \"number\": {at}}}\n")
-        });
-        folder.write("data.jsonl", &rows.collect::<String>());
-        folder
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.path().join(name);
-        fs::write(&path, text).unwrap();
-        path
-    }
-
-    /// Loads the usual task file with parts of its text replaced.
-    fn load(&self, changes: Changes) -> Result<TaskFile, LoadError> {
-        let text = changes.iter().fold(USUAL.to_owned(), |text, (from, to)| {
-            assert!(text.contains(from), "{from}");
-            text.replace(from, to)
-        });
-        load(&self.write("task.toml", &text))
-    }
-
-    fn refusal(&self, changes: Changes) -> String {
-        match self.load(changes) {
-            Err(error) => error.to_string(),
-            Ok(file) => panic!("should be refused: {changes:?}, but gave {file:?}"),
-        }
-    }
-}
-
-const USUAL: &str = r#"[task]
-name = "colours"
-description = "Name the colour."
-prompt = "Answer."
-
-[data]
-file = "data.jsonl"
-input = "question"
-target = "answer"
-train = 10
-test = 20
-
-[metric]
-kind = "normalized"
-
-[budget]
-calls = 100
-"#;
+use kit::{Changes, Folder};
 
 /// The usual task with messages in place of its prompt and its input.
 const MESSAGES: Changes = &[

@@ -8,12 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::chat::{Message, Role};
-use crate::complaint::Complaint;
 use crate::completion::{Finish, Usage};
 use crate::http::post;
 use crate::lenient;
-use crate::retry::Asked;
-use crate::wire::{Failure, Reply, Shaped, not_a_reply, string};
+use crate::wire::{Failure, Reply, Shaped, error_in_success, not_a_reply, string};
 
 /// The version of the API that is spoken.
 const VERSION: &str = "2023-06-01";
@@ -124,14 +122,8 @@ fn parse(body: &[u8], content_type: &str) -> Result<Reply, Failure> {
     let answer: Answer =
         lenient::from_slice(body).map_err(|error| not_a_reply("a message", &error, content_type, body))?;
     let Some(content) = answer.content else {
-        let body = json!({"error": answer.error}).to_string();
-        if let Some(status) = Complaint::read(&body).implied_status() {
-            let asked = Asked::default();
-            return Err(Failure::Status { status, asked, body });
-        }
-        let said = answer.error.get("message").and_then(Value::as_str);
-        let said = said.unwrap_or("not in the shape of the provider's API");
-        return Err(Failure::NotAReply(said.to_owned()));
+        let told = json!({"error": answer.error});
+        return Err(error_in_success(&told, "it is not in the shape of the provider's API"));
     };
     // Of the blocks only text is the answer; others hold the model's thinking.
     let text = |block: &Value| match block.get("type").and_then(Value::as_str) {

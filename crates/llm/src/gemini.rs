@@ -8,12 +8,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::chat::{Message, Role};
-use crate::complaint::Complaint;
 use crate::completion::{Finish, Usage};
 use crate::http::post;
 use crate::lenient;
-use crate::retry::Asked;
-use crate::wire::{Failure, Reply, Shaped, not_a_reply, string};
+use crate::wire::{Failure, Reply, Shaped, error_in_success, not_a_reply, string};
 
 /// Sends one request below `base` and reads its reply, at most `limit` bytes of it; `begun` becomes true when it begins to come.
 pub(crate) async fn call(
@@ -111,14 +109,8 @@ fn parse(body: &[u8], content_type: &str) -> Result<Reply, Failure> {
     let refusal = blocked.map(|reason| format!("prompt blocked: {}", crate::text::clip(reason, 200)));
     let usage = usage(&answer.usage_metadata);
     if answer.candidates.is_none() && refusal.is_none() && usage == Usage::default() {
-        let body = json!({"error": answer.error}).to_string();
-        if let Some(status) = Complaint::read(&body).implied_status() {
-            let asked = Asked::default();
-            return Err(Failure::Status { status, asked, body });
-        }
-        let said = answer.error.get("message").and_then(Value::as_str);
-        let said = said.unwrap_or("not in the shape of the provider's API");
-        return Err(Failure::NotAReply(said.to_owned()));
+        let told = json!({"error": answer.error});
+        return Err(error_in_success(&told, "it is not in the shape of the provider's API"));
     }
     let candidate = answer
         .candidates

@@ -8,15 +8,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::chat::Message;
-use crate::complaint::Complaint;
 use crate::completion::{Finish, Usage};
 use crate::endpoint::Effort;
 use crate::http::post;
 use crate::lenient;
 use crate::price::usd_to_nano;
-use crate::retry::Asked;
 use crate::stream;
-use crate::wire::{Failure, Reply, Shaped, not_a_reply, string};
+use crate::wire::{Failure, Reply, Shaped, error_in_success, not_a_reply, string};
+
+/// What a reply lacks that holds neither an answer nor an error.
+const NO_CHOICES: &str = "no choices in it";
 
 /// Sends one request and reads its reply, at most `limit` bytes of it; `begun` becomes true when it begins to come.
 pub(crate) async fn call(
@@ -183,10 +184,10 @@ fn parse(body: &[u8], content_type: &str) -> Result<Reply, Failure> {
     // Where tokens were written, they are paid for: then this is an answer, if a useless one.
     if usage.output_tokens.unwrap_or(0) == 0 {
         if let Some(error) = failed {
-            return Err(error_in_success(&serde_json::json!({ "error": error })));
+            return Err(error_in_success(&serde_json::json!({ "error": error }), NO_CHOICES));
         }
         if choice.is_none() {
-            return Err(error_in_success(&value));
+            return Err(error_in_success(&value, NO_CHOICES));
         }
     }
     let (mut finish, said) = choice.map_or((Finish::Missing, None), |choice| {
@@ -221,26 +222,6 @@ fn parse(body: &[u8], content_type: &str) -> Result<Reply, Failure> {
     })
 }
 
-/// Gateways such as OpenRouter report a failure upstream inside a reply of success: it is treated as the status that it stands for.
-fn error_in_success(value: &Value) -> Failure {
-    let body = value.to_string();
-    let complaint = Complaint::read(&body);
-    match complaint.implied_status() {
-        Some(status) => Failure::Status {
-            status,
-            asked: Asked::default(),
-            body,
-        },
-        None => {
-            let said = match value.get("error").is_some() || value.get("message").is_some() {
-                true => complaint.message,
-                false => "no choices in it".to_owned(),
-            };
-            Failure::NotAReply(format!("a reply without an answer: {said}"))
-        }
-    }
-}
-
 /// Input includes cached tokens and output includes reasoning, as OpenAI counts. DeepSeek has its own word for cached; xAI counts
 /// reasoning beside `completion_tokens`, which its total shows.
 fn read_usage(usage: &Value) -> Usage {
@@ -270,6 +251,7 @@ fn read_usage(usage: &Value) -> Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::complaint::Complaint;
     use serde_json::json;
 
     fn read(value: Value) -> Result<Reply, Failure> {

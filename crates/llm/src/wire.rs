@@ -109,6 +109,28 @@ pub(crate) fn not_a_reply(wanted: &str, error: &serde_json::Error, content_type:
     ))
 }
 
+/// Gateways report a failure upstream inside a reply of success: it is treated as the status that it stands for. `nothing` is said where
+/// the reply names no failure.
+pub(crate) fn error_in_success(value: &Value, nothing: &str) -> Failure {
+    let body = value.to_string();
+    let complaint = Complaint::read(&body);
+    match complaint.implied_status() {
+        Some(status) => Failure::Status {
+            status,
+            asked: Asked::default(),
+            body,
+        },
+        None => {
+            let names = |key: &str| value.get(key).is_some_and(|told| !told.is_null());
+            let said = match names("error") || names("message") {
+                true => complaint.message,
+                false => nothing.to_owned(),
+            };
+            Failure::NotAReply(format!("a reply without an answer: {said}"))
+        }
+    }
+}
+
 /// A reply in a provider's shape, read.
 #[derive(Debug)]
 pub(crate) struct Reply {
